@@ -1,0 +1,1 @@
+//! Async TCP sockets that work under any executor
