@@ -1,1 +1,65 @@
-//! Tasks and the executors that run them; knows nothing about I/O
+//! Tasks, and the executors that run them.
+//!
+//! This is the half of bourn that knows nothing about I/O. It has tasks with handles, names and a table; an executor for
+//! the current thread; and one trait, [`Park`], for whatever a thread without work sleeps in. A reactor implements it;
+//! [`ThreadPark`] is the implementation for programs that have none. It is not a runtime by itself: sockets, timers and
+//! `#[main]` are in the crate `bourn`, which is what most programs want.
+//!
+//! ```text
+//!      spawn, wake                 spawn, wake
+//!    on the driving thread      from other threads
+//!            |                          |
+//!            |                     [injector] --- unpark, only if asleep
+//!            v                          |                |
+//!       [run queue] <-- every 61 steps -'                |
+//!            |                                           v
+//!          poll --- Ready ---> JoinHandle       Park::turn(Forever)
+//!            |                                           |
+//!            '--- Pending ---> [live table] <---- wake --'
+//! ```
+//!
+//! A task is one allocation; waking one allocates nothing, and on the driving thread takes no lock and no system call.
+//! A panic in a task, in its destructor, in its output's or in a waker ends that task and nothing else.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::sync::Arc;
+//! use bourn_executor::{CurrentThread, Options, ThreadPark, yield_now};
+//!
+//! let runtime = CurrentThread::new(Arc::new(ThreadPark::new()));
+//! let handle = runtime.handle();
+//! let names = runtime.block_on(async {
+//!     let task = handle.spawn_with(Options::new().name("ticker"), async {
+//!         loop {
+//!             yield_now().await;
+//!         }
+//!     });
+//!     yield_now().await;
+//!     let names: Vec<_> = handle.tasks().into_iter().filter_map(|task| task.name).collect();
+//!     task.abort();
+//!     assert!(task.await.unwrap_err().is_cancelled());
+//!     names
+//! });
+//! assert_eq!(&*names[0], "ticker");
+//! ```
+
+#![deny(unsafe_code)]
+
+mod awake;
+mod context;
+mod current_thread;
+mod injector;
+mod misuse;
+mod park;
+mod signal;
+mod sync;
+#[allow(unsafe_code)] // The task cell, and the local futures in it.
+mod task;
+mod unwind;
+
+pub use crate::{
+    current_thread::{CurrentThread, Handle},
+    park::{Park, ThreadPark, Turn, Wait},
+    task::{AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now},
+};

@@ -1,0 +1,138 @@
+//! What the threads of a current-thread runtime share.
+
+use std::{collections::VecDeque, mem, sync::Arc};
+
+use super::seat::Seat;
+use crate::{
+    awake::Awake,
+    context,
+    injector::Injector,
+    park::Park,
+    signal::{Door, WORK},
+    sync::{Mutex, lock},
+    task::{Live, Schedule, Task},
+};
+
+pub(crate) struct Shared<P: Park> {
+    pub(super) park: Arc<P>,
+    pub(super) awake: Awake,
+    /// Tasks woken or spawned by threads that do not drive.
+    pub(super) injector: Injector<Task>,
+    pub(crate) live: Live,
+    desk: Mutex<Desk<P>>,
+}
+
+/// Where the core lies while nobody drives.
+struct Desk<P: Park> {
+    /// The run queue; `None` while a thread has it.
+    core: Option<VecDeque<Task>>,
+    /// Who wants to know when it comes back.
+    strangers: Vec<Arc<Seat<P>>>,
+}
+
+impl<P: Park> Shared<P> {
+    pub(super) fn new(park: Arc<P>) -> Self {
+        Self {
+            park,
+            awake: Awake::new(),
+            injector: Injector::new(),
+            live: Live::new(),
+            desk: Mutex::new(Desk { core: Some(VecDeque::new()), strangers: Vec::new() }),
+        }
+    }
+
+    /// By what threads know this runtime; see [`context`].
+    pub(super) fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    /// Takes the core, or leaves `seat` to be told when it comes back.
+    ///
+    /// Both under one lock, the same as in [`put_core`](Self::put_core): so the core cannot come back unseen.
+    pub(super) fn take_core(&self, seat: &Arc<Seat<P>>) -> Option<VecDeque<Task>> {
+        let mut desk = lock(&self.desk);
+        let core = desk.core.take();
+        if core.is_none() && !desk.strangers.iter().any(|stranger| Arc::ptr_eq(stranger, seat)) {
+            desk.strangers.push(Arc::clone(seat));
+        }
+        core
+    }
+
+    /// Puts the core back and tells all who wait for it: there are few, and one that was told alone might be leaving.
+    pub(super) fn put_core(&self, core: VecDeque<Task>) {
+        let strangers = {
+            let mut desk = lock(&self.desk);
+            debug_assert!(desk.core.is_none());
+            desk.core = Some(core);
+            mem::take(&mut desk.strangers)
+        };
+        for stranger in strangers {
+            stranger.raise(WORK);
+        }
+    }
+
+    /// Takes `seat` off the list of those who wait for the core.
+    pub(super) fn forget(&self, seat: &Arc<Seat<P>>) {
+        lock(&self.desk).strangers.retain(|stranger| !Arc::ptr_eq(stranger, seat));
+    }
+
+    /// Drops all tasks that this thread may drop, and has the threads that may drop the others do so.
+    pub(super) fn shut_down(self: &Arc<Self>) {
+        if self.awake.close() {
+            return;
+        }
+        self.live.close();
+        context::while_draining(self.address(), || {
+            // An unfinished task that any thread may run is now in one of: the injector (or about to be pushed by
+            // somebody who will see that it is closed), the core, a driver's queue, the live table, a runner's hands.
+            let core = lock(&self.desk).core.as_mut().map(mem::take);
+            for task in core.into_iter().flatten().chain(self.live.of_seat(0)) {
+                task.cancel();
+            }
+            self.drain_injector();
+        });
+        self.park.close();
+        // The driver and the strangers drop what is theirs.
+        self.awake.notify(&*self.park);
+        let strangers = mem::take(&mut lock(&self.desk).strangers);
+        for stranger in strangers {
+            stranger.raise(WORK);
+        }
+    }
+
+    fn drain_injector(&self) {
+        while let Some(task) = self.injector.pop() {
+            task.cancel();
+        }
+    }
+}
+
+impl<P: Park> Schedule for Arc<Shared<P>> {
+    const LOCAL: bool = false;
+
+    fn schedule(&self, task: Task) {
+        if let Err(task) = context::push_driven(self.address(), task) {
+            self.injector.push(task);
+            if self.awake.notify(&*self.park) {
+                context::while_draining(self.address(), || self.drain_injector());
+            }
+        }
+    }
+
+    fn admit(&self, task: Task) -> Result<u32, Task> {
+        self.live.admit(task, 0)
+    }
+
+    fn retire(&self, key: u32) -> Task {
+        self.live.retire(key)
+    }
+}
+
+impl<P: Park> Drop for Shared<P> {
+    fn drop(&mut self) {
+        // Every task holds a reference to this, so none is left.
+        debug_assert!(self.live.len() == 0 && self.injector.is_empty());
+        debug_assert!(matches!(self.desk.get_mut(), Ok(Desk { core: Some(core), .. }) if core.is_empty()));
+        let _ = Door::Known;
+    }
+}

@@ -1,0 +1,153 @@
+//! What a thread of an executor sleeps in when it has nothing to run.
+
+use std::{fmt, io, sync::Arc, time::Instant};
+
+use crate::sync::{Condvar, Mutex, lock};
+
+/// How long a [`Park::turn`] may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// Not at all: only what is already there is delivered.
+    No,
+    /// Until this moment at the latest.
+    Until(Instant),
+    /// Until something happens or [`Park::unpark`] is called.
+    Forever,
+}
+
+/// What came of a [`Park::turn`].
+#[derive(Debug)]
+pub enum Turn {
+    /// The wait is over, and whatever it brought has been delivered.
+    Done,
+    /// Another thread is inside a turn; this one did nothing.
+    Busy,
+    /// The wait failed. What could be delivered was delivered first.
+    Failed(io::Error),
+}
+
+/// What the workers of a group sleep in, one at a time; anyone may turn it.
+///
+/// This is all that an executor knows of a reactor. An implementation without one is [`ThreadPark`].
+pub trait Park: Send + Sync + 'static {
+    /// Undoes [`enter`](Park::enter) when it is dropped.
+    type Entered;
+
+    /// Makes this the place where the calling thread's new sources and timers go, until the guard is dropped.
+    fn enter(self: &Arc<Self>) -> Self::Entered;
+
+    /// Waits once, at most as long as `wait` says, and delivers what happened by waking.
+    ///
+    /// A blocking turn returns at once if [`unpark`](Park::unpark) was called since the last one. It may return
+    /// without a reason.
+    fn turn(&self, wait: Wait) -> Turn;
+
+    /// Ends the wait that is under way, or else the next one that would block.
+    ///
+    /// It should cost a system call only if a thread is inside the wait.
+    fn unpark(&self);
+
+    /// Ends all service: whoever waits for something here is woken, and later turns return at once.
+    fn close(&self);
+
+    /// Tells whether anything could still happen here: are sources or timers registered?
+    fn occupied(&self) -> bool;
+
+    /// Called on the thread that polls, before each poll of a task or of the future of `block_on`.
+    ///
+    /// It must be cheap, and must not panic.
+    #[inline]
+    fn before_poll(&self) {}
+}
+
+/// A [`Park`] without a reactor: a turn waits for [`unpark`](Park::unpark) and for nothing else.
+///
+/// For programs whose tasks wait only for each other or for other threads, and for tests.
+#[derive(Default)]
+pub struct ThreadPark {
+    state: Mutex<ParkState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct ParkState {
+    /// An unpark that no blocking turn has consumed yet.
+    notified: bool,
+    /// A thread is inside a blocking turn.
+    waiting: bool,
+    /// No turn blocks any more.
+    closed: bool,
+}
+
+impl ThreadPark {
+    /// Makes one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { state: Mutex::new(ParkState::default()), changed: Condvar::new() }
+    }
+}
+
+impl Park for ThreadPark {
+    type Entered = ();
+
+    fn enter(self: &Arc<Self>) -> Self::Entered {}
+
+    fn turn(&self, wait: Wait) -> Turn {
+        let deadline = match wait {
+            Wait::No => return Turn::Done,
+            Wait::Until(deadline) => Some(deadline),
+            Wait::Forever => None,
+        };
+        let mut state = lock(&self.state);
+        if state.waiting {
+            return Turn::Busy;
+        }
+        state.waiting = true;
+        while !state.notified && !state.closed {
+            let poisoned = match deadline {
+                None => self.changed.wait(state).map_err(|error| error.into_inner()),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    match self.changed.wait_timeout(state, left) {
+                        Ok((guard, _)) => Ok(guard),
+                        Err(error) => Err(error.into_inner().0),
+                    }
+                }
+            };
+            state = poisoned.unwrap_or_else(|guard| guard);
+        }
+        state.waiting = false;
+        state.notified = false;
+        Turn::Done
+    }
+
+    fn unpark(&self) {
+        let waiting = {
+            let mut state = lock(&self.state);
+            state.notified = true;
+            state.waiting
+        };
+        if waiting {
+            self.changed.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        lock(&self.state).closed = true;
+        self.changed.notify_all();
+    }
+
+    fn occupied(&self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for ThreadPark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPark").finish_non_exhaustive()
+    }
+}

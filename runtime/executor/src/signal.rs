@@ -1,0 +1,133 @@
+//! How a thread inside `block_on` is told that it has something to do.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use crate::sync::{
+    AtomicUsize,
+    thread::{self, Thread},
+};
+
+/// The future of `block_on` was woken.
+pub(crate) const WOKEN: usize = 1;
+/// Something else wants a look: a local task in the queue of guests, a core that became free, a shutdown.
+pub(crate) const WORK: usize = 1 << 1;
+/// The thread drives the runtime: it sleeps in the `Park`, not in its own thread's.
+const DRIVING: usize = 1 << 2;
+/// The thread has left `block_on`; nobody will look any more.
+pub(crate) const CLOSED: usize = 1 << 3;
+
+/// One word of reasons to get up, together with where the thread sleeps.
+///
+/// The two are in one word so that whoever raises a reason learns in the same step where to knock. A thread that
+/// changes its place looks at the reasons afterwards, so a knock at the old door is never the only trace.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    word: AtomicUsize,
+    thread: Thread,
+}
+
+/// Where the owner of a [`Signal`] sleeps.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// In its own thread's parker: [`Signal::unpark`].
+    Thread,
+    /// In the runtime's `Park`.
+    Park,
+    /// Nowhere: the reason was known already.
+    Known,
+    /// The thread is gone.
+    Closed,
+}
+
+impl Signal {
+    /// A signal for the calling thread.
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicUsize::new(0), thread: thread::current() }
+    }
+
+    /// Adds a reason to get up, and says where its owner has to be woken.
+    ///
+    /// Releases what the caller did before to the [`take`](Self::take) that finds the reason.
+    pub(crate) fn raise(&self, reason: usize) -> Door {
+        let before = self.word.fetch_or(reason, AcqRel);
+        if before & CLOSED != 0 {
+            Door::Closed
+        } else if before & reason != 0 {
+            Door::Known
+        } else if before & DRIVING != 0 {
+            Door::Park
+        } else {
+            Door::Thread
+        }
+    }
+
+    /// Takes the reasons that are there.
+    pub(crate) fn take(&self) -> usize {
+        // The load keeps the common case, nothing there, from writing a line that others write.
+        if self.is_raised() { self.word.fetch_and(!(WOKEN | WORK), AcqRel) & (WOKEN | WORK) } else { 0 }
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.word.load(Acquire) & (WOKEN | WORK) != 0
+    }
+
+    /// Says that from now on the owner sleeps in the `Park`, or does no longer.
+    pub(crate) fn set_driving(&self, driving: bool) {
+        if driving {
+            self.word.fetch_or(DRIVING, AcqRel);
+        } else {
+            self.word.fetch_and(!DRIVING, AcqRel);
+        }
+    }
+
+    /// Says that the owner will not look any more.
+    pub(crate) fn close(&self) {
+        self.word.fetch_or(CLOSED, AcqRel);
+    }
+
+    /// Ends the owner's [`wait`](Self::wait).
+    pub(crate) fn unpark(&self) {
+        self.thread.unpark();
+    }
+
+    /// Sleeps until there is a reason to get up. Only for the owner.
+    pub(crate) fn wait(&self) {
+        // A token left over from foreign use of the same parker ends a park early, never late: the reason is set
+        // before the token.
+        while !self.is_raised() {
+            thread::park();
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Door, Signal, WOKEN, WORK};
+
+    /// A thread that changes its place while it is woken is found at one door or sees the reason itself. Killed by:
+    /// executor-signal-take.
+    #[test]
+    fn loom_signal_finds_its_owner() {
+        loom::model(|| {
+            let signal = Arc::new(Signal::new());
+            let other = {
+                let signal = Arc::clone(&signal);
+                loom::thread::spawn(move || {
+                    for reason in [WORK, WOKEN] {
+                        if signal.raise(reason) == Door::Thread {
+                            signal.unpark();
+                        }
+                    }
+                })
+            };
+            let mut seen = 0;
+            while seen != (WOKEN | WORK) {
+                signal.wait();
+                seen |= signal.take();
+            }
+            other.join().unwrap();
+        });
+    }
+}

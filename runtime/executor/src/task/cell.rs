@@ -1,0 +1,624 @@
+//! The allocation of a task, and everything that reaches into it.
+//!
+//! Which access is whose is argued at the head of the parent module; the comments here name the argument.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    mem::{self, ManuallyDrop},
+    panic::Location,
+    pin::Pin,
+    ptr::{self, NonNull},
+    sync::Arc,
+    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
+};
+
+use super::{
+    info::{Id, Options, TaskInfo},
+    join::JoinHandle,
+    join_error::{Failure, JoinError},
+    local::Local,
+    state::{Cancel, Pend, Start, State, Wake},
+};
+use crate::{
+    sync::UnsafeCell,
+    unwind::{self, Payload},
+};
+
+/// Where a task goes when it can run.
+pub(crate) trait Schedule: Send + Sync + 'static {
+    /// Its tasks stay on one thread.
+    const LOCAL: bool;
+
+    /// Queues a task that has just become runnable. Any thread may call it.
+    fn schedule(&self, task: Task);
+
+    /// Enters a task into the live table when it first returns `Pending`; gives it back if the table is closed.
+    fn admit(&self, task: Task) -> Result<u32, Task>;
+
+    /// Takes a task that has ended out of the live table.
+    fn retire(&self, key: u32) -> Task;
+}
+
+/// The key of a task that is not in the live table.
+const NOT_LIVE: u32 = u32::MAX;
+
+/// What every task has, whatever its future.
+struct Header {
+    state: State,
+    calls: &'static Calls,
+    id: Id,
+    location: &'static Location<'static>,
+    name: Option<Arc<str>>,
+    /// The task's key in the live table. Belongs to the runner, like the stage.
+    live: UnsafeCell<u32>,
+}
+
+/// The start of every cell with the scheduler `S`: all that a waker needs to know the layout of.
+#[repr(C)]
+struct Head<S> {
+    header: Header,
+    scheduler: S,
+}
+
+/// The allocation.
+#[repr(C)]
+struct Cell<F: Future, S> {
+    head: Head<S>,
+    stage: UnsafeCell<Stage<F>>,
+    join_waker: UnsafeCell<Option<Waker>>,
+}
+
+enum Stage<F: Future> {
+    Future(F),
+    Ended(Result<F::Output, Failure>),
+    Taken,
+}
+
+/// The code that knows the type of a task's future. Each takes a pointer to a live cell of that type.
+struct Calls {
+    /// Takes a reference out of a queue, and does what the state asks for.
+    run: unsafe fn(NonNull<Header>),
+    /// Drops the future unless it is gone or running. Consumes a reference.
+    cancel: unsafe fn(NonNull<Header>),
+    /// Queues the task, consuming one reference, while the caller holds another.
+    schedule: unsafe fn(NonNull<Header>),
+    /// Moves the result to where the second pointer points, a `Option<Result<Output, Failure>>`. The stage is the
+    /// caller's.
+    take: unsafe fn(NonNull<Header>, *mut ()),
+    /// Drops the result. The stage is the caller's.
+    discard: unsafe fn(NonNull<Header>),
+    /// Moves the join waker out or in. It is the caller's.
+    swap_waker: unsafe fn(NonNull<Header>, Option<Waker>) -> Option<Waker>,
+    /// Frees the cell. Its last reference is gone.
+    free: unsafe fn(NonNull<Header>),
+    local: bool,
+}
+
+/// A reference to a task.
+pub(crate) struct Task {
+    /// Points to a whole cell, which this reference keeps.
+    cell: NonNull<Header>,
+}
+
+// SAFETY: what another thread can do through a task is to change its state word, to read the parts of the header that
+// never change, to queue it (schedulers are Sync), to run it and to free it. The future is `Send`, by the bounds on
+// the constructors or as a `Local`. Its output is either `Send` too, or made, and dropped or taken, on one thread: the
+// runner is on the thread of the `Local`, and a `JoinHandle` of such an output cannot leave the thread of the spawn.
+unsafe impl Send for Task {}
+// SAFETY: as above; the methods that take `&self` only change the state word and queue the task.
+unsafe impl Sync for Task {}
+
+impl Task {
+    /// Makes a task, and returns the reference that must be queued and the handle.
+    pub(crate) fn new<F, S>(
+        future: F,
+        scheduler: S,
+        options: Options,
+        location: &'static Location<'static>,
+    ) -> (Self, JoinHandle<F::Output>)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        S: Schedule,
+    {
+        Self::allocate(future, scheduler, options, location)
+    }
+
+    /// Makes a task that can be run and dropped on this thread only.
+    pub(crate) fn new_local<F, S>(
+        future: F,
+        scheduler: S,
+        options: Options,
+        location: &'static Location<'static>,
+    ) -> (Self, JoinHandle<F::Output>)
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+        S: Schedule,
+    {
+        Self::allocate(Local::new(future), scheduler, options, location)
+    }
+
+    fn allocate<F, S>(
+        future: F,
+        scheduler: S,
+        options: Options,
+        location: &'static Location<'static>,
+    ) -> (Self, JoinHandle<F::Output>)
+    where
+        F: Future + Send + 'static,
+        F::Output: 'static,
+        S: Schedule,
+    {
+        let header = Header {
+            state: State::new(),
+            calls: Cell::<F, S>::CALLS,
+            id: Id::next(),
+            location,
+            name: options.name,
+            live: UnsafeCell::new(NOT_LIVE),
+        };
+        let cell = Box::new(Cell {
+            head: Head { header, scheduler },
+            stage: UnsafeCell::new(Stage::Future(future)),
+            join_waker: UnsafeCell::new(None),
+        });
+        // The header is the first field of the first field, both `repr(C)`; the pointer keeps the right to the whole.
+        let cell = NonNull::from(Box::leak(cell)).cast::<Header>();
+        // A new state counts two references.
+        let join = Join { task: Self { cell }, taken: false, output: PhantomData };
+        (Self { cell }, JoinHandle::new(join))
+    }
+
+    /// Polls the future, or does what else the state asks for. The task came out of a queue.
+    #[inline]
+    pub(crate) fn run(self) {
+        let cell = ManuallyDrop::new(self).cell;
+        let run = header(&cell).calls.run;
+        // SAFETY: `calls` is the table of this cell's type, and the reference is handed over.
+        unsafe { run(cell) };
+    }
+
+    /// Drops the future now, unless it is gone or running; in the last case its runner will.
+    pub(crate) fn cancel(self) {
+        let cell = ManuallyDrop::new(self).cell;
+        let cancel = header(&cell).calls.cancel;
+        // SAFETY: `calls` is the table of this cell's type, and the reference is handed over.
+        unsafe { cancel(cell) };
+    }
+
+    /// Asks whoever runs the task to drop the future.
+    pub(crate) fn abort(&self) {
+        let header = self.header();
+        if header.state.abort() == Wake::Queue {
+            // SAFETY: `calls` is the table of this cell's type; `abort` added the reference that is consumed, and
+            // `self` keeps the cell meanwhile.
+            unsafe { (header.calls.schedule)(self.cell) };
+        }
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.header().id
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.header().calls.local
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.header().state.load().is_complete()
+    }
+
+    pub(crate) fn describe(&self) -> TaskInfo {
+        let header = self.header();
+        TaskInfo {
+            id: header.id,
+            name: header.name.clone(),
+            location: header.location,
+            state: header.state.load().into(),
+            local: header.calls.local,
+            address: self.cell.addr().get(),
+        }
+    }
+
+    fn header(&self) -> &Header {
+        header(&self.cell)
+    }
+}
+
+impl Clone for Task {
+    fn clone(&self) -> Self {
+        self.header().state.retain();
+        Self { cell: self.cell }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        release(self.cell, 1);
+    }
+}
+
+/// The header behind a pointer that its holder has a reference for.
+///
+/// The lifetime is that of the borrowed pointer. Every pointer in this module stands for a reference as long as it is
+/// used, which is the invariant of [`Task::cell`] and the contract of each function in [`Calls`].
+fn header(cell: &NonNull<Header>) -> &Header {
+    // SAFETY: the cell lives, by the above; what is behind a header's reference changes in atomics and cells only.
+    unsafe { cell.as_ref() }
+}
+
+/// Gives `count` references up, and frees the cell with the last one.
+fn release(cell: NonNull<Header>, count: usize) {
+    let header = header(&cell);
+    let free = header.calls.free;
+    if header.state.release(count) {
+        // SAFETY: `calls` is the table of this cell's type, and these were the last references.
+        unsafe { free(cell) };
+    }
+}
+
+/// The handle's side of a task.
+pub(crate) struct Join<T> {
+    task: Task,
+    /// The result has been moved out.
+    taken: bool,
+    output: PhantomData<T>,
+}
+
+// SAFETY: a shared `Join` gives access to the task, which is Sync, and never to the output.
+unsafe impl<T: Send> Sync for Join<T> {}
+
+impl<T> Join<T> {
+    pub(super) fn task(&self) -> &Task {
+        &self.task
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        assert!(!self.taken, "a JoinHandle was polled after it had yielded its output; keep what it yielded instead");
+        let header = self.task.header();
+        if !header.state.load().is_complete() && self.leave_waker(cx) {
+            return Poll::Pending;
+        }
+        self.taken = true;
+        let mut result: Option<Result<T, Failure>> = None;
+        // SAFETY: `T` is the output of this cell's future (the pair is made in `allocate`). COMPLETE was seen with
+        // HANDLE set, so the stage is the handle's.
+        unsafe { (header.calls.take)(self.task.cell, (&raw mut result).cast()) };
+        match result {
+            Some(Ok(output)) => Poll::Ready(Ok(output)),
+            Some(Err(failure)) => Poll::Ready(Err(JoinError::new(header.id, failure))),
+            // `taken` was false, and only the handle takes.
+            None => unreachable!("a complete task without a result"),
+        }
+    }
+
+    /// Leaves a waker for the completion. `false`: it is there already.
+    fn leave_waker(&self, cx: &mut Context<'_>) -> bool {
+        let header = self.task.header();
+        if !header.state.claim_join_waker() {
+            return false;
+        }
+        // The waker is the handle's from here until it is offered. A panic in the clone leaves it so.
+        let kept = self.swap_waker(None);
+        let waker = match kept {
+            Some(kept) if kept.will_wake(cx.waker()) => kept,
+            kept => {
+                unwind::dispose(kept);
+                cx.waker().clone()
+            }
+        };
+        self.swap_waker(Some(waker));
+        if header.state.offer_join_waker() {
+            return true;
+        }
+        unwind::dispose(self.swap_waker(None));
+        false
+    }
+
+    /// Only while the waker is the handle's.
+    fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
+        // SAFETY: `calls` is the table of this cell's type, and the callers own the waker.
+        unsafe { (self.task.header().calls.swap_waker)(self.task.cell, waker) }
+    }
+}
+
+impl<T> Drop for Join<T> {
+    fn drop(&mut self) {
+        let header = self.task.header();
+        let detach = header.state.detach();
+        if detach.waker {
+            unwind::dispose(self.swap_waker(None));
+        }
+        if detach.discard && !self.taken {
+            // SAFETY: `calls` is the table of this cell's type. `detach` found COMPLETE, so the stage is the handle's.
+            unsafe { (header.calls.discard)(self.task.cell) };
+        }
+    }
+}
+
+impl<S: Schedule> Head<S> {
+    const WAKER: &'static RawWakerVTable =
+        &RawWakerVTable::new(Self::clone_waker, Self::wake, Self::wake_by_ref, Self::drop_waker);
+
+    /// A waker without a reference of its own: it must not outlive the caller's, and not be dropped.
+    fn borrowed_waker(cell: NonNull<Header>) -> ManuallyDrop<Waker> {
+        // SAFETY: the functions of the table keep the contract of a raw waker: they are thread-safe because a task is
+        // Send and Sync, and `data` points to a cell whose scheduler is an `S`.
+        ManuallyDrop::new(unsafe { Waker::new(cell.as_ptr().cast_const().cast(), Self::WAKER) })
+    }
+
+    fn from_data<'a>(data: *const ()) -> &'a Self {
+        // SAFETY: `data` comes from `borrowed_waker` with the table of `Self`, and stands for a reference to a cell
+        // that starts with a `Head<S>`. The callers do not use the result after they have given that reference up.
+        unsafe { &*data.cast::<Self>() }
+    }
+
+    fn cell(data: *const ()) -> NonNull<Header> {
+        // SAFETY: `data` was made from a `NonNull`. It has to be used, not a pointer made from `from_data`, for it
+        // has the right to the whole cell.
+        unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
+    }
+
+    unsafe fn clone_waker(data: *const ()) -> RawWaker {
+        Self::from_data(data).header.state.retain();
+        RawWaker::new(data, Self::WAKER)
+    }
+
+    unsafe fn wake(data: *const ()) {
+        // The reference is given up at the end only: the scheduler lives in the cell, and another thread may have run
+        // and freed the task before `schedule` is through.
+        // SAFETY: the same contract, and the reference is still held.
+        unsafe { Self::wake_by_ref(data) };
+        release(Self::cell(data), 1);
+    }
+
+    unsafe fn wake_by_ref(data: *const ()) {
+        let head = Self::from_data(data);
+        if head.header.state.wake() == Wake::Queue {
+            // `wake` added the reference that goes to the queue.
+            head.scheduler.schedule(Task { cell: Self::cell(data) });
+        }
+    }
+
+    unsafe fn drop_waker(data: *const ()) {
+        release(Self::cell(data), 1);
+    }
+}
+
+impl<F, S> Cell<F, S>
+where
+    F: Future + Send + 'static,
+    F::Output: 'static,
+    S: Schedule,
+{
+    const CALLS: &'static Calls = &Calls {
+        run: Self::run,
+        cancel: Self::cancel,
+        schedule: Self::schedule,
+        take: Self::take,
+        discard: Self::discard,
+        swap_waker: Self::swap_waker,
+        free: Self::free,
+        local: S::LOCAL,
+    };
+
+    /// The whole cell behind a pointer that its holder has a reference for.
+    ///
+    /// # Safety
+    ///
+    /// The cell is of this type. The result is not used after the holder has given its reference up.
+    unsafe fn from_header<'a>(cell: NonNull<Header>) -> &'a Self {
+        // SAFETY: the header is the start of the cell, and the pointer was made from one to the whole.
+        unsafe { cell.cast::<Self>().as_ref() }
+    }
+
+    unsafe fn run(pointer: NonNull<Header>) {
+        // SAFETY: the contract of `Calls`; every path below gives the reference up last.
+        let cell = unsafe { Self::from_header(pointer) };
+        match cell.head.header.state.start() {
+            Start::Skip => release(pointer, 1),
+            Start::Cancel => cell.end(pointer, Err(cell.drop_future(Failure::Cancelled))),
+            Start::Poll => match cell.poll(pointer) {
+                Ok(Poll::Pending) => cell.pend(pointer),
+                Ok(Poll::Ready(output)) => cell.end(pointer, cell.finish(output)),
+                Err(payload) => cell.end(pointer, Err(cell.drop_future(Failure::Panicked(payload)))),
+            },
+        }
+    }
+
+    unsafe fn cancel(pointer: NonNull<Header>) {
+        // SAFETY: the contract of `Calls`; both paths below give the reference up last.
+        let cell = unsafe { Self::from_header(pointer) };
+        match cell.head.header.state.cancel() {
+            Cancel::Drop => cell.end(pointer, Err(cell.drop_future(Failure::Cancelled))),
+            Cancel::Nothing => release(pointer, 1),
+        }
+    }
+
+    unsafe fn schedule(pointer: NonNull<Header>) {
+        // SAFETY: the contract of `Calls`: the caller holds another reference than the one that is handed on.
+        let cell = unsafe { Self::from_header(pointer) };
+        cell.head.scheduler.schedule(Task { cell: pointer });
+    }
+
+    unsafe fn take(pointer: NonNull<Header>, into: *mut ()) {
+        // SAFETY: the contract of `Calls`.
+        let cell = unsafe { Self::from_header(pointer) };
+        if let Stage::Ended(result) = cell.replace(Stage::Taken) {
+            // SAFETY: `into` points to an `Option` of this type, which holds nothing that needs to be dropped.
+            unsafe { into.cast::<Option<Result<F::Output, Failure>>>().write(Some(result)) };
+        }
+    }
+
+    unsafe fn discard(pointer: NonNull<Header>) {
+        // SAFETY: the contract of `Calls`.
+        let cell = unsafe { Self::from_header(pointer) };
+        cell.discard_result();
+    }
+
+    unsafe fn swap_waker(pointer: NonNull<Header>, waker: Option<Waker>) -> Option<Waker> {
+        // SAFETY: the contract of `Calls`.
+        let cell = unsafe { Self::from_header(pointer) };
+        cell.join_waker.with_mut(|kept| {
+            // SAFETY: the waker is the caller's, by the contract of `Calls`; nothing foreign runs in here.
+            unsafe { ptr::replace(kept, waker) }
+        })
+    }
+
+    unsafe fn free(pointer: NonNull<Header>) {
+        // SAFETY: the pointer comes from a leaked box of this type, and its last reference is gone.
+        let cell = unsafe { Box::from_raw(pointer.cast::<Self>().as_ptr()) };
+        // A complete task has nothing foreign left but, after a panic in a waker's clone, a join waker. The future of
+        // an unfinished one could not be without a reference: see the head of the parent module.
+        debug_assert!(cell.head.header.state.load().is_complete());
+        unwind::dispose(cell);
+    }
+
+    /// Only for the runner.
+    fn poll(&self, pointer: NonNull<Header>) -> Result<Poll<F::Output>, Payload> {
+        let waker = Head::<S>::borrowed_waker(pointer);
+        self.stage.with_mut(|stage| {
+            // SAFETY: the stage is the runner's.
+            let stage = unsafe { &mut *stage };
+            let Stage::Future(future) = stage else {
+                // `start` lets nobody poll after COMPLETE, and until then the stage holds the future.
+                unreachable!("a task without a future was polled");
+            };
+            // SAFETY: the cell never moves, and the future is dropped in place.
+            let future = unsafe { Pin::new_unchecked(future) };
+            unwind::catch(|| future.poll(&mut Context::from_waker(&waker)))
+        })
+    }
+
+    /// After a poll that returned `Pending`; gives the runner's reference up. Only for the runner.
+    fn pend(&self, pointer: NonNull<Header>) {
+        let state = &self.head.header.state;
+        let admit = self.live_key() == NOT_LIVE;
+        if admit {
+            // The table's reference is counted by `pend`. Until then the runner's keeps the cell, and only the runner
+            // takes the task out of the table.
+            match self.head.scheduler.admit(Task { cell: pointer }) {
+                Ok(key) => self.set_live_key(key),
+                Err(task) => {
+                    mem::forget(task);
+                    return self.end(pointer, Err(self.drop_future(Failure::Cancelled)));
+                }
+            }
+        }
+        match state.pend(admit) {
+            Pend::Idle => {}
+            Pend::Again => {
+                self.head.scheduler.schedule(Task { cell: pointer });
+                release(pointer, 1);
+            }
+            Pend::Cancel => self.end(pointer, Err(self.drop_future(Failure::Cancelled))),
+        }
+    }
+
+    /// The future has returned an output; a panic as it is dropped takes the output's place. Only for the runner.
+    fn finish(&self, output: F::Output) -> Result<F::Output, Failure> {
+        match self.try_drop_future() {
+            Ok(()) => Ok(output),
+            Err(payload) => {
+                unwind::dispose(output);
+                Err(Failure::Panicked(payload))
+            }
+        }
+    }
+
+    /// Drops the future, which has failed; what is to be said of it is the first panic. Only for the runner.
+    fn drop_future(&self, failure: Failure) -> Failure {
+        match (self.try_drop_future(), failure) {
+            (Ok(()), failure) => failure,
+            (Err(payload), Failure::Cancelled) => Failure::Panicked(payload),
+            (Err(payload), first @ Failure::Panicked(_)) => {
+                unwind::discard(payload);
+                first
+            }
+        }
+    }
+
+    fn try_drop_future(&self) -> Result<(), Payload> {
+        self.stage.with_mut(|stage| {
+            let dropped = unwind::catch(|| {
+                // SAFETY: the stage is the runner's. Also after a panic it is not dropped again, for it is overwritten.
+                unsafe { ptr::drop_in_place(stage) }
+            });
+            // SAFETY: the stage is the runner's, and what it held has been dropped.
+            unsafe { stage.write(Stage::Taken) };
+            dropped
+        })
+    }
+
+    /// Stores the result, tells who waits for it, and gives the runner's reference up. Only for the runner.
+    fn end(&self, pointer: NonNull<Header>, result: Result<F::Output, Failure>) {
+        let header = &self.head.header;
+        self.replace(Stage::Ended(result));
+        let key = self.live_key();
+        let mut references = 1;
+        if key != NOT_LIVE {
+            mem::forget(self.head.scheduler.retire(key));
+            references = 2;
+        }
+        let complete = header.state.complete();
+        if complete.wake {
+            // SAFETY: COMPLETE was set while JOIN_WAKER was, so the waker is the runner's.
+            let waker = unsafe { Self::swap_waker(pointer, None) };
+            if let Some(Err(payload)) = waker.map(|waker| unwind::catch(|| waker.wake())) {
+                self.report("the waker of whoever awaited it panicked", payload);
+            }
+        }
+        if complete.discard {
+            self.discard_result();
+        }
+        release(pointer, references);
+    }
+
+    /// Drops a result that nobody will take. Only for the owner of the stage.
+    fn discard_result(&self) {
+        match self.replace(Stage::Taken) {
+            Stage::Ended(Ok(output)) => {
+                if let Err(payload) = unwind::catch(|| drop(output)) {
+                    self.report("its output, which nobody took, panicked when it was dropped", payload);
+                }
+            }
+            Stage::Ended(Err(Failure::Panicked(payload))) => {
+                self.report("it panicked, and nobody awaited it", payload);
+            }
+            Stage::Ended(Err(Failure::Cancelled)) | Stage::Future(_) | Stage::Taken => {}
+        }
+    }
+
+    /// Says in one line on stderr what nobody else will hear of.
+    fn report(&self, what: &str, payload: Payload) {
+        let header = &self.head.header;
+        let name = header.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+        let message = unwind::message(&*payload).map(|text| format!(": {text:?}")).unwrap_or_default();
+        unwind::report(format_args!("task {}{name} (spawned at {}): {what}{message}", header.id, header.location));
+        unwind::discard(payload);
+    }
+
+    /// Puts a stage in the place of one that needs no pinned drop. Only for the owner of the stage.
+    fn replace(&self, next: Stage<F>) -> Stage<F> {
+        self.stage.with_mut(|stage| {
+            // SAFETY: the stage is the caller's. It holds no future: those are dropped by `try_drop_future` alone.
+            unsafe { stage.replace(next) }
+        })
+    }
+
+    fn live_key(&self) -> u32 {
+        self.head.header.live.with_mut(|key| {
+            // SAFETY: the key is the runner's, and only the runner calls this.
+            unsafe { *key }
+        })
+    }
+
+    fn set_live_key(&self, live: u32) {
+        self.head.header.live.with_mut(|key| {
+            // SAFETY: the key is the runner's, and only the runner calls this.
+            unsafe { *key = live }
+        });
+    }
+}

@@ -1,0 +1,125 @@
+//! What a task tells about itself.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    num::NonZeroU64,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::Waker,
+};
+
+use super::state::Snapshot;
+
+/// A number that names a task: unique in the process, and never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(NonZeroU64);
+
+impl Id {
+    pub(super) fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        // Relaxed: only uniqueness matters. At a spawn per nanosecond the counter lasts for 584 years.
+        let number = LAST.fetch_add(1, Relaxed) + 1;
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// The number itself, from 1.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({})", self.0)
+    }
+}
+
+/// How a task is spawned, beyond its future.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Options {
+    pub(super) name: Option<Arc<str>>,
+}
+
+impl Options {
+    /// Nothing special: no name.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the task a name, for reports and tables.
+    pub fn name<'a>(mut self, name: impl Into<Cow<'a, str>>) -> Self {
+        self.name = Some(match name.into() {
+            Cow::Borrowed(name) => Arc::from(name),
+            Cow::Owned(name) => Arc::from(name),
+        });
+        self
+    }
+}
+
+/// What a task was doing when it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// It waits to be woken.
+    Waiting,
+    /// It was woken and waits for its turn.
+    Queued,
+    /// It is being polled or dropped.
+    Running,
+}
+
+impl From<Snapshot> for TaskState {
+    fn from(snapshot: Snapshot) -> Self {
+        if snapshot.is_running() || snapshot.is_complete() {
+            Self::Running
+        } else if snapshot.is_scheduled() {
+            Self::Queued
+        } else {
+            Self::Waiting
+        }
+    }
+}
+
+/// A live task as it was when it was looked at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TaskInfo {
+    /// The task's number.
+    pub id: Id,
+    /// The name that it was given, if any.
+    pub name: Option<Arc<str>>,
+    /// Where it was spawned.
+    pub location: &'static Location<'static>,
+    /// What it was doing.
+    pub state: TaskState,
+    /// It is bound to the thread that spawned it.
+    pub local: bool,
+    pub(super) address: usize,
+}
+
+impl TaskInfo {
+    /// The address behind every waker of this task ([`Waker::data`]), by which a table of wakers can be joined with
+    /// the table of tasks. It is reused when the task is gone.
+    #[must_use]
+    pub fn waker_data(&self) -> usize {
+        self.address
+    }
+
+    /// Tells whether `waker` wakes this task, provided that the task still lives.
+    #[must_use]
+    pub fn is_woken_by(&self, waker: &Waker) -> bool {
+        waker.data().addr() == self.address
+    }
+}

@@ -1,0 +1,260 @@
+//! The word that decides who may touch what in a task, and the only code that changes it.
+//!
+//! Each transition is one function that returns what its caller now has to do. All of them are read-modify-write
+//! operations with `AcqRel`: each releases what its caller did before to whoever comes next in the word's history, and
+//! acquires what was done before it. A wake that finds the task already scheduled therefore still writes the word:
+//! the poll that follows must see what the waker's thread did before waking.
+
+use std::{
+    fmt, process,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
+};
+
+use crate::sync::AtomicUsize;
+
+/// The task is in a queue, or will be put there by the thread that runs it.
+const SCHEDULED: usize = 1;
+/// One thread has the future to itself: to poll it or to drop it.
+const RUNNING: usize = 1 << 1;
+/// The future is gone for good; the cell holds its result until somebody takes it.
+const COMPLETE: usize = 1 << 2;
+/// The future shall be dropped instead of polled.
+const CANCELLED: usize = 1 << 3;
+/// The `JoinHandle` exists: the result is its to take or to drop.
+const HANDLE: usize = 1 << 4;
+/// The join waker is the task's to take when it completes. While the bit is clear it is the handle's to change.
+const JOIN_WAKER: usize = 1 << 5;
+/// What one reference adds.
+const REFERENCE: usize = 1 << 6;
+
+/// What to do with a task that came out of a queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Poll the future.
+    Poll,
+    /// Drop the future and complete.
+    Cancel,
+    /// Nothing is left to do but to give the reference up.
+    Skip,
+}
+
+/// What to do after a poll that returned `Pending`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pend {
+    /// Nothing: the task waits, and the runner's reference is given up.
+    Idle,
+    /// Queue the task again with the reference that was added for it, then give the runner's up.
+    Again,
+    /// Drop the future and complete.
+    Cancel,
+}
+
+/// What to do after a wake or an abort.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Nothing: it is queued, done, or its runner will see to it.
+    Nothing,
+    /// Queue the task with the reference that was added for it.
+    Queue,
+}
+
+/// What to do with a task that shall end now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Cancel {
+    /// The future is the caller's: drop it and complete.
+    Drop,
+    /// Nothing: it is done, or its runner will drop the future.
+    Nothing,
+}
+
+/// What the thread that completes a task has to do with its leftovers.
+#[derive(Debug)]
+pub(super) struct Complete {
+    /// The join waker is there to be taken and woken.
+    pub(super) wake: bool,
+    /// Nobody will take the output.
+    pub(super) discard: bool,
+}
+
+/// What a handle that is dropped has to do with the leftovers.
+#[derive(Debug)]
+pub(super) struct Detach {
+    /// The join waker is the handle's to drop.
+    pub(super) waker: bool,
+    /// The output is the handle's to drop.
+    pub(super) discard: bool,
+}
+
+/// The state of a task at one moment, for those who watch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot(usize);
+
+impl Snapshot {
+    pub(super) fn is_complete(self) -> bool {
+        self.0 & COMPLETE != 0
+    }
+
+    pub(super) fn is_running(self) -> bool {
+        self.0 & RUNNING != 0
+    }
+
+    pub(super) fn is_scheduled(self) -> bool {
+        self.0 & SCHEDULED != 0
+    }
+}
+
+pub(super) struct State {
+    word: AtomicUsize,
+}
+
+impl State {
+    /// Scheduled, with a handle; one reference for each.
+    pub(super) fn new() -> Self {
+        Self { word: AtomicUsize::new(SCHEDULED | HANDLE | 2 * REFERENCE) }
+    }
+
+    /// A task comes out of a queue; its reference becomes the runner's.
+    pub(super) fn start(&self) -> Start {
+        self.update(|word| {
+            if word & (RUNNING | COMPLETE) != 0 {
+                // It was cancelled where it lay.
+                (word & !SCHEDULED, Start::Skip)
+            } else if word & CANCELLED != 0 {
+                (word & !SCHEDULED | RUNNING, Start::Cancel)
+            } else {
+                (word & !SCHEDULED | RUNNING, Start::Poll)
+            }
+        })
+    }
+
+    /// The poll returned `Pending`. With `admitted`, the task has just entered the live table, whose reference this
+    /// adds.
+    pub(super) fn pend(&self, admitted: bool) -> Pend {
+        let table = if admitted { REFERENCE } else { 0 };
+        self.update(|word| {
+            debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
+            if word & CANCELLED != 0 {
+                (word + table, Pend::Cancel)
+            } else if word & SCHEDULED != 0 {
+                ((word & !RUNNING) + table + REFERENCE, Pend::Again)
+            } else {
+                // Never the last reference: the live table has one.
+                ((word & !RUNNING) + table - REFERENCE, Pend::Idle)
+            }
+        })
+    }
+
+    /// A wake by someone who keeps the reference that the waker holds.
+    pub(super) fn wake(&self) -> Wake {
+        self.update(|word| {
+            if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
+                (word | SCHEDULED, Wake::Nothing)
+            } else {
+                Self::check(word);
+                ((word | SCHEDULED) + REFERENCE, Wake::Queue)
+            }
+        })
+    }
+
+    /// Asks for the future to be dropped by whoever runs the task.
+    pub(super) fn abort(&self) -> Wake {
+        self.update(|word| {
+            if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
+                (word | CANCELLED, Wake::Nothing)
+            } else {
+                Self::check(word);
+                ((word | CANCELLED | SCHEDULED) + REFERENCE, Wake::Queue)
+            }
+        })
+    }
+
+    /// Claims the future in order to drop it. The caller's reference becomes the runner's.
+    pub(super) fn cancel(&self) -> Cancel {
+        self.update(|word| {
+            if word & (RUNNING | COMPLETE) != 0 {
+                (word | CANCELLED, Cancel::Nothing)
+            } else {
+                // SCHEDULED stays: whoever finds the task in a queue later meets COMPLETE and skips it.
+                (word | CANCELLED | RUNNING, Cancel::Drop)
+            }
+        })
+    }
+
+    /// The result is stored.
+    pub(super) fn complete(&self) -> Complete {
+        let word = self.word.fetch_xor(RUNNING | COMPLETE, AcqRel);
+        debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
+        Complete { wake: word & JOIN_WAKER != 0, discard: word & HANDLE == 0 }
+    }
+
+    /// The handle wants to change the join waker. `false`: too late, the task is complete.
+    pub(super) fn claim_join_waker(&self) -> bool {
+        self.update(
+            |word| {
+                if word & COMPLETE != 0 { (word, false) } else { (word & !JOIN_WAKER, true) }
+            },
+        )
+    }
+
+    /// The handle has stored a join waker. `false`: too late, it stays the handle's.
+    pub(super) fn offer_join_waker(&self) -> bool {
+        self.update(
+            |word| {
+                if word & COMPLETE != 0 { (word, false) } else { (word | JOIN_WAKER, true) }
+            },
+        )
+    }
+
+    /// The handle goes away; its reference is given up separately.
+    pub(super) fn detach(&self) -> Detach {
+        self.update(|word| {
+            debug_assert!(word & HANDLE != 0);
+            if word & COMPLETE != 0 {
+                (word & !HANDLE, Detach { waker: word & JOIN_WAKER == 0, discard: true })
+            } else {
+                (word & !(HANDLE | JOIN_WAKER), Detach { waker: true, discard: false })
+            }
+        })
+    }
+
+    /// Adds a reference on behalf of somebody who holds one.
+    pub(super) fn retain(&self) {
+        // Relaxed: the reference that the caller holds keeps the task, and orders whatever it does with it.
+        Self::check(self.word.fetch_add(REFERENCE, Relaxed));
+    }
+
+    /// Gives `count` references up. `true`: they were the last, and the cell is the caller's to free.
+    pub(super) fn release(&self, count: usize) -> bool {
+        let word = self.word.fetch_sub(count * REFERENCE, AcqRel);
+        debug_assert!(word / REFERENCE >= count);
+        word / REFERENCE == count
+    }
+
+    pub(super) fn load(&self) -> Snapshot {
+        Snapshot(self.word.load(Acquire))
+    }
+
+    /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
+    fn check(word: usize) {
+        if word > isize::MAX as usize {
+            process::abort();
+        }
+    }
+
+    fn update<A>(&self, step: impl Fn(usize) -> (usize, A)) -> A {
+        let mut word = self.word.load(Relaxed);
+        loop {
+            let (next, action) = step(word);
+            match self.word.compare_exchange_weak(word, next, AcqRel, Relaxed) {
+                Ok(_) => return action,
+                Err(current) => word = current,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.load().fmt(f)
+    }
+}

@@ -1,0 +1,49 @@
+//! Panics of foreign code: caught where they would take the runtime along, and reported where nobody else sees them.
+
+use std::{
+    any::Any,
+    fmt,
+    io::Write,
+    mem,
+    panic::{self, AssertUnwindSafe},
+};
+
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Runs foreign code; a panic becomes an `Err`.
+///
+/// Asserting unwind safety is right for the callers here: what a panic can leave half-done is the foreign value, and
+/// that is dropped or forgotten, never used again.
+#[inline]
+pub(crate) fn catch<R>(foreign: impl FnOnce() -> R) -> Result<R, Payload> {
+    panic::catch_unwind(AssertUnwindSafe(foreign))
+}
+
+/// Drops a foreign value whose Drop may panic.
+pub(crate) fn dispose<T>(value: T) {
+    if let Err(payload) = catch(|| drop(value)) {
+        discard(payload);
+    }
+}
+
+/// Drops the payload of a panic that is not to be seen by anyone; one that panics as it goes is leaked, for its own
+/// payload could do the same without end.
+pub(crate) fn discard(payload: Payload) {
+    if let Err(next) = catch(|| drop(payload)) {
+        mem::forget(next);
+    }
+}
+
+/// The text of a panic, where it has one.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Writes one line to stderr.
+pub(crate) fn report(line: fmt::Arguments<'_>) {
+    // A closed stderr is no reason to fail, and there is nobody left to tell.
+    let _ = writeln!(std::io::stderr().lock(), "bourn: {line}");
+}

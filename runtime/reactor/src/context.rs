@@ -1,0 +1,97 @@
+//! What the thread knows: the reactor at which its sockets and timers register,
+//! and its timer slack.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::background;
+use crate::reactor::{Batch, Reactor};
+use crate::sys;
+
+/// The timer slack of a thread that waits for timers, in nanoseconds: the default
+/// of 50 us would make every short sleep that much late (prctl(2)).
+const SLACK: u64 = 1;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
+    static SLACK_BEFORE: Cell<Option<u64>> = const { Cell::new(None) };
+    static BATCH: Cell<Option<Batch>> = const { Cell::new(None) };
+}
+
+/// The thread registers at the reactor that it has entered, until this is
+/// dropped; then at the one before. Made by [`Reactor::enter`].
+#[must_use = "dropping it leaves the reactor"]
+#[derive(Debug)]
+pub struct Entered {
+    before: Option<Arc<Reactor>>,
+    /// Belongs to the thread whose context it changes.
+    thread: PhantomData<*const ()>,
+}
+
+pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
+    let before = CURRENT.replace(Some(Arc::clone(reactor)));
+    Entered {
+        before,
+        thread: PhantomData,
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let outermost = self.before.is_none();
+        // Dropped outside the borrow: the last reference closes descriptors.
+        let left = CURRENT.try_with(|current| current.replace(self.before.take()));
+        drop(left);
+        if outermost
+            && let Ok(Some(slack)) = SLACK_BEFORE.try_with(Cell::take)
+        {
+            sys::set_timer_slack(slack);
+        }
+    }
+}
+
+/// Calls `visit` with the reactor of this thread: the one that it has entered, or
+/// else the background reactor, which is started if need be.
+///
+/// # Errors
+/// Those of starting the background reactor.
+pub(crate) fn with_current<R>(visit: impl FnOnce(&Arc<Reactor>) -> R) -> io::Result<R> {
+    let mut visit = Some(visit);
+    let visited = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        let reactor = current.as_ref()?;
+        visit.take().map(|visit| visit(reactor))
+    });
+    match (visited, visit) {
+        (Ok(Some(result)), _) => Ok(result),
+        (_, Some(visit)) => Ok(visit(background::reactor()?)),
+        // `visit` is taken only where its result is returned.
+        (_, None) => unreachable!("the visit has neither happened nor not happened"),
+    }
+}
+
+/// Sharpens the timers of this thread, before its first wait with a time-out.
+pub(crate) fn sharpen() {
+    SLACK_BEFORE
+        .try_with(|before| {
+            if before.get().is_none()
+                && let Some(slack) = sys::timer_slack()
+            {
+                before.set(Some(slack));
+                sys::set_timer_slack(SLACK);
+            }
+        })
+        .ok();
+}
+
+/// The buffers of this thread's turns, so that a turn allocates nothing. A turn
+/// inside a turn (a waker that turns) finds none and makes its own.
+pub(crate) fn take_batch() -> Batch {
+    BATCH.try_with(Cell::take).ok().flatten().unwrap_or_default()
+}
+
+pub(crate) fn give_batch(batch: Batch) {
+    BATCH.try_with(|place| place.set(Some(batch))).ok();
+}

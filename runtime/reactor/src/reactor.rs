@@ -1,0 +1,402 @@
+//! The reactor: sources and timers over a poller, turned by whoever sleeps.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::Backend;
+use crate::clock;
+use crate::context::{self, Entered};
+use crate::event::Event;
+use crate::poller::{Poller, Wait};
+use crate::source::{Registered, SourceInfo};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sys;
+use crate::table::{Table, Token};
+use crate::timer::wheel::{Key, Wheel};
+
+/// No timer is set.
+const NEVER: u64 = u64::MAX;
+
+/// Which runtime a reactor belongs to. Sources move freely between the reactors
+/// of one runtime; a source whose home is in another one moves at its next wait,
+/// for the other may never turn again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuntimeId(u64);
+
+impl RuntimeId {
+    /// An id that no other runtime of this process has.
+    #[allow(clippy::new_without_default, reason = "each call gives another value")]
+    pub fn new() -> RuntimeId {
+        static NEXT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+        RuntimeId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What became of a [turn](Reactor::turn).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Turned {
+    /// It was done; whoever waited for what it found has been woken.
+    Done,
+    /// Another thread is turning this reactor.
+    Busy,
+}
+
+/// Sources and timers, and the wait that serves them.
+///
+/// A thread [enters](Reactor::enter) a reactor, so that sockets and timers used
+/// on it register there, and calls [`turn`](Reactor::turn) when it has nothing
+/// else to do. Any thread may turn a reactor; one at a time does.
+pub struct Reactor {
+    pub(crate) poller: Poller,
+    table: Mutex<Table>,
+    timers: Mutex<Wheel<Waker>>,
+    /// No timer is due before this (nanoseconds since `epoch`). Stored under the
+    /// lock of `timers`; read without it by turns.
+    earliest: AtomicU64,
+    epoch: Instant,
+    runtime: RuntimeId,
+    /// Set before the table is closed, see `Registered::settle`.
+    closed: AtomicBool,
+    /// Why the kernel wait of the background reactor ended.
+    failure: OnceLock<io::Error>,
+    /// See [`sys::forks`].
+    forks: u64,
+}
+
+/// The buffers of one turn.
+#[derive(Default)]
+pub(crate) struct Batch {
+    events: Vec<Event>,
+    sources: Vec<(Arc<Registered>, Event)>,
+    wakers: Vec<Waker>,
+}
+
+impl Reactor {
+    /// Makes a reactor over `backend` for `runtime`.
+    ///
+    /// # Errors
+    /// Those of [`Poller::with_backend`].
+    pub fn new(backend: Backend, runtime: RuntimeId) -> io::Result<Arc<Reactor>> {
+        Ok(Arc::new(Reactor {
+            poller: Poller::with_backend(backend)?,
+            table: Mutex::new(Table::default()),
+            timers: Mutex::new(Wheel::new()),
+            earliest: AtomicU64::new(NEVER),
+            epoch: clock::now(),
+            runtime,
+            closed: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            forks: sys::forks(),
+        }))
+    }
+
+    /// The backend that this reactor waits in.
+    pub fn backend(&self) -> Backend {
+        self.poller.backend()
+    }
+
+    /// Lets the sockets and timers of this thread register here, until the
+    /// returned value is dropped.
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the reactor.
+    pub fn enter(self: &Arc<Self>) -> Entered {
+        self.refuse_after_fork();
+        context::enter(self)
+    }
+
+    /// Waits as [`Wait`] says, marks what the kernel reports, expires timers, and
+    /// wakes whoever waited. A [closed](Reactor::close) reactor waits no more.
+    ///
+    /// A waker that panics keeps no other from being woken; its panic has been
+    /// reported by the panic hook and ends here.
+    ///
+    /// # Errors
+    /// What the kernel says to the wait. Timers are expired and wakers woken
+    /// even so.
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the reactor.
+    pub fn turn(&self, wait: Wait) -> io::Result<Turned> {
+        self.refuse_after_fork();
+        let mut batch = context::take_batch();
+        let result = self.gather(wait, &mut batch);
+        wake_all(&mut batch.wakers);
+        context::give_batch(batch);
+        result
+    }
+
+    /// The part of a turn that holds the turn lock; no foreign code runs in it.
+    fn gather(&self, wait: Wait, batch: &mut Batch) -> io::Result<Turned> {
+        let Some(mut turn) = self.poller.try_turn() else {
+            return Ok(Turned::Busy);
+        };
+        let result = turn.wait(&mut batch.events, || self.limit(wait));
+        if !batch.events.is_empty() {
+            let table = self.table.lock();
+            for event in batch.events.drain(..) {
+                if let Some(source) = table.get(Token::from_key(event.key)) {
+                    batch.sources.push((Arc::clone(source), event));
+                }
+            }
+        }
+        for (source, event) in batch.sources.drain(..) {
+            source.mark(event.ready, &mut batch.wakers);
+        }
+        self.expire(&mut batch.wakers);
+        drop(turn);
+        result.map(|()| Turned::Done)
+    }
+
+    /// How long a turn may wait, given the timers.
+    fn limit(&self, wait: Wait) -> Wait {
+        if self.is_closed() {
+            return Wait::No;
+        }
+        // SeqCst: pairs with the store in `note_earliest`, see there.
+        let earliest = self.earliest.load(Ordering::SeqCst);
+        let limit = match wait {
+            _ if earliest == NEVER => wait,
+            Wait::No => Wait::No,
+            Wait::Until(moment) => Wait::Until(moment.min(self.moment(earliest))),
+            Wait::Forever => Wait::Until(self.moment(earliest)),
+        };
+        if matches!(limit, Wait::Until(_)) {
+            context::sharpen();
+        }
+        limit
+    }
+
+    fn expire(&self, wakers: &mut Vec<Waker>) {
+        // Relaxed: a timer that is inserted now is the next turn's.
+        let earliest = self.earliest.load(Ordering::Relaxed);
+        if earliest == NEVER {
+            return;
+        }
+        let now = self.nanos(clock::now());
+        if earliest <= now {
+            let mut timers = self.timers.lock();
+            timers.expire(now, wakers);
+            self.note_earliest(timers.earliest());
+        }
+    }
+
+    /// Ends the wait of a turn that is under way, or else the next one that may
+    /// block. Costs a system call only if a thread is inside the wait.
+    ///
+    /// # Errors
+    /// What the kernel says to a write into the notifier.
+    pub fn unpark(&self) -> io::Result<()> {
+        self.poller.notify()
+    }
+
+    /// Ends this reactor: its sources lose their home and their waiters are woken
+    /// to find another, timers likewise, and later turns return at once.
+    pub fn close(&self) {
+        // SeqCst: comes before the table is closed in every thread's eyes; with
+        // the source's lock, that is what `Registered::settle` relies on.
+        self.closed.store(true, Ordering::SeqCst);
+        let mut wakers = Vec::new();
+        let sources = self.table.lock().close();
+        for source in sources {
+            source.leave(self, &mut wakers);
+        }
+        {
+            let mut timers = self.timers.lock();
+            timers.drain(&mut wakers);
+            self.note_earliest(None);
+        }
+        // A wait under way then sees `closed`. If the notifier can not be written
+        // to, that wait ends with its next event; there is nobody to tell.
+        drop(self.unpark());
+        wake_all(&mut wakers);
+    }
+
+    /// [Closes](Reactor::close) the reactor because its wait has failed.
+    pub(crate) fn fail(&self, error: io::Error) {
+        // Only the first failure is the cause.
+        self.failure.set(error).ok();
+        self.close();
+    }
+
+    /// Whether [`close`](Reactor::close) has been called.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether sources or timers are registered here.
+    pub fn occupied(&self) -> bool {
+        self.earliest.load(Ordering::Relaxed) != NEVER || !self.table.lock().is_empty()
+    }
+
+    /// Every source that is registered here, as it is now.
+    pub fn sources(&self) -> Vec<SourceInfo> {
+        // Taken out first: the source's lock is never taken inside the table's.
+        let sources: Vec<_> = self.table.lock().sources().map(Arc::clone).collect();
+        sources.iter().map(|source| source.info()).collect()
+    }
+
+    pub(crate) fn is_of_same_runtime(&self, other: &Reactor) -> bool {
+        self.runtime == other.runtime
+    }
+
+    /// Whether this is a forked child's copy, whose kernel objects are the
+    /// parent's.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forks != sys::forks()
+    }
+
+    fn refuse_after_fork(&self) {
+        assert!(
+            !self.is_forked(),
+            "bourn: this runtime was made before fork(2), and a forked child can not use it: its \
+             sockets, timers and threads are the parent's. Make a new runtime in the child, or \
+             start the child with exec (std::process::Command)."
+        );
+    }
+
+    /// The error of registering at a closed reactor.
+    pub(crate) fn closed_error(&self) -> io::Error {
+        match self.failure.get() {
+            Some(cause) => io::Error::new(
+                cause.kind(),
+                format!("the background reactor has stopped: {cause}"),
+            ),
+            None => io::Error::other("the runtime of this thread has shut down"),
+        }
+    }
+
+    /// Reserves a table entry.
+    pub(crate) fn reserve(&self, source: Arc<Registered>) -> io::Result<Token> {
+        self.table
+            .lock()
+            .insert(source)
+            .ok_or_else(|| self.closed_error())
+    }
+
+    /// Gives a table entry back.
+    pub(crate) fn release(&self, token: Token) {
+        let source = self.table.lock().remove(token);
+        drop(source);
+    }
+}
+
+/// Timers.
+impl Reactor {
+    fn nanos(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(NEVER)
+    }
+
+    fn moment(&self, nanos: u64) -> Instant {
+        clock::after(self.epoch, std::time::Duration::from_nanos(nanos))
+    }
+
+    /// Stores the earliest deadline; called under the lock of `timers`.
+    ///
+    /// SeqCst, as are the swap to PARKED, the load in `limit` after it, and the
+    /// load in `is_parked` after this: a thread that goes to sleep while a timer
+    /// is inserted either sees the timer or is seen asleep and woken.
+    fn note_earliest(&self, earliest: Option<u64>) {
+        self.earliest.store(earliest.unwrap_or(NEVER), Ordering::SeqCst);
+    }
+
+    /// Sets a timer; gives the waker back if the reactor is closed.
+    pub(crate) fn set_timer(&self, deadline: Instant, waker: Waker) -> Result<Key, Waker> {
+        let deadline = self.nanos(deadline);
+        let mut timers = self.timers.lock();
+        // Under the lock: `close` drains the timers after it has said closed.
+        if self.is_closed() {
+            return Err(waker);
+        }
+        let key = timers.insert(deadline, waker);
+        self.hasten(deadline);
+        drop(timers);
+        Ok(key)
+    }
+
+    /// Moves a timer; false if it has fired or the reactor was closed.
+    pub(crate) fn move_timer(&self, key: Key, deadline: Instant) -> bool {
+        let deadline = self.nanos(deadline);
+        let mut timers = self.timers.lock();
+        let moved = timers.reset(&key, deadline);
+        if moved {
+            self.hasten(deadline);
+        }
+        moved
+    }
+
+    /// Notes a deadline that may be the earliest, and ends a wait that does not
+    /// know it. Called under the lock of `timers`.
+    fn hasten(&self, deadline: u64) {
+        if deadline < self.earliest.load(Ordering::Relaxed) {
+            self.note_earliest(Some(deadline));
+            if self.poller.is_parked() {
+                // If the notifier can not be written to, the timer is late by
+                // what is left of the wait; the timer itself is in place.
+                drop(self.unpark());
+            }
+        }
+    }
+
+    /// Whether the timer waits still; lets it wake `waker` from now on.
+    pub(crate) fn watch_timer(&self, key: Key, waker: &Waker) -> bool {
+        {
+            let mut timers = self.timers.lock();
+            match timers.get_mut(&key) {
+                None => return false,
+                Some(placed) if placed.will_wake(waker) => return true,
+                Some(_) => {}
+            }
+        }
+        // Cloned and dropped outside the lock: that is foreign code.
+        let mut waker = waker.clone();
+        let mut timers = self.timers.lock();
+        let waits = match timers.get_mut(&key) {
+            None => false,
+            Some(placed) => {
+                std::mem::swap(placed, &mut waker);
+                true
+            }
+        };
+        drop(timers);
+        waits
+    }
+
+    /// Takes a timer away, if it has not fired.
+    pub(crate) fn cancel_timer(&self, key: Key) {
+        let mut timers = self.timers.lock();
+        let waker = timers.remove(key);
+        if timers.is_empty() {
+            self.note_earliest(None);
+        }
+        drop(timers);
+        drop(waker);
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reactor")
+            .field("backend", &self.backend())
+            .field("runtime", &self.runtime)
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Wakes every waker under a guard of its own. A panic has been reported by the
+/// panic hook; its payload is leaked, for its destructor might panic again.
+pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
+    for waker in wakers.drain(..) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            std::mem::forget(payload);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What `poll(2)` and `select(2)` share: the kernel keeps no list for them, so
+//! we do.
+//!
+//! Other threads post changes into a mailbox, which the waiting thread empties
+//! before each kernel call; no lock is held while that call blocks. Both calls
+//! are level-triggered, so a report ends the watch for what it reported, until
+//! `rearm` asks for it again: otherwise unread data would end every wait at
+//! once. Urgent data counts as reading for the same reason.
+//!
+//! Errors and hang-ups can not be masked (`poll(2)`), so a descriptor that has
+//! one leaves the list altogether. Almost always the next operation ends the
+//! connection. Where the descriptor lives on (a filled error queue while the
+//! send buffer is full, a FIFO between two writers), asking for it again brings
+//! it back after a pause of 1 ms, doubling to 50 ms, and not at once, for that
+//! would spin.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::event::{Event, Interest, Ready};
+use crate::sync::Mutex;
+use crate::sys::DescriptorSet;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const LAST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which descriptors a backend can watch at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    None,
+    /// Those that fit a [`DescriptorSet`].
+    SetSize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    Add { key: u64, fd: RawFd },
+    Remove { key: u64 },
+    Rearm { key: u64, interest: Interest },
+}
+
+/// The posting side: takes changes from any thread.
+pub(crate) struct Registry {
+    mailbox: Arc<Mutex<Vec<Change>>>,
+    bell: UnixStream,
+    limit: Limit,
+}
+
+/// The waiting side: every watched descriptor and what it is watched for.
+pub(super) struct Watches {
+    mailbox: Arc<Mutex<Vec<Change>>>,
+    mail: Vec<Change>,
+    bell: UnixStream,
+    by_key: HashMap<u64, Watch>,
+}
+
+/// One watched descriptor.
+struct Watch {
+    fd: RawFd,
+    interest: Interest,
+    /// How long it last stayed out because of an error that it lives with.
+    pause: Duration,
+    /// Out of the list until then.
+    resume: Option<Instant>,
+}
+
+pub(super) fn open(limit: Limit) -> io::Result<(Registry, Watches)> {
+    let (bell, posted_bell) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    posted_bell.set_nonblocking(true)?;
+    admit(limit, bell.as_fd())?;
+    let mailbox = Arc::new(Mutex::new(Vec::new()));
+    let registry = Registry {
+        mailbox: Arc::clone(&mailbox),
+        bell: posted_bell,
+        limit,
+    };
+    let watches = Watches {
+        mailbox,
+        mail: Vec::new(),
+        bell,
+        by_key: HashMap::new(),
+    };
+    Ok((registry, watches))
+}
+
+/// Refuses what a `select` set can not hold; letting it in would write past the
+/// set's end.
+fn admit(limit: Limit, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = fd.as_raw_fd();
+    if limit == Limit::None || DescriptorSet::admits(fd) {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "select(2) can not watch descriptor {fd}: it takes those below {} (FD_SETSIZE); \
+             use the backend poll or epoll",
+            libc::FD_SETSIZE
+        ),
+    ))
+}
+
+impl Registry {
+    fn post(&self, change: Change) {
+        self.mailbox.lock().push(change);
+    }
+
+    pub(super) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        admit(self.limit, fd)?;
+        self.post(Change::Add {
+            key,
+            fd: fd.as_raw_fd(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, _fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        self.post(Change::Remove { key });
+        Ok(())
+    }
+
+    pub(super) fn rearm(&self, key: u64, interest: Interest) {
+        self.post(Change::Rearm { key, interest });
+    }
+
+    pub(super) fn is_edge_triggered(&self) -> bool {
+        false
+    }
+
+    pub(super) fn notify(&self) -> io::Result<()> {
+        match (&self.bell).write(&[1]) {
+            // Full: it is ringing already.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            // One byte into a stream socket is written whole or not at all.
+            rung => rung.map(drop),
+        }
+    }
+}
+
+impl Watches {
+    pub(super) fn bell(&self) -> RawFd {
+        self.bell.as_raw_fd()
+    }
+
+    /// Takes every ring out of the bell, so that the next wait can sleep.
+    pub(super) fn silence(&mut self) -> io::Result<()> {
+        let mut rings = [0; 64];
+        loop {
+            match self.bell.read(&mut rings) {
+                Ok(read) if read == rings.len() => {}
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Applies what has been posted, in the order of posting.
+    pub(super) fn collect(&mut self) {
+        std::mem::swap(&mut *self.mailbox.lock(), &mut self.mail);
+        for change in self.mail.drain(..) {
+            match change {
+                Change::Add { key, fd } => {
+                    let watch = Watch {
+                        fd,
+                        interest: Interest::ALL,
+                        pause: Duration::ZERO,
+                        resume: None,
+                    };
+                    self.by_key.insert(key, watch);
+                }
+                Change::Remove { key } => {
+                    self.by_key.remove(&key);
+                }
+                // A descriptor that was removed meanwhile needs no watch.
+                Change::Rearm { key, interest } => {
+                    if let Some(watch) = self.by_key.get_mut(&key) {
+                        watch.rearm(interest);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `visit` with the key, descriptor and interest of everything to be
+    /// watched now, and returns how long until something paused comes back.
+    pub(super) fn visit(&mut self, mut visit: impl FnMut(u64, RawFd, Interest)) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        let mut now = None;
+        for (&key, watch) in &mut self.by_key {
+            if watch.interest == Interest::NONE {
+                continue;
+            }
+            if let Some(resume) = watch.resume {
+                let left = resume.saturating_duration_since(*now.get_or_insert_with(clock::now));
+                if !left.is_zero() {
+                    next = Some(next.map_or(left, |next| next.min(left)));
+                    continue;
+                }
+                watch.resume = None;
+            }
+            visit(key, watch.fd, watch.interest);
+        }
+        next
+    }
+
+    /// Turns the kernel's answer for `key` into an event, and ends the watch for
+    /// what it reports. `None` if there is nothing to report.
+    pub(super) fn report(&mut self, key: u64, bits: libc::c_short) -> Option<Event> {
+        let watch = self.by_key.get_mut(&key)?;
+        let ready = Ready::from_poll(bits);
+        let lasting = bits & (libc::POLLERR | libc::POLLHUP) != 0;
+        if lasting {
+            watch.interest = Interest::NONE;
+        } else if ready.wakes_readers() {
+            watch.interest = watch.interest.without(Interest::READ | Interest::CLOSED);
+        }
+        if ready.wakes_writers() {
+            watch.interest = watch.interest.without(Interest::WRITE);
+        }
+        if !lasting || ready.is_readable() || ready.is_writable() {
+            watch.pause = Duration::ZERO;
+        } else {
+            watch.pause = (watch.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+        }
+        (ready != Ready::default()).then_some(Event { key, ready })
+    }
+
+    /// Whether `key` still stands for `fd`.
+    pub(super) fn holds(&self, key: u64, fd: RawFd) -> bool {
+        self.by_key.get(&key).is_some_and(|watch| watch.fd == fd)
+    }
+
+    /// Removes a descriptor that is none any more, and reports it as ready for
+    /// everything, so that the next operation on it finds the kernel's error.
+    pub(super) fn expel(&mut self, key: u64) -> Event {
+        self.by_key.remove(&key);
+        let bits = libc::POLLERR | libc::POLLIN | libc::POLLOUT;
+        Event {
+            key,
+            ready: Ready::from_poll(bits),
+        }
+    }
+}
+
+impl Watch {
+    fn rearm(&mut self, interest: Interest) {
+        if self.interest == Interest::NONE && !self.pause.is_zero() && self.resume.is_none() {
+            self.resume = Some(clock::now() + self.pause);
+        }
+        self.interest = self.interest | interest;
+    }
+}
+
+/// What to ask `poll(2)` for.
+pub(super) fn poll_bits(interest: Interest) -> libc::c_short {
+    let mut bits = 0;
+    if interest.contains(Interest::READ) {
+        bits |= libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP;
+    }
+    if interest.contains(Interest::CLOSED) {
+        bits |= libc::POLLRDHUP;
+    }
+    if interest.contains(Interest::WRITE) {
+        bits |= libc::POLLOUT;
+    }
+    bits
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Registry")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Watches {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Watches")
+            .field("watched", &self.by_key.len())
+            .finish_non_exhaustive()
+    }
+}

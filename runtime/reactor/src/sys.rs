@@ -1,0 +1,285 @@
+//! Every system call of this crate, as small safe functions. With the turn
+//! lock, the only place with `unsafe`.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use libc::c_int;
+
+/// Turns the `-1` of a system call into the error in `errno`.
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn timespec(timeout: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    }
+}
+
+/// Whole milliseconds for the calls that take no finer time-out: rounded up, so
+/// that no wait ends before its time and none spins through the last fraction.
+fn milliseconds(timeout: Option<Duration>) -> c_int {
+    match timeout {
+        None => -1,
+        Some(timeout) => {
+            let rounded = timeout.as_nanos().div_ceil(1_000_000);
+            c_int::try_from(rounded).unwrap_or(c_int::MAX)
+        }
+    }
+}
+
+/// `epoll_create1(2)`.
+#[cfg(target_os = "linux")]
+pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: the kernel just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `epoll_ctl(2)`, `EPOLL_CTL_ADD`.
+#[cfg(target_os = "linux")]
+pub(crate) fn epoll_add(
+    epoll: BorrowedFd<'_>,
+    fd: BorrowedFd<'_>,
+    events: c_int,
+    token: u64,
+) -> io::Result<()> {
+    let mut event = libc::epoll_event {
+        events: events as u32,
+        u64: token,
+    };
+    // SAFETY: `event` lives through the call, which only reads it.
+    check(unsafe {
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_ADD,
+            fd.as_raw_fd(),
+            &raw mut event,
+        )
+    })?;
+    Ok(())
+}
+
+/// `epoll_ctl(2)`, `EPOLL_CTL_DEL`.
+#[cfg(target_os = "linux")]
+pub(crate) fn epoll_delete(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: DEL ignores the event pointer (null is allowed since Linux 2.6.9).
+    check(unsafe {
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_DEL,
+            fd.as_raw_fd(),
+            std::ptr::null_mut(),
+        )
+    })?;
+    Ok(())
+}
+
+/// `epoll_wait(2)`, or `epoll_pwait2(2)` where the time-out needs its
+/// nanoseconds; the number of events stored.
+///
+/// Kernels before 5.11, system call filters and valgrind lack `epoll_pwait2`
+/// (ENOSYS or EPERM); from the first such answer on, time-outs are rounded up to
+/// milliseconds.
+#[cfg(target_os = "linux")]
+pub(crate) fn epoll_wait(
+    epoll: BorrowedFd<'_>,
+    events: &mut [libc::epoll_event],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    static COARSE: AtomicBool = AtomicBool::new(false);
+
+    let capacity = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+    if let Some(exact) = timeout.filter(|timeout| !timeout.is_zero())
+        && !COARSE.load(Ordering::Relaxed)
+    {
+        let exact = timespec(exact);
+        // SAFETY: `events` is valid for `capacity` entries, `exact` outlives the
+        // call, and a null signal mask leaves the mask alone.
+        let stored = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                epoll.as_raw_fd(),
+                events.as_mut_ptr(),
+                capacity,
+                &raw const exact,
+                std::ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+        match check(stored as c_int) {
+            Ok(stored) => return Ok(stored as usize),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOSYS | libc::EPERM) => COARSE.store(true, Ordering::Relaxed),
+                _ => return Err(error),
+            },
+        }
+    }
+    // SAFETY: `events` is valid for `capacity` entries.
+    let stored = check(unsafe {
+        libc::epoll_wait(
+            epoll.as_raw_fd(),
+            events.as_mut_ptr(),
+            capacity,
+            milliseconds(timeout),
+        )
+    })?;
+    Ok(stored as usize)
+}
+
+/// `eventfd(2)`, non-blocking.
+#[cfg(target_os = "linux")]
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: the kernel just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Adds one to an eventfd's counter.
+#[cfg(target_os = "linux")]
+pub(crate) fn eventfd_add(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: `one` is readable for its length.
+    let written = unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    check(written as c_int).map(drop)
+}
+
+/// Sets an eventfd's counter back to zero.
+#[cfg(target_os = "linux")]
+pub(crate) fn eventfd_reset(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut counter = [0u8; 8];
+    // SAFETY: `counter` is writable for its length.
+    let read = unsafe { libc::read(fd.as_raw_fd(), counter.as_mut_ptr().cast(), counter.len()) };
+    check(read as c_int).map(drop)
+}
+
+/// `poll(2)`, or `ppoll(2)` where it exists and the time-out needs its
+/// nanoseconds; the number of entries with an answer.
+pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let count = fds.len() as libc::nfds_t;
+    #[cfg(target_os = "linux")]
+    if let Some(exact) = timeout.filter(|timeout| !timeout.is_zero()) {
+        let exact = timespec(exact);
+        // SAFETY: `fds` is valid for `count` entries, `exact` outlives the call,
+        // and a null signal mask leaves the mask alone.
+        let ready = check(unsafe {
+            libc::ppoll(fds.as_mut_ptr(), count, &raw const exact, std::ptr::null())
+        })?;
+        return Ok(ready as usize);
+    }
+    // SAFETY: `fds` is valid for `count` entries.
+    let ready = check(unsafe { libc::poll(fds.as_mut_ptr(), count, milliseconds(timeout)) })?;
+    Ok(ready as usize)
+}
+
+/// A set of descriptors below `FD_SETSIZE`, as `select(2)` takes it.
+pub(crate) struct DescriptorSet(libc::fd_set);
+
+impl DescriptorSet {
+    pub(crate) fn new() -> Self {
+        // SAFETY: `fd_set` is an array of integers, for which zero is valid, and
+        // all zeroes is the empty set.
+        Self(unsafe { std::mem::zeroed() })
+    }
+
+    /// Whether `fd` fits into any such set.
+    pub(crate) fn admits(fd: RawFd) -> bool {
+        usize::try_from(fd).is_ok_and(|fd| fd < libc::FD_SETSIZE)
+    }
+
+    /// Adds `fd`.
+    ///
+    /// # Panics
+    /// If the set does not [admit](Self::admits) it: a write past the set's end
+    /// would be the alternative.
+    pub(crate) fn insert(&mut self, fd: RawFd) {
+        assert!(Self::admits(fd), "descriptor {fd} does not fit a select set");
+        // SAFETY: the assertion keeps the bit inside the set.
+        unsafe { libc::FD_SET(fd, &raw mut self.0) }
+    }
+
+    pub(crate) fn contains(&self, fd: RawFd) -> bool {
+        // SAFETY: the first condition keeps the bit inside the set.
+        Self::admits(fd) && unsafe { libc::FD_ISSET(fd, &raw const self.0) }
+    }
+}
+
+/// `pselect(2)`; the sets come back with what is ready.
+pub(crate) fn select(
+    end: RawFd,
+    read: &mut DescriptorSet,
+    write: &mut DescriptorSet,
+    except: &mut DescriptorSet,
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let timeout = timeout.map(timespec);
+    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the sets are whole, `end` is at most FD_SETSIZE because every
+    // member passed `insert`, and the time-out outlives the call.
+    let ready = check(unsafe {
+        libc::pselect(
+            end,
+            &raw mut read.0,
+            &raw mut write.0,
+            &raw mut except.0,
+            timeout,
+            std::ptr::null(),
+        )
+    })?;
+    Ok(ready as usize)
+}
+
+/// The calling thread's timer slack in nanoseconds (`PR_GET_TIMERSLACK`).
+#[cfg(target_os = "linux")]
+pub(crate) fn timer_slack() -> Option<u64> {
+    // SAFETY: takes no pointer.
+    let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+    u64::try_from(slack).ok()
+}
+
+/// Sets the calling thread's timer slack (`PR_SET_TIMERSLACK`). A refusal only
+/// costs precision, so it is not reported.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_timer_slack(nanoseconds: u64) {
+    // SAFETY: takes no pointer.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn timer_slack() -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn set_timer_slack(_nanoseconds: u64) {}
+
+/// How many `fork(2)`s lie between this process and the one that asked first.
+///
+/// A reactor remembers the count of its birth: where it differs, the reactor is
+/// a forked child's copy, whose kernel objects are still the parent's.
+pub(crate) fn forks() -> u64 {
+    static FORKS: AtomicU64 = AtomicU64::new(0);
+    static WATCH: Once = Once::new();
+
+    extern "C" fn count() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    WATCH.call_once(|| {
+        // SAFETY: `count` is async-signal-safe (one atomic add), which is what
+        // pthread_atfork(3) asks of a child handler.
+        unsafe { libc::pthread_atfork(None, None, Some(count)) };
+    });
+    FORKS.load(Ordering::Relaxed)
+}

@@ -1,0 +1,105 @@
+//! The lock that makes a turn exclusive: tried, never waited for.
+//!
+//! Whoever holds it may call the kernel wait; everybody else is told that the
+//! reactor is busy. A turn therefore pays one swap to get in and one store to
+//! get out, and nobody ever sleeps on it.
+
+use std::fmt;
+
+use crate::sync::UnsafeCell;
+use crate::sync::atomic::{AtomicBool, Ordering};
+
+/// Exclusive access to a `T` for whoever wins [`try_lock`](TurnLock::try_lock).
+pub(crate) struct TurnLock<T> {
+    held: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reachable only through `Held`, of which at most one
+// exists at a time, so sharing the lock shares no `T` but moves it between
+// threads: `T: Send` is what that takes.
+unsafe impl<T: Send> Sync for TurnLock<T> {}
+
+impl<T> TurnLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            held: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// The lock if nobody holds it.
+    pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {
+        // Acquire: sees what the former holder did before its Release in `drop`.
+        if self.held.swap(true, Ordering::Acquire) {
+            None
+        } else {
+            Some(Held { lock: self })
+        }
+    }
+}
+
+impl<T> fmt::Debug for TurnLock<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TurnLock")
+            .field("held", &self.held.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The turn lock, held; given back on drop.
+pub(crate) struct Held<'a, T> {
+    lock: &'a TurnLock<T>,
+}
+
+impl<T> Held<'_, T> {
+    /// Runs `access` on the value.
+    pub(crate) fn with<R>(&mut self, access: impl FnOnce(&mut T) -> R) -> R {
+        self.lock.value.with_mut(|value| {
+            // SAFETY: `self` is the only `Held` (the swap in `try_lock` let one
+            // in) and is borrowed mutably, so no other reference to the value
+            // lives during `access`.
+            access(unsafe { &mut *value })
+        })
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire of the next `try_lock`.
+        self.lock.held.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+
+    #[test]
+    fn loom_turns_are_exclusive() {
+        loom::model(|| {
+            let lock = Arc::new(TurnLock::new(0u32));
+            let other = {
+                let lock = lock.clone();
+                loom::thread::spawn(move || {
+                    lock.try_lock()
+                        .map_or(0, |mut held| held.with(|count| {
+                            *count += 1;
+                            1
+                        }))
+                })
+            };
+            let mine = lock
+                .try_lock()
+                .map_or(0, |mut held| held.with(|count| {
+                    *count += 1;
+                    1
+                }));
+            let turns = other.join().unwrap() + mine;
+            let seen = lock.try_lock().unwrap().with(|count| *count);
+            assert_eq!(seen, turns);
+        });
+    }
+}

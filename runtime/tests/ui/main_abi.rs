@@ -1,0 +1,2 @@
+#[bourn::main]
+async extern "C" fn main() {}

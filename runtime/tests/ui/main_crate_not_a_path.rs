@@ -1,0 +1,2 @@
+#[bourn::main(crate = "not a path")]
+async fn main() {}

@@ -1,0 +1,4 @@
+#[bourn::main]
+async fn main<T: Default>() {
+    let _ = T::default();
+}

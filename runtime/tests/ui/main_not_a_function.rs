@@ -1,0 +1,6 @@
+#[bourn::main]
+struct Server;
+
+fn main() {
+    let _ = Server;
+}

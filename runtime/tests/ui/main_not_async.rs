@@ -1,0 +1,2 @@
+#[bourn::main]
+fn main() {}

@@ -1,0 +1,2 @@
+#[bourn::main(backend = Poll)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bourn::main(backend = "poll", backend = "poll")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bourn::main(backend)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bourn::main(backend = "kqueue")]
+async fn main() {}

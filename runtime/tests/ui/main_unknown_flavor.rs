@@ -1,0 +1,2 @@
+#[bourn::main(flavor = "multi_thread")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bourn::main(worker_threads = 4)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bourn::main]
+async unsafe fn main() {}

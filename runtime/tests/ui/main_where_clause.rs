@@ -1,0 +1,6 @@
+#[bourn::main]
+async fn main()
+where
+    String: Clone,
+{
+}

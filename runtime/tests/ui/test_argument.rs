@@ -1,0 +1,6 @@
+#[bourn::test]
+async fn counts(limit: usize) {
+    let _ = limit;
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[bourn::test]
+async fn counts<const N: usize>() {
+    let _ = N;
+}
+
+fn main() {}

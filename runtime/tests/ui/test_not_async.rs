@@ -1,0 +1,4 @@
+#[bourn::test]
+fn counts() {}
+
+fn main() {}

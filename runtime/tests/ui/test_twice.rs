@@ -1,0 +1,5 @@
+#[bourn::test]
+#[test]
+async fn counts() {}
+
+fn main() {}

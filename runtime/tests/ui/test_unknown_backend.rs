@@ -1,0 +1,4 @@
+#[bourn::test(backend = "io_uring")]
+async fn counts() {}
+
+fn main() {}
