@@ -1,1 +1,65 @@
-//! An async runtime with its own epoll reactor and its own socket types
+//! bourn, a small stream: an async runtime for network servers, with its own
+//! epoll reactor and its own socket types.
+//!
+//! ```text
+//!        your tasks          bourn::spawn, bourn::net, bourn::time
+//!            |
+//!          bourn             this crate: Runtime, Builder, Handle, time, macros
+//!         /     \
+//!   executor     net         tasks and who runs them | sockets
+//!                 |
+//!              reactor       epoll, poll, select or mio; timers
+//! ```
+//!
+//! This crate is the face: it joins an executor that knows nothing about I/O with
+//! sockets that know nothing about executors. Each half can be used alone: the
+//! sockets and timers work under any executor, on a background reactor.
+//!
+//! # What there is
+//!
+//! * [`main`](macro@main) and [`test`](macro@test), [`Runtime`](runtime::Runtime)
+//!   and [`Builder`](runtime::Builder): a runtime whose tasks run on the thread
+//!   that is inside [`block_on`](runtime::Runtime::block_on). (Runtimes with many
+//!   workers are being built.)
+//! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
+//!   and listed.
+//! * [`net`]: TCP listeners and streams.
+//! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
+//!   [`interval`](time::interval()).
+//!
+//! The reactor's kernel call is chosen at run time: by
+//! [`Builder::backend`](runtime::Builder::backend) or the environment variable
+//! `BOURN_BACKEND` (`epoll`, `poll`, `select`, `mio`).
+//!
+//! # Example
+//! ```no_run
+//! use bourn::net::TcpListener;
+//!
+//! #[bourn::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:7000").await?;
+//!     let mut incoming = listener.incoming();
+//!     loop {
+//!         let stream = incoming.next().await?;
+//!         bourn::spawn(async move {
+//!             let mut buffer = [0; 4096];
+//!             while let Ok(length @ 1..) = stream.read(&mut buffer).await
+//!                 && stream.write_all(&buffer[..length]).await.is_ok() {}
+//!         });
+//!     }
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+mod context;
+mod misuse;
+mod park;
+pub mod runtime;
+pub mod task;
+pub mod time;
+
+pub use bourn_macros::{main, test};
+pub use bourn_net as net;
+pub use bourn_reactor::{Backend, UnknownBackend};
+pub use runtime::{Builder, Handle, Runtime, block_on};
+pub use task::{JoinHandle, spawn, spawn_local};

@@ -37,7 +37,9 @@ pub(crate) struct Awake {
 
 impl Awake {
     pub(crate) fn new() -> Self {
-        Self { flags: AtomicUsize::new(0) }
+        Self {
+            flags: AtomicUsize::new(0),
+        }
     }
 
     /// Publishes that the caller is about to sleep. It must look for work once more before it does.
@@ -84,11 +86,10 @@ impl Awake {
 mod tests {
     use std::sync::{Arc, atomic::Ordering::Relaxed};
 
+    use loom::sync::atomic::AtomicBool;
+
     use super::Awake;
-    use crate::{
-        park::{Park, ThreadPark, Wait},
-        sync::AtomicBool,
-    };
+    use crate::park::{Park, ThreadPark, Wait};
 
     /// The work is a relaxed flag, so that nothing but the two fences orders the sleeper and the bringer. A lost
     /// wake-up is a deadlock, which loom reports. Killed by: executor-awake-fence, executor-awake-clear.

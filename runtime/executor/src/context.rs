@@ -48,7 +48,12 @@ impl Context {
     }
 
     /// Puts the thread into a runtime. The caller has seen that it is in none.
-    pub(crate) fn enter<T: Any + Send + Sync>(&self, runtime: usize, seat: Arc<T>, location: &'static Location<'static>) {
+    pub(crate) fn enter<T: Any + Send + Sync>(
+        &self,
+        runtime: usize,
+        seat: Arc<T>,
+        location: &'static Location<'static>,
+    ) {
         self.runtime.set(runtime);
         self.seat.set(Arc::as_ptr(&seat).addr());
         self.entered_at.set(Some(location));
@@ -65,10 +70,16 @@ impl Context {
         drop(seat);
     }
 
-    /// Makes the thread the one that drives its runtime, or not any more; exchanges what is in its queue.
-    pub(crate) fn set_driving(&self, driving: bool, queue: VecDeque<Task>) -> VecDeque<Task> {
-        self.driving.set(driving);
-        self.queue.replace(queue)
+    /// Makes the thread the one that drives its runtime; what it has queued already goes to the end of the core's queue.
+    pub(crate) fn start_driving(&self, mut core: VecDeque<Task>) {
+        self.driving.set(true);
+        let mut queue = self.queue.borrow_mut();
+        core.append(&mut queue);
+        *queue = core;
+    }
+
+    pub(crate) fn stop_driving(&self) {
+        self.driving.set(false);
     }
 
     pub(crate) fn is_driving(&self) -> bool {
@@ -81,6 +92,10 @@ impl Context {
 
     pub(crate) fn pop(&self) -> Option<Task> {
         self.queue.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn take_queue(&self) -> VecDeque<Task> {
+        self.queue.take()
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -99,7 +114,9 @@ pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
 
 /// Queues a task on the calling thread, if that thread drives the runtime; else gives it back.
 pub(crate) fn push_driven(runtime: usize, task: Task) -> Result<(), Task> {
-    push_where(task, |context| context.driving.get() && context.runtime.get() == runtime)
+    push_where(task, |context| {
+        context.driving.get() && context.runtime.get() == runtime
+    })
 }
 
 /// Queues a task on the calling thread, if that thread sits on the seat; else gives it back.
@@ -123,19 +140,28 @@ fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), 
 
 /// Tells whether the calling thread sits on the seat.
 pub(crate) fn is_seated(seat: usize) -> bool {
-    CONTEXT.try_with(|context| context.seat.get() == seat).unwrap_or(false)
+    CONTEXT
+        .try_with(|context| context.seat.get() == seat)
+        .unwrap_or(false)
 }
 
 /// Where the `block_on` that the calling thread is inside was called.
 pub(crate) fn entered_at() -> Option<&'static Location<'static>> {
-    CONTEXT.try_with(|context| context.entered_at.get()).ok().flatten()
+    CONTEXT
+        .try_with(|context| context.entered_at.get())
+        .ok()
+        .flatten()
 }
 
 /// The calling thread's seat, if it is of this type and in this runtime.
 pub(crate) fn seat_in<T: Any + Send + Sync>(runtime: usize) -> Option<Arc<T>> {
     let handle = CONTEXT
         .try_with(|context| {
-            if context.runtime.get() == runtime { context.seat_handle.borrow().clone() } else { None }
+            if context.runtime.get() == runtime {
+                context.seat_handle.borrow().clone()
+            } else {
+                None
+            }
         })
         .ok()
         .flatten()?;
@@ -147,7 +173,9 @@ pub(crate) fn seat_in<T: Any + Send + Sync>(runtime: usize) -> Option<Arc<T>> {
 /// Dropping one task may push another one, which has to be dropped as well. The outer call's loop finds it; a nested
 /// loop for each would run out of stack on a long chain of tasks.
 pub(crate) fn while_draining(runtime: usize, drain: impl FnOnce()) {
-    let outer = CONTEXT.try_with(|context| context.draining.replace(runtime)).unwrap_or(0);
+    let outer = CONTEXT
+        .try_with(|context| context.draining.replace(runtime))
+        .unwrap_or(0);
     if outer != runtime {
         // Nothing in here unwinds: tasks guard what is foreign in them.
         drain();

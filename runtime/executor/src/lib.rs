@@ -54,12 +54,13 @@ mod misuse;
 mod park;
 mod signal;
 mod sync;
-#[allow(unsafe_code)] // The task cell, and the local futures in it.
 mod task;
 mod unwind;
 
 pub use crate::{
     current_thread::{CurrentThread, Handle},
     park::{Park, ThreadPark, Turn, Wait},
-    task::{AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now},
+    task::{
+        AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now,
+    },
 };

@@ -6,7 +6,6 @@ use crate::sync::{Condvar, Mutex, lock};
 
 /// How long a [`Park::turn`] may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Wait {
     /// Not at all: only what is already there is delivered.
     No,
@@ -84,7 +83,10 @@ impl ThreadPark {
     /// Makes one.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Mutex::new(ParkState::default()), changed: Condvar::new() }
+        Self {
+            state: Mutex::new(ParkState::default()),
+            changed: Condvar::new(),
+        }
     }
 }
 

@@ -8,16 +8,26 @@ pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, fence},
+        atomic::{AtomicUsize, fence},
     },
-    thread, thread_local,
+    thread,
 };
+
+/// loom's takes no `const` block.
+#[cfg(loom)]
+macro_rules! loom_thread_local {
+    (static $name:ident: $type:ty = const $initial:block;) => {
+        loom::thread_local! { static $name: $type = $initial; }
+    };
+}
+#[cfg(loom)]
+pub(crate) use loom_thread_local as thread_local;
 
 #[cfg(not(loom))]
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, fence},
+        atomic::{AtomicUsize, fence},
     },
     thread, thread_local,
 };

@@ -32,12 +32,17 @@ pub fn lift() {
 /// Ready as long as the budget is not spent; otherwise wakes the task and returns
 /// `Pending`.
 pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
-    if LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) == 0 {
+    if is_spent() {
         cx.waker().wake_by_ref();
         Poll::Pending
     } else {
         Poll::Ready(())
     }
+}
+
+/// Whether nothing is left in this poll.
+pub fn is_spent() -> bool {
+    LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) == 0
 }
 
 /// Takes one operation off the budget: called when an operation has done its

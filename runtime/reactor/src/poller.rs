@@ -211,11 +211,13 @@ impl Poller {
     }
 
     /// Whether a thread is inside a wait that may block. What was changed before
-    /// this call is seen by any wait that begins after a `false`: both sides are
-    /// sequentially consistent (here the load, there the swap to PARKED), so one
-    /// of the two sees the other.
+    /// this call is seen by any wait that begins after a `false`.
+    ///
+    /// A read-modify-write that changes nothing, not a load: it and the swap to
+    /// PARKED lie in one order. Either the swap comes first and is seen here, or
+    /// this comes first and its Release pairs with the Acquire of the swap.
     pub(crate) fn is_parked(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == PARKED
+        self.state.fetch_or(0, Ordering::AcqRel) == PARKED
     }
 
     /// Lets a level-triggered wait that is under way take note of a change. The
@@ -256,8 +258,9 @@ impl Turn<'_> {
                     result => return result,
                 }
             }
-            // SeqCst: see `is_parked`. Acquire, as in `notify`.
-            let told = self.poller.state.swap(PARKED, Ordering::SeqCst) == NOTIFIED;
+            // Acquire, as in `is_parked` and `notify`; Release, so that who sees
+            // PARKED comes after whatever this thread did before.
+            let told = self.poller.state.swap(PARKED, Ordering::AcqRel) == NOTIFIED;
             let wait = if told { Wait::No } else { limit() };
             let (timeout, cut) = timeout(wait);
             let result = self.selector.with(|selector| selector.wait(events, timeout));

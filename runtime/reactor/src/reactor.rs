@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Instant;
@@ -68,6 +68,11 @@ pub struct Reactor {
     /// See [`sys::forks`].
     forks: u64,
 }
+
+// Foreign code runs under no lock of a reactor, and every waker under a guard of
+// its own, so a panic leaves nothing half-changed that could be seen later.
+impl UnwindSafe for Reactor {}
+impl RefUnwindSafe for Reactor {}
 
 /// The buffers of one turn.
 #[derive(Default)]
@@ -159,8 +164,8 @@ impl Reactor {
         if self.is_closed() {
             return Wait::No;
         }
-        // SeqCst: pairs with the store in `note_earliest`, see there.
-        let earliest = self.earliest.load(Ordering::SeqCst);
+        // Relaxed: see `note_earliest`.
+        let earliest = self.earliest.load(Ordering::Relaxed);
         let limit = match wait {
             _ if earliest == NEVER => wait,
             Wait::No => Wait::No,
@@ -199,9 +204,10 @@ impl Reactor {
     /// Ends this reactor: its sources lose their home and their waiters are woken
     /// to find another, timers likewise, and later turns return at once.
     pub fn close(&self) {
-        // SeqCst: comes before the table is closed in every thread's eyes; with
-        // the source's lock, that is what `Registered::settle` relies on.
-        self.closed.store(true, Ordering::SeqCst);
+        // Release: whoever takes the table's, a visited source's or the timers'
+        // lock after us sees it through that lock; a turn, through the swap in
+        // `notify`; `occupied` and the like, through the Acquire in `is_closed`.
+        self.closed.store(true, Ordering::Release);
         let mut wakers = Vec::new();
         let sources = self.table.lock().close();
         for source in sources {
@@ -227,7 +233,8 @@ impl Reactor {
 
     /// Whether [`close`](Reactor::close) has been called.
     pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+        // Acquire: see `close`.
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Whether sources or timers are registered here.
@@ -252,7 +259,7 @@ impl Reactor {
         self.forks != sys::forks()
     }
 
-    fn refuse_after_fork(&self) {
+    pub(crate) fn refuse_after_fork(&self) {
         assert!(
             !self.is_forked(),
             "bourn: this runtime was made before fork(2), and a forked child can not use it: its \
@@ -299,15 +306,19 @@ impl Reactor {
 
     /// Stores the earliest deadline; called under the lock of `timers`.
     ///
-    /// SeqCst, as are the swap to PARKED, the load in `limit` after it, and the
-    /// load in `is_parked` after this: a thread that goes to sleep while a timer
-    /// is inserted either sees the timer or is seen asleep and woken.
+    /// Relaxed: a thread that goes to sleep swaps to PARKED and then loads this;
+    /// whoever hastens stores this and then asks [`Poller::is_parked`], which
+    /// orders the two: either the timer is seen, or the sleeper is and is woken.
     fn note_earliest(&self, earliest: Option<u64>) {
-        self.earliest.store(earliest.unwrap_or(NEVER), Ordering::SeqCst);
+        self.earliest.store(earliest.unwrap_or(NEVER), Ordering::Relaxed);
     }
 
     /// Sets a timer; gives the waker back if the reactor is closed.
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the reactor.
     pub(crate) fn set_timer(&self, deadline: Instant, waker: Waker) -> Result<Key, Waker> {
+        self.refuse_after_fork();
         let deadline = self.nanos(deadline);
         let mut timers = self.timers.lock();
         // Under the lock: `close` drains the timers after it has said closed.

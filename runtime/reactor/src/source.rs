@@ -117,14 +117,16 @@ struct Home {
 
 /// What one look at a source, under its lock, has found.
 enum Look {
-    /// The direction is in the state that was waited for.
-    Done(Half),
+    /// The direction is in the state that was waited for; the waker is in place
+    /// all the same.
+    Done(Half, Option<Displaced>),
     /// The waker is in place.
     Waiting(Option<Displaced>),
     /// A waker has to be cloned first.
     NoWaker,
-    /// The source has to settle here first.
-    Astray,
+    /// The source had to settle here first, and has: the old home, to be dropped
+    /// outside the borrow of the current one.
+    Settled(#[expect(dead_code, reason = "held to be dropped outside the borrow")] Option<Home>),
 }
 
 impl Source {
@@ -219,18 +221,21 @@ impl Source {
             .then(|| cx.waker().clone());
         let result = loop {
             let looked = context::with_current(|current| {
+                current.refuse_after_fork();
                 self.registered
                     .look(self.as_fd(), current, direction, done, ticket, (cx.waker(), &mut waker), &mut wakers)
             });
             match looked.and_then(|look| look) {
-                Ok(Look::Done(half)) => break Poll::Ready(Ok(Seen { direction, half })),
-                Ok(Look::Waiting(None | Some(Displaced::Own(_)))) => break Poll::Pending,
-                Ok(Look::Waiting(Some(Displaced::Other(other)))) => {
-                    wakers.push(other);
+                Ok(Look::Done(half, displaced)) => {
+                    wakers.extend(displaced.and_then(Displaced::other));
+                    break Poll::Ready(Ok(Seen { direction, half }));
+                }
+                Ok(Look::Waiting(displaced)) => {
+                    wakers.extend(displaced.and_then(Displaced::other));
                     break Poll::Pending;
                 }
                 Ok(Look::NoWaker) => waker = Some(cx.waker().clone()),
-                Ok(Look::Astray) => {}
+                Ok(Look::Settled(_)) => {}
                 Err(error) => break Poll::Ready(Err(error)),
             }
         };
@@ -320,18 +325,10 @@ impl Drop for Source {
             return;
         }
         // First deregister (a duplicate would keep a dead entry alive), then
-        // close, then end a level-triggered wait under way: the kernel's hold on
-        // the file lasts as long as that wait, and so long no FIN is sent.
-        let home = self.registered.deregister(self.as_fd());
+        // close. The kernel holds the file as long as a level-triggered wait for
+        // it is under way, and so long sends no FIN: deregistering ends that wait.
+        self.registered.deregister(self.as_fd());
         drop(self.fd.take());
-        if let Some(home) = home
-            && !home.poller.is_edge_triggered()
-            && home.poller.is_parked()
-        {
-            // If the notifier can not be written to, the FIN waits for the end of
-            // that wait; a destructor has nobody to tell.
-            drop(home.unpark());
-        }
     }
 }
 
@@ -376,8 +373,7 @@ impl Registered {
         let mut state = self.state.lock();
         if !state.is_settled(current) {
             drop(state);
-            self.settle(fd, current, direction, wakers)?;
-            return Ok(Look::Astray);
+            return self.settle(fd, current, direction, wakers).map(Look::Settled);
         }
         let waiters = state.waiters(direction);
         let displaced = if waiters.holds(ticket, polled_by) {
@@ -392,32 +388,36 @@ impl Registered {
         if done(half) {
             // The waker stays in place until its ticket is given back: at worst
             // it is woken once more.
-            return Ok(Look::Done(half));
+            return Ok(Look::Done(half, displaced));
         }
         Ok(Look::Waiting(displaced))
     }
 
-    /// Registers at `current`, or moves there. `direction` is the one that is
-    /// about to be waited for.
+    /// Registers at `current`, or moves there; returns the home before.
+    /// `direction` is the one that is about to be waited for.
     fn settle(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,
         current: &Arc<Reactor>,
         direction: Direction,
         wakers: &mut Vec<Waker>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Home>> {
         let token = current.reserve(Arc::clone(self))?;
         let mut state = self.state.lock();
         if state.is_settled(current) {
             // Somebody else was faster.
             drop(state);
             current.release(token);
-            return Ok(());
+            return Ok(None);
         }
         if state.home.is_none() {
             // That it may be tried was an assumption; from here on, reports say.
             self.readiness.forget(direction);
         }
+        // Before ADD, which a report may follow at once: whoever finds that one
+        // spurious has to know that he must ask again.
+        let was_level = state.home.as_ref().is_some_and(Home::is_level);
+        self.readiness.set_level(!current.poller.is_edge_triggered());
         let added = current.poller.add(fd, token.key());
         let error = match added {
             // See the head of this module.
@@ -432,12 +432,12 @@ impl Registered {
             // Whoever else waits would find the same error, so it is told.
             self.take_waiters(&mut state, Direction::Read, wakers);
             self.take_waiters(&mut state, Direction::Write, wakers);
-            drop(state);
+            self.readiness.set_level(was_level);
             self.readiness.revive();
+            drop(state);
             current.release(token);
             return Err(error);
         }
-        self.readiness.set_level(!current.poller.is_edge_triggered());
         state.strays = 0;
         let old = state.home.replace(Home {
             reactor: Arc::clone(current),
@@ -448,10 +448,10 @@ impl Registered {
             old.reactor.unwatch(fd, old.token);
         }
         drop(state);
-        if let Some(old) = old {
+        if let Some(old) = &old {
             old.reactor.release(old.token);
         }
-        Ok(())
+        Ok(old)
     }
 
     /// The home is closing: wakes everybody to find another.
@@ -472,16 +472,17 @@ impl Registered {
         drop(home);
     }
 
-    /// Gives up the home, if there is one, and returns its reactor.
-    fn deregister(&self, fd: BorrowedFd<'_>) -> Option<Arc<Reactor>> {
+    /// Gives up the home, if there is one.
+    fn deregister(&self, fd: BorrowedFd<'_>) {
         let home = {
             let mut state = self.state.lock();
-            let home = state.home.take()?;
+            let Some(home) = state.home.take() else {
+                return;
+            };
             home.reactor.unwatch(fd, home.token);
             home
         };
         home.reactor.release(home.token);
-        Some(home.reactor)
     }
 
     /// Asks a level-triggered home to look again.
@@ -547,6 +548,12 @@ impl State {
         }
         self.strays = self.strays.saturating_add(1);
         self.strays < STRAYS || self.read.len() + self.write.len() > 0
+    }
+}
+
+impl Home {
+    fn is_level(&self) -> bool {
+        !self.reactor.poller.is_edge_triggered()
     }
 }
 

@@ -51,6 +51,16 @@ pub(crate) enum Displaced {
     Other(Waker),
 }
 
+impl Displaced {
+    /// The waker, if it is to be woken.
+    pub(crate) fn other(self) -> Option<Waker> {
+        match self {
+            Displaced::Own(_) => None,
+            Displaced::Other(waker) => Some(waker),
+        }
+    }
+}
+
 /// The waiters of one direction; guarded by the source's lock.
 #[derive(Default)]
 pub(crate) struct Waiters {

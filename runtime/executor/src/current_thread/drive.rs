@@ -6,7 +6,7 @@
 //! sleeps; the wait that it sleeps in delivers the same events, so no turn without waiting comes before it.
 
 use std::{
-    collections::VecDeque,
+    cell::Cell,
     future::Future,
     panic::Location,
     pin::{Pin, pin},
@@ -14,7 +14,10 @@ use std::{
     task::{self, Poll, Waker},
 };
 
-use super::{seat::Seat, shared::Shared};
+use super::{
+    seat::Seat,
+    shared::{Claim, Shared},
+};
 use crate::{
     context::{self, Context},
     misuse,
@@ -51,13 +54,24 @@ struct Place<'a, P: Park> {
     context: &'a Context,
     seat: Arc<Seat<P>>,
     location: &'static Location<'static>,
+    /// The seat may be on the list of those who wait for the core.
+    waiting: Cell<bool>,
 }
 
 impl<'a, P: Park> Place<'a, P> {
-    fn take(context: &'a Context, shared: &Arc<Shared<P>>, location: &'static Location<'static>) -> Self {
+    fn take(
+        context: &'a Context,
+        shared: &Arc<Shared<P>>,
+        location: &'static Location<'static>,
+    ) -> Self {
         let seat = Arc::new(Seat::new(Arc::clone(shared)));
         context.enter(shared.address(), Arc::clone(&seat), location);
-        Self { context, seat, location }
+        Self {
+            context,
+            seat,
+            location,
+            waiting: Cell::new(false),
+        }
     }
 
     fn run<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
@@ -92,17 +106,17 @@ impl<'a, P: Park> Place<'a, P> {
     fn settle(&self) {
         let shared = &self.seat.shared;
         if shared.awake.is_closed() {
-            for task in self.leave_core() {
-                task.cancel();
+            self.leave_core();
+        } else if !self.context.is_driving() {
+            match shared.take_core(&self.seat) {
+                Claim::Core(core) => {
+                    self.context.start_driving(core);
+                    self.seat.signal.set_driving(true);
+                    self.collect();
+                }
+                Claim::Waiting => self.waiting.set(true),
+                Claim::Closed => self.leave_core(),
             }
-        } else if !self.context.is_driving()
-            && let Some(core) = shared.take_core(&self.seat)
-        {
-            // Local tasks that wait already go to the end.
-            let own = self.context.set_driving(true, core);
-            own.into_iter().for_each(|task| self.context.push(task));
-            self.seat.signal.set_driving(true);
-            self.collect();
         }
     }
 
@@ -163,7 +177,8 @@ impl<'a, P: Park> Place<'a, P> {
         let shared = &self.seat.shared;
         shared.awake.lie_down();
         // The second look, after the word says that this thread sleeps: see `awake`.
-        if shared.injector.is_empty() && !self.seat.signal.is_raised() && !shared.awake.is_closed() {
+        if shared.injector.is_empty() && !self.seat.signal.is_raised() && !shared.awake.is_closed()
+        {
             self.turn(Wait::Forever);
         }
         shared.awake.get_up();
@@ -173,29 +188,29 @@ impl<'a, P: Park> Place<'a, P> {
     fn turn(&self, wait: Wait) {
         match self.park().turn(wait) {
             Turn::Done => {}
-            // Somebody else turns our park, and delivers what happens. Waiting for him would need a second place to
-            // be woken in; nobody does so in a runtime with one driver.
+            // Somebody else turns our park just now, and delivers what happens; `CurrentThread::new` forbids him to
+            // wait in there.
             Turn::Busy => thread::yield_now(),
             Turn::Failed(error) => panic!("{}", misuse::turn_failed(self.location, &error)),
         }
     }
 
-    /// Drops the local tasks and gives the core back. Returns the tasks that have no queue any more, if it is closed.
-    fn leave_core(&self) -> Vec<Task> {
-        let others = self.seat.evict(self.context);
-        if !self.context.is_driving() {
-            return others;
-        }
+    /// Drops the local tasks and gives the core back; after a shutdown, drops the tasks in it too.
+    fn leave_core(&self) {
         let shared = &self.seat.shared;
-        // From here on what is woken on this thread goes to the injector.
-        self.context.set_driving(false, VecDeque::new());
-        self.seat.signal.set_driving(false);
-        if shared.awake.is_closed() {
-            shared.put_core(VecDeque::new());
-            others
-        } else {
-            shared.put_core(others.into());
-            Vec::new()
+        loop {
+            let mut rest = self.seat.evict(self.context);
+            if self.context.is_driving() {
+                // From here on what is woken on this thread goes to the injector.
+                self.context.stop_driving();
+                self.seat.signal.set_driving(false);
+                rest = shared.put_core(rest);
+            }
+            if rest.is_empty() {
+                return;
+            }
+            // Their destructors may spawn local tasks, which the next round drops.
+            rest.into_iter().for_each(Task::cancel);
         }
     }
 
@@ -211,10 +226,10 @@ impl<P: Park> Drop for Place<'_, P> {
             self.seat.shared.awake.get_up();
         }
         self.seat.signal.close();
-        for task in self.leave_core() {
-            task.cancel();
+        self.leave_core();
+        if self.waiting.get() {
+            self.seat.shared.forget(&self.seat);
         }
-        self.seat.shared.forget(&self.seat);
         self.context.leave();
     }
 }

@@ -95,7 +95,12 @@ impl<P: Park> Handle<P> {
         &self.shared.park
     }
 
-    fn spawn_at<F>(&self, options: Options, future: F, location: &'static Location<'static>) -> JoinHandle<F::Output>
+    fn spawn_at<F>(
+        &self,
+        options: Options,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -120,6 +125,7 @@ impl<P: Park> Handle<P> {
             panic!("{}", misuse::spawn_local_outside(location));
         };
         let (task, handle) = Task::new_local(future, Arc::clone(&seat), options, location);
+        seat.host();
         seat.schedule(task);
         handle
     }
@@ -127,12 +133,17 @@ impl<P: Park> Handle<P> {
 
 impl<P: Park> Clone for Handle<P> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 impl<P: Park> fmt::Debug for Handle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("live", &self.task_count()).field("closed", &self.is_closed()).finish()
+        f.debug_struct("Handle")
+            .field("live", &self.task_count())
+            .field("closed", &self.is_closed())
+            .finish()
     }
 }

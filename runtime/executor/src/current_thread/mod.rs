@@ -10,7 +10,7 @@ mod runtime;
 mod seat;
 mod shared;
 
-pub use self::{handle::Handle, runtime::CurrentThread};
-
 #[cfg(all(test, loom))]
 mod model;
+
+pub use self::{handle::Handle, runtime::CurrentThread};

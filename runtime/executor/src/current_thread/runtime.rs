@@ -34,10 +34,14 @@ pub struct CurrentThread<P: Park> {
 }
 
 impl<P: Park> CurrentThread<P> {
-    /// Makes a runtime that sleeps in `park`. No other runtime may use the same one.
+    /// Makes a runtime that sleeps in `park`.
+    ///
+    /// Nobody else may wait in the same `park`: neither another runtime nor a turn of one's own that blocks.
     #[must_use]
     pub fn new(park: Arc<P>) -> Self {
-        Self { shared: Arc::new(Shared::new(park)) }
+        Self {
+            shared: Arc::new(Shared::new(park)),
+        }
     }
 
     /// A handle to spawn tasks with, from any thread.
@@ -86,6 +90,8 @@ impl<P: Park> Drop for CurrentThread<P> {
 
 impl<P: Park> fmt::Debug for CurrentThread<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CurrentThread").field("live", &self.shared.live.len()).finish_non_exhaustive()
+        f.debug_struct("CurrentThread")
+            .field("live", &self.shared.live.len())
+            .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
 //! A thread's place in a runtime while it is inside `block_on`.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::Wake,
 };
@@ -25,12 +26,20 @@ pub(crate) struct Seat<P: Park> {
     returning: Injector<Task>,
     /// How many local tasks of this seat are in the live table. Only the seat's thread changes it.
     live: AtomicUsize,
+    /// Local tasks were spawned here since the last eviction. Only the seat's thread changes it.
+    is_host: AtomicBool,
 }
 
 impl<P: Park> Seat<P> {
     /// A seat for the calling thread.
     pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
-        Self { shared, signal: Signal::new(), returning: Injector::new(), live: AtomicUsize::new(0) }
+        Self {
+            shared,
+            signal: Signal::new(),
+            returning: Injector::new(),
+            live: AtomicUsize::new(0),
+            is_host: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn address(self: &Arc<Self>) -> usize {
@@ -54,6 +63,11 @@ impl<P: Park> Seat<P> {
         }
     }
 
+    /// Notes that a local task is about to be queued here. Only on the seat's thread.
+    pub(super) fn host(&self) {
+        self.is_host.store(true, Relaxed);
+    }
+
     /// Moves the local tasks that other threads have woken into the thread's queue.
     pub(super) fn collect(&self, context: &Context) {
         while let Some(task) = self.returning.pop() {
@@ -61,15 +75,28 @@ impl<P: Park> Seat<P> {
         }
     }
 
-    /// Drops this seat's local tasks, all of them, and returns the other tasks that were in the thread's queue.
+    /// Drops this seat's local tasks, all of them, and takes the other tasks out of the thread's queue.
     ///
     /// Only on the seat's thread. A destructor may wake and spawn further ones, hence the loop.
-    pub(super) fn evict(self: &Arc<Self>, context: &Context) -> Vec<Task> {
-        let mut others = Vec::new();
+    pub(super) fn evict(self: &Arc<Self>, context: &Context) -> VecDeque<Task> {
+        let mut others = VecDeque::new();
         loop {
+            if !self.is_host.load(Relaxed) {
+                // The common case: nothing in the queue needs to be looked at.
+                let mut queue = context.take_queue();
+                if others.is_empty() {
+                    return queue;
+                }
+                others.append(&mut queue);
+                return others;
+            }
             self.collect(context);
             while let Some(task) = context.pop() {
-                if task.is_local() { task.cancel() } else { others.push(task) }
+                if task.is_local() {
+                    task.cancel()
+                } else {
+                    others.push_back(task)
+                }
             }
             if self.live.load(Relaxed) > 0 {
                 for task in self.shared.live.of_seat(self.address()) {
@@ -77,7 +104,7 @@ impl<P: Park> Seat<P> {
                 }
             }
             if context.queued() == 0 && self.live.load(Relaxed) == 0 {
-                return others;
+                self.is_host.store(false, Relaxed);
             }
         }
     }

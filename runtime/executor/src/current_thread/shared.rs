@@ -8,7 +8,7 @@ use crate::{
     context,
     injector::Injector,
     park::Park,
-    signal::{Door, WORK},
+    signal::WORK,
     sync::{Mutex, lock},
     task::{Live, Schedule, Task},
 };
@@ -30,6 +30,16 @@ struct Desk<P: Park> {
     strangers: Vec<Arc<Seat<P>>>,
 }
 
+/// What came of asking for the core.
+pub(super) enum Claim {
+    /// Here it is.
+    Core(VecDeque<Task>),
+    /// Another thread has it; the seat will be told.
+    Waiting,
+    /// There will be none any more.
+    Closed,
+}
+
 impl<P: Park> Shared<P> {
     pub(super) fn new(park: Arc<P>) -> Self {
         Self {
@@ -37,7 +47,10 @@ impl<P: Park> Shared<P> {
             awake: Awake::new(),
             injector: Injector::new(),
             live: Live::new(),
-            desk: Mutex::new(Desk { core: Some(VecDeque::new()), strangers: Vec::new() }),
+            desk: Mutex::new(Desk {
+                core: Some(VecDeque::new()),
+                strangers: Vec::new(),
+            }),
         }
     }
 
@@ -48,32 +61,53 @@ impl<P: Park> Shared<P> {
 
     /// Takes the core, or leaves `seat` to be told when it comes back.
     ///
-    /// Both under one lock, the same as in [`put_core`](Self::put_core): so the core cannot come back unseen.
-    pub(super) fn take_core(&self, seat: &Arc<Seat<P>>) -> Option<VecDeque<Task>> {
+    /// All under one lock, the same as in [`put_core`](Self::put_core) and [`shut_down`](Self::shut_down): so neither
+    /// the core's return nor the shutdown passes a seat unseen.
+    pub(super) fn take_core(&self, seat: &Arc<Seat<P>>) -> Claim {
         let mut desk = lock(&self.desk);
-        let core = desk.core.take();
-        if core.is_none() && !desk.strangers.iter().any(|stranger| Arc::ptr_eq(stranger, seat)) {
-            desk.strangers.push(Arc::clone(seat));
+        if self.awake.is_closed() {
+            return Claim::Closed;
         }
-        core
+        match desk.core.take() {
+            Some(core) => Claim::Core(core),
+            None => {
+                // Whoever put the core back the last time has emptied the list.
+                if !desk
+                    .strangers
+                    .iter()
+                    .any(|stranger| Arc::ptr_eq(stranger, seat))
+                {
+                    desk.strangers.push(Arc::clone(seat));
+                }
+                Claim::Waiting
+            }
+        }
     }
 
     /// Puts the core back and tells all who wait for it: there are few, and one that was told alone might be leaving.
-    pub(super) fn put_core(&self, core: VecDeque<Task>) {
-        let strangers = {
+    /// After a shutdown gives the tasks in it back, to be dropped.
+    pub(super) fn put_core(&self, core: VecDeque<Task>) -> VecDeque<Task> {
+        let (strangers, rest) = {
             let mut desk = lock(&self.desk);
-            debug_assert!(desk.core.is_none());
+            let (core, rest) = if self.awake.is_closed() {
+                (VecDeque::new(), core)
+            } else {
+                (core, VecDeque::new())
+            };
             desk.core = Some(core);
-            mem::take(&mut desk.strangers)
+            (mem::take(&mut desk.strangers), rest)
         };
         for stranger in strangers {
             stranger.raise(WORK);
         }
+        rest
     }
 
     /// Takes `seat` off the list of those who wait for the core.
     pub(super) fn forget(&self, seat: &Arc<Seat<P>>) {
-        lock(&self.desk).strangers.retain(|stranger| !Arc::ptr_eq(stranger, seat));
+        lock(&self.desk)
+            .strangers
+            .retain(|stranger| !Arc::ptr_eq(stranger, seat));
     }
 
     /// Drops all tasks that this thread may drop, and has the threads that may drop the others do so.
@@ -125,14 +159,5 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
 
     fn retire(&self, key: u32) -> Task {
         self.live.retire(key)
-    }
-}
-
-impl<P: Park> Drop for Shared<P> {
-    fn drop(&mut self) {
-        // Every task holds a reference to this, so none is left.
-        debug_assert!(self.live.len() == 0 && self.injector.is_empty());
-        debug_assert!(matches!(self.desk.get_mut(), Ok(Desk { core: Some(core), .. }) if core.is_empty()));
-        let _ = Door::Known;
     }
 }

@@ -167,7 +167,11 @@ impl Task {
         // The header is the first field of the first field, both `repr(C)`; the pointer keeps the right to the whole.
         let cell = NonNull::from(Box::leak(cell)).cast::<Header>();
         // A new state counts two references.
-        let join = Join { task: Self { cell }, taken: false, output: PhantomData };
+        let join = Join {
+            task: Self { cell },
+            taken: false,
+            output: PhantomData,
+        };
         (Self { cell }, JoinHandle::new(join))
     }
 
@@ -276,7 +280,10 @@ impl<T> Join<T> {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        assert!(!self.taken, "a JoinHandle was polled after it had yielded its output; keep what it yielded instead");
+        assert!(
+            !self.taken,
+            "a JoinHandle was polled after it had yielded its output; keep what it yielded instead"
+        );
         let header = self.task.header();
         if !header.state.load().is_complete() && self.leave_waker(cx) {
             return Poll::Pending;
@@ -339,8 +346,12 @@ impl<T> Drop for Join<T> {
 }
 
 impl<S: Schedule> Head<S> {
-    const WAKER: &'static RawWakerVTable =
-        &RawWakerVTable::new(Self::clone_waker, Self::wake, Self::wake_by_ref, Self::drop_waker);
+    const WAKER: &'static RawWakerVTable = &RawWakerVTable::new(
+        Self::clone_waker,
+        Self::wake,
+        Self::wake_by_ref,
+        Self::drop_waker,
+    );
 
     /// A waker without a reference of its own: it must not outlive the caller's, and not be dropped.
     fn borrowed_waker(cell: NonNull<Header>) -> ManuallyDrop<Waker> {
@@ -378,7 +389,9 @@ impl<S: Schedule> Head<S> {
         let head = Self::from_data(data);
         if head.header.state.wake() == Wake::Queue {
             // `wake` added the reference that goes to the queue.
-            head.scheduler.schedule(Task { cell: Self::cell(data) });
+            head.scheduler.schedule(Task {
+                cell: Self::cell(data),
+            });
         }
     }
 
@@ -423,7 +436,9 @@ where
             Start::Poll => match cell.poll(pointer) {
                 Ok(Poll::Pending) => cell.pend(pointer),
                 Ok(Poll::Ready(output)) => cell.end(pointer, cell.finish(output)),
-                Err(payload) => cell.end(pointer, Err(cell.drop_future(Failure::Panicked(payload)))),
+                Err(payload) => {
+                    cell.end(pointer, Err(cell.drop_future(Failure::Panicked(payload))))
+                }
             },
         }
     }
@@ -448,7 +463,10 @@ where
         let cell = unsafe { Self::from_header(pointer) };
         if let Stage::Ended(result) = cell.replace(Stage::Taken) {
             // SAFETY: `into` points to an `Option` of this type, which holds nothing that needs to be dropped.
-            unsafe { into.cast::<Option<Result<F::Output, Failure>>>().write(Some(result)) };
+            unsafe {
+                into.cast::<Option<Result<F::Output, Failure>>>()
+                    .write(Some(result))
+            };
         }
     }
 
@@ -468,12 +486,13 @@ where
     }
 
     unsafe fn free(pointer: NonNull<Header>) {
+        // SAFETY: the waker is nobody else's any more. One is left if the clone of its successor panicked.
+        unwind::dispose(unsafe { Self::swap_waker(pointer, None) });
         // SAFETY: the pointer comes from a leaked box of this type, and its last reference is gone.
         let cell = unsafe { Box::from_raw(pointer.cast::<Self>().as_ptr()) };
-        // A complete task has nothing foreign left but, after a panic in a waker's clone, a join waker. The future of
-        // an unfinished one could not be without a reference: see the head of the parent module.
+        // The future of an unfinished task could not be without a reference: see the head of the parent module.
         debug_assert!(cell.head.header.state.load().is_complete());
-        unwind::dispose(cell);
+        drop(cell);
     }
 
     /// Only for the runner.
@@ -581,7 +600,10 @@ where
         match self.replace(Stage::Taken) {
             Stage::Ended(Ok(output)) => {
                 if let Err(payload) = unwind::catch(|| drop(output)) {
-                    self.report("its output, which nobody took, panicked when it was dropped", payload);
+                    self.report(
+                        "its output, which nobody took, panicked when it was dropped",
+                        payload,
+                    );
                 }
             }
             Stage::Ended(Err(Failure::Panicked(payload))) => {
@@ -594,9 +616,18 @@ where
     /// Says in one line on stderr what nobody else will hear of.
     fn report(&self, what: &str, payload: Payload) {
         let header = &self.head.header;
-        let name = header.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
-        let message = unwind::message(&*payload).map(|text| format!(": {text:?}")).unwrap_or_default();
-        unwind::report(format_args!("task {}{name} (spawned at {}): {what}{message}", header.id, header.location));
+        let name = header
+            .name
+            .as_deref()
+            .map(|name| format!(" \"{name}\""))
+            .unwrap_or_default();
+        let message = unwind::message(&*payload)
+            .map(|text| format!(": {text:?}"))
+            .unwrap_or_default();
+        unwind::report(format_args!(
+            "task {}{name} (spawned at {}): {what}{message}",
+            header.id, header.location
+        ));
         unwind::discard(payload);
     }
 

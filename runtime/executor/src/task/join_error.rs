@@ -65,7 +65,9 @@ impl JoinError {
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
         match self.try_into_panic() {
             Ok(payload) => payload,
-            Err(error) => panic!("into_panic on an error that is no panic: {error}; ask is_panic first"),
+            Err(error) => {
+                panic!("into_panic on an error that is no panic: {error}; ask is_panic first")
+            }
         }
     }
 
@@ -76,7 +78,9 @@ impl JoinError {
     /// The error itself, if the task was cancelled.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, Self> {
         match self.reason {
-            Reason::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Reason::Panicked(payload) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
             Reason::Cancelled => Err(self),
         }
     }

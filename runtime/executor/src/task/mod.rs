@@ -31,14 +31,19 @@
 //! Foreign code (the future, its output, wakers, the payload of a panic) runs with no lock and no borrow held, and
 //! each call of it is guarded on its own: a panic ends that call and nothing else.
 
+#[allow(unsafe_code)]
 mod cell;
 mod info;
 mod join;
 mod join_error;
 mod live;
+#[allow(unsafe_code)]
 mod local;
 mod state;
 mod yield_now;
+
+#[cfg(all(test, loom))]
+mod model;
 
 pub use self::{
     info::{Id, Options, TaskInfo, TaskState},
@@ -51,6 +56,3 @@ pub(crate) use self::{
     cell::{Schedule, Task},
     live::Live,
 };
-
-#[cfg(all(test, loom))]
-mod model;

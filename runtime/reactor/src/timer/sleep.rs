@@ -145,12 +145,12 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(budget::poll_left(cx));
         match &self.state {
             State::Over => return Poll::Ready(()),
             State::Set(timer) if Self::waits(timer, cx) => return Poll::Pending,
             State::Set(_) | State::Idle => {
                 if clock::now() >= self.deadline {
+                    ready!(budget::poll_left(cx));
                     self.state = State::Over;
                     budget::spend();
                     return Poll::Ready(());

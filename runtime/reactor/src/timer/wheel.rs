@@ -1,7 +1,7 @@
 //! The timer wheel: many deadlines, cheap to add and to take back, that hand out their values when they are due.
 //!
-//! The wheel owns no clock. Time is a `u64` of nanoseconds since an epoch of the caller's choosing, and it moves only
-//! when the caller says so in [`Wheel::expire`].
+//! The wheel owns no clock. Time is a `u64` of nanoseconds since an epoch of the caller's choosing, and it moves
+//! only when the caller says so in [`Wheel::expire`].
 //!
 //! ```text
 //! deadline   ┌─ level 7 ─┬─ ... ─┬─ level 1 ─┬─ level 0 ─┬────── 16 bits ──────┐
@@ -9,19 +9,19 @@
 //!            └───────────┴───────┴───────────┴───────────┴─────────────────────┘
 //! ```
 //!
-//! A deadline without its low 16 bits is a *tick*, eight digits of six bits. A timer hangs at the level of the highest
-//! digit in which its tick differs from the wheel's position, in the slot that this digit names. So each level agrees
-//! with the position in every higher digit, and whatever hangs at a level lies wholly before whatever hangs above it: the
-//! first occupied slot of the first occupied level holds the earliest timer.
+//! A deadline without its low 16 bits is a *tick*, eight digits of six bits. A timer hangs at the level of the
+//! highest digit in which its tick differs from the wheel's position, in the slot that this digit names. So each
+//! level agrees with the position in every higher digit, and whatever hangs at a level lies wholly before whatever
+//! hangs above it: the first occupied slot of the first occupied level holds the earliest timer.
 //!
 //! * The lowest slot is 2^16 ns, 65.5 us: about what the kernel's default timer slack (50 us, `prctl(2)`) makes of a
-//!   wait anyhow, so finer slots would group nothing worse and only be walked more often.
+//!   wait anyhow. Finer slots would gain no precision, for deadlines are exact, and would only be walked more often.
 //! * A level is 64 slots because one `u64` then tells which are occupied, and "the next one" is a single instruction.
 //! * The 48 bits left are exactly eight levels. All of time fits (8 KiB of slots), and there is no overflow list.
 //!
-//! Slots only group timers. Each entry keeps its exact deadline, and nothing comes out before it. Each slot also keeps
-//! the earliest deadline put into it, so a sleeper who waits for [`Wheel::earliest`] is not woken merely to move timers
-//! from one level to the next: they move when something is due anyway.
+//! Slots only group timers. Each entry keeps its exact deadline, and nothing comes out before it. Each slot also
+//! keeps the earliest deadline put into it, so a sleeper who waits for [`Wheel::earliest`] is not woken merely to
+//! move timers from one level to the next: they move when something is due anyway.
 
 #![forbid(unsafe_code)]
 
@@ -51,16 +51,16 @@ pub(crate) struct Wheel<T> {
     /// One word per level, one bit per slot: set exactly when the slot's list is not empty.
     occupied: [u64; LEVELS],
 
-    /// The tick from which levels are counted. No linked entry's slot lies before it, and it never goes back. It may lag
-    /// behind the caller's clock: it moves only when something may be due.
+    /// The tick from which levels are counted. No linked entry's slot lies before it, and it never goes back. It
+    /// may lag behind the caller's clock: it moves only when something may be due.
     position: u64,
 
-    /// The generation of the next entry. It never wraps (one insertion per nanosecond takes 584 years), so no two keys of
-    /// a wheel are ever equal.
+    /// The generation of the next entry. It never wraps (one insertion per nanosecond takes 584 years), so no two
+    /// keys of a wheel are ever equal.
     next_generation: u64,
 
-    /// What the current `expire` has found: deadline, generation and index, in this order so that sorting it gives the
-    /// promised order. Empty between calls; kept for its allocation.
+    /// What the current `expire` has found: deadline, generation and index, in this order so that sorting it gives
+    /// the promised order. Empty between calls; kept for its allocation.
     due: Vec<(u64, u64, usize)>,
 }
 
@@ -72,7 +72,8 @@ pub(crate) struct Key {
 }
 
 struct Entry<T> {
-    /// Not before `earliest` of the slot in which the entry hangs, but maybe past that slot: a timer moved later stays put.
+    /// Not before `earliest` of the slot in which the entry hangs, but maybe past that slot: a timer moved later
+    /// stays put.
     deadline: u64,
     generation: u64,
     /// Index into `slots`, or `NIL` exactly when the deadline is `NEVER`.
@@ -85,9 +86,9 @@ struct Entry<T> {
 #[derive(Clone, Copy)]
 struct Slot {
     head: usize,
-    /// No entry of this slot is due before this. It is the exact minimum until an entry is taken out or moved later, and
-    /// again after the next visit by `expire`. It lies within the slot's span, or before it if the slot is the position's
-    /// own. Without meaning while the slot is empty.
+    /// No entry of this slot is due before this. It is the exact minimum until an entry is taken out or moved
+    /// later, and again after the next visit by `expire`. It lies within the slot's span, or before it if the slot
+    /// is the position's own. Without meaning while the slot is empty.
     earliest: u64,
 }
 
@@ -108,8 +109,8 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Adds a timer. One whose deadline has passed comes out of the next [`expire`](Self::expire); one with the deadline
-    /// [`NEVER`] only ever comes out of [`remove`](Self::remove) and [`drain`](Self::drain).
+    /// Adds a timer. One whose deadline has passed comes out of the next [`expire`](Self::expire); one with the
+    /// deadline [`NEVER`] only ever comes out of [`remove`](Self::remove) and [`drain`](Self::drain).
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Key {
         let generation = self.next_generation;
         self.next_generation += 1;
@@ -134,8 +135,9 @@ impl<T> Wheel<T> {
 
     /// Gives a timer another deadline. `false`, and nothing happens, if it has fired or was removed.
     ///
-    /// Moving a timer later is one store: it stays in its slot, and is hung anew when its old deadline comes. So the cost
-    /// of a time-out that is refreshed on every message is one early wake-up per period, however many messages there were.
+    /// Moving a timer later is one store: it stays in its slot, and is hung anew when its old deadline comes. So
+    /// the cost of a time-out that is refreshed on every message is one early wake-up per period, however many
+    /// messages there were.
     pub(crate) fn reset(&mut self, key: &Key, deadline: u64) -> bool {
         let Some(entry) = self.entry_mut(key) else {
             return false;
@@ -158,9 +160,9 @@ impl<T> Wheel<T> {
 
     /// Moves the values of all timers with a deadline of at most `now` to the end of `out`, and no others.
     ///
-    /// They come in the order of their deadlines, equal ones in the order of their insertion. `now` may stand still, may
-    /// jump by any amount (the cost depends on the timers passed, not on the time), and may lie before that of an earlier
-    /// call, for callers who read the clock before they took the lock.
+    /// They come in the order of their deadlines, equal ones in the order of their insertion. `now` may stand
+    /// still, may jump by any amount (the cost depends on the timers passed, not on the time), and may lie before
+    /// that of an earlier call, for callers who read the clock before they took the lock.
     pub(crate) fn expire(&mut self, now: u64, out: &mut Vec<T>) {
         if self.earliest().is_none_or(|earliest| now < earliest) {
             return;
@@ -169,9 +171,9 @@ impl<T> Wheel<T> {
         let top = level(self.position ^ position);
         self.position = position;
 
-        // Below `top`, all slots lie before the new position. At `top`, those up to the position's own digit do, and the
-        // one of that digit now belongs to lower levels. Above `top`, nothing has changed. An entry that was moved later may
-        // be hung into a slot that is still to be visited; the visit puts it back there.
+        // Below `top`, all slots lie before the new position. At `top`, those up to the position's own digit do,
+        // and the one of that digit now belongs to lower levels. Above `top`, nothing has changed. An entry that
+        // was moved later may be hung into a slot that is still to be visited; the visit puts it back there.
         for level in 0..=top {
             let mut reached = self.occupied[level];
             if level == top {
@@ -193,9 +195,9 @@ impl<T> Wheel<T> {
 
     /// A time before which no timer is due, `None` if none ever will be.
     ///
-    /// It is the earliest deadline itself, unless the timer that had it, or one that shared its slot, was removed or reset:
-    /// then it may be the old deadline. A caller who sleeps until this time and then calls [`expire`](Self::expire)
-    /// finds nothing due at most once for each such removal or reset.
+    /// It is the earliest deadline itself, unless the timer that had it, or one that shared its slot, was removed
+    /// or reset: then it may be the old deadline. A caller who sleeps until this time and then calls
+    /// [`expire`](Self::expire) finds nothing due at most once for each such removal or reset.
     pub(crate) fn earliest(&self) -> Option<u64> {
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
         let digit = self.occupied[level].trailing_zeros() as usize;
@@ -212,7 +214,8 @@ impl<T> Wheel<T> {
         self.entries.is_empty()
     }
 
-    /// Moves the values of all timers, due or not, to the end of `out`, in no particular order. All keys become stale.
+    /// Moves the values of all timers, due or not, to the end of `out`, in no particular order. All keys become
+    /// stale.
     pub(crate) fn drain(&mut self, out: &mut Vec<T>) {
         for slot in &mut self.slots {
             slot.head = NIL;

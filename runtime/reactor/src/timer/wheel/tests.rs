@@ -223,7 +223,8 @@ impl Pair {
             (Some(found), Some(expected)) => {
                 prop_assert!(found <= expected, "{} > {}", found, expected)
             }
-            // The slot of a timer that was moved has been emptied or still hangs there: nothing due means nothing to wait for.
+            // The slot of a timer that was moved has been emptied or still hangs there: nothing due means nothing
+            // to wait for.
             (found, expected) => prop_assert_eq!(found.is_some(), expected.is_some()),
         }
         Ok(())
@@ -351,8 +352,8 @@ fn a_timer_in_a_year_costs_nothing_on_the_way() {
     assert!(times.into_iter().eq(daily.chain([YEAR])));
 }
 
-/// Expiring visits the slots that time has passed, so nothing may be left hanging higher than its distance asks for: every
-/// later call would visit it again.
+/// Expiring visits the slots that time has passed, so nothing may be left hanging higher than its distance asks
+/// for: every later call would visit it again.
 #[test]
 fn what_comes_near_hangs_low() {
     let mut wheel = Wheel::new();

@@ -1,0 +1,150 @@
+//! How late sleeps are, on an idle runtime, beside the bare kernel wait and tokio.
+//!
+//! ```text
+//! cargo run --release -p bourn-bench --bin lateness [-- --check]
+//! ```
+//!
+//! The contestants take turns, one sleep each, in every round, so that whatever
+//! the machine does meets them all. Medians in microseconds. The ten seconds are
+//! slept once by each. With `--check` the program fails if any sleep was early,
+//! or if bourn's ten seconds were a millisecond late.
+
+use std::error::Error;
+use std::os::fd::{FromRawFd, OwnedFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// A bare `epoll_pwait2(2)` on an empty set.
+struct Bare {
+    epoll: OwnedFd,
+}
+
+impl Bare {
+    fn new() -> Outcome<Bare> {
+        // SAFETY: takes no pointer.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if epoll == -1 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        // SAFETY: the kernel just made it.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        Ok(Bare { epoll })
+    }
+
+    fn sleep(&self, duration: Duration) {
+        let timeout = libc::timespec {
+            tv_sec: duration.as_secs() as libc::time_t,
+            tv_nsec: duration.subsec_nanos().into(),
+        };
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: one event fits, the time-out outlives the call, no mask is given.
+        unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                &raw mut event,
+                1,
+                &raw const timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+    }
+}
+
+struct Contestants {
+    bare: Bare,
+    bourn: bourn::Runtime,
+    tokio: tokio::runtime::Runtime,
+}
+
+const NAMES: [&str; 3] = ["epoll_pwait2", "bourn", "tokio"];
+
+impl Contestants {
+    /// One sleep each; how late they were.
+    fn round(&self, duration: Duration) -> [Lateness; 3] {
+        let bare = lateness(duration, || self.bare.sleep(duration));
+        let bourn = self.bourn.block_on(async {
+            let start = Instant::now();
+            bourn::time::sleep(duration).await;
+            Lateness::of(start.elapsed(), duration)
+        });
+        let tokio = self.tokio.block_on(async {
+            let start = Instant::now();
+            tokio::time::sleep(duration).await;
+            Lateness::of(start.elapsed(), duration)
+        });
+        [bare, bourn, tokio]
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lateness {
+    Early,
+    By(Duration),
+}
+
+impl Lateness {
+    fn of(slept: Duration, asked: Duration) -> Lateness {
+        slept.checked_sub(asked).map_or(Lateness::Early, Lateness::By)
+    }
+
+    fn microseconds(self) -> f64 {
+        match self {
+            Lateness::Early => f64::NAN,
+            Lateness::By(late) => late.as_nanos() as f64 / 1000.0,
+        }
+    }
+}
+
+fn lateness(duration: Duration, sleep: impl FnOnce()) -> Lateness {
+    let start = Instant::now();
+    sleep();
+    Lateness::of(start.elapsed(), duration)
+}
+
+fn main() -> Outcome<()> {
+    let check = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--check") => true,
+        Some(other) => return Err(format!("there is no option {other}").into()),
+    };
+    let contestants = Contestants {
+        bare: Bare::new()?,
+        bourn: bourn::Runtime::new()?,
+        tokio: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
+    };
+    let mut broken = Vec::new();
+    println!("median lateness in us (middle half) | {}", NAMES.join(" | "));
+    for (duration, rounds) in [
+        (Duration::from_micros(100), 2000),
+        (Duration::from_millis(1), 500),
+        (Duration::from_millis(30), 30),
+        (Duration::from_secs(10), 1),
+    ] {
+        let mut late: [Vec<Lateness>; 3] = Default::default();
+        for _ in 0..rounds {
+            for (all, one) in late.iter_mut().zip(contestants.round(duration)) {
+                all.push(one);
+            }
+        }
+        let mut line = format!("{duration:?}");
+        for (name, all) in NAMES.iter().zip(&mut late) {
+            all.sort();
+            let at = |part: usize| all[(all.len() - 1) * part / 4].microseconds();
+            line += &format!(" | {:.1} ({:.1} to {:.1})", at(2), at(1), at(3));
+            if *name == "bourn" && all[0] == Lateness::Early {
+                broken.push(format!("{duration:?} was early"));
+            }
+        }
+        println!("{line}");
+        if duration.as_secs() == 10 && late[1][0] >= Lateness::By(Duration::from_millis(1)) {
+            broken.push("10 s were 1 ms late".to_owned());
+        }
+    }
+    if check && !broken.is_empty() {
+        return Err(format!("not kept: {}", broken.join(", ")).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! A socket over its source: the one path of ordinary input and output.
+//!
+//! Each operation is tried first and waits on `WouldBlock`; what it saw of its
+//! direction before it asked the kernel is what it clears afterwards. Another way
+//! to reach the kernel has to provide these functions and nothing else.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use bourn_reactor::{Direction, Interest, Kind, Seen, Source, Ticket, budget};
+
+use crate::sys;
+use crate::vacancy::Occupancy;
+
+/// A non-blocking socket that can be waited for.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    source: Source,
+    /// After the source, for fields are dropped in this order: the descriptor is
+    /// closed before its vacancy is announced.
+    occupancy: Occupancy,
+}
+
+impl Socket {
+    pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
+        Socket {
+            source: Source::new(fd, kind),
+            occupancy: Occupancy,
+        }
+    }
+
+    /// Deregisters the socket and returns its descriptor.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        let Socket { source, occupancy } = self;
+        // The descriptor stays occupied by its next owner.
+        std::mem::forget(occupancy);
+        source.into_fd()
+    }
+
+    /// Tries `operation` until it says something else than `WouldBlock`, and
+    /// waits for a report after each time that it does.
+    fn poll_operation<R>(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        ticket: &mut Ticket,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<(R, Seen)>> {
+        ready!(budget::poll_left(cx));
+        loop {
+            let seen = ready!(self.source.poll_ready(cx, direction, ticket))?;
+            match operation(self.source.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.clear(seen),
+                // An error is work too: a task that goes on after each must not
+                // keep the others from theirs.
+                result => {
+                    budget::spend();
+                    return Poll::Ready(result.map(|done| (done, seen)));
+                }
+            }
+        }
+    }
+
+    /// Notes that `asked` bytes were asked for and `received` came: fewer mean
+    /// that the socket is empty, which saves the call that would say so.
+    fn conclude(&self, received: usize, asked: usize, seen: Seen) {
+        if 0 < received && received < asked.min(sys::MOST_BYTES) {
+            self.source.clear_short(seen);
+        }
+    }
+
+    pub(crate) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv(fd, buf));
+        let (received, seen) = ready!(received)?;
+        self.conclude(received, buf.len(), seen);
+        Poll::Ready(Ok(received))
+    }
+
+    pub(crate) fn poll_recv_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Some(first) = bufs.iter().position(|buf| !buf.is_empty()) else {
+            return Poll::Ready(Ok(0));
+        };
+        // Or 1,024 empty slices would look like the end of the stream.
+        let bufs = &mut bufs[first..];
+        let asked = bufs
+            .iter()
+            .take(sys::MOST_SLICES)
+            .fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
+        let received =
+            self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_vectored(fd, bufs));
+        let (received, seen) = ready!(received)?;
+        self.conclude(received, asked, seen);
+        Poll::Ready(Ok(received))
+    }
+
+    /// Like `poll_recv`, but what is returned stays in the queue, so its length
+    /// says nothing about what else is there.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::peek(fd, buf))
+            .map_ok(|(peeked, _)| peeked)
+    }
+
+    /// A short send concludes nothing: it does not always arm the kernel's
+    /// wake-up for writing, which only `WouldBlock` surely does.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send(fd, buf))
+            .map_ok(|(sent, _)| sent)
+    }
+
+    pub(crate) fn poll_send_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Some(first) = bufs.iter().position(|buf| !buf.is_empty()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let bufs = &bufs[first..];
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_vectored(fd, bufs))
+            .map_ok(|(sent, _)| sent)
+    }
+
+    pub(crate) fn poll_accept(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+    ) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
+        self.poll_operation(cx, Direction::Read, ticket, sys::accept)
+            .map_ok(|(accepted, _)| accepted)
+    }
+
+    /// Ready when a `connect(2)` that is under way has ended; returns the peer.
+    pub(crate) fn poll_connect(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+    ) -> Poll<io::Result<SocketAddr>> {
+        self.poll_operation(cx, Direction::Write, ticket, |fd| {
+            if let Some(error) = sys::take_error(fd)? {
+                return Err(error);
+            }
+            sys::peer_addr(fd).map_err(|error| match error.kind() {
+                // Neither connected nor failed: the report was spurious.
+                io::ErrorKind::NotConnected => io::ErrorKind::WouldBlock.into(),
+                _ => error,
+            })
+        })
+        .map_ok(|(peer, _)| peer)
+    }
+
+    /// Ready as soon as something was reported of `direction` that no operation
+    /// has cleared since.
+    pub(crate) fn poll_reported(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        ticket: &mut Ticket,
+    ) -> Poll<io::Result<()>> {
+        self.source.poll_reported(cx, direction, ticket).map_ok(drop)
+    }
+
+    pub(crate) fn poll_read_closed(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+    ) -> Poll<io::Result<()>> {
+        self.source.poll_read_closed(cx, ticket)
+    }
+
+    /// Runs `operation` once; if it says `WouldBlock`, clears what was known of
+    /// the directions in `interest` before, so that the next wait is a true one.
+    pub(crate) fn try_io<R>(
+        &self,
+        interest: Interest,
+        operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let known = |direction| self.source.seen(direction);
+        let reading = interest.contains(Interest::READ) || interest.contains(Interest::CLOSED);
+        let read = reading.then(|| known(Direction::Read)).flatten();
+        let writing = interest.contains(Interest::WRITE);
+        let write = writing.then(|| known(Direction::Write)).flatten();
+        let result = operation(self.source.as_fd());
+        if let Err(error) = &result
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            for seen in read.into_iter().chain(write) {
+                self.source.clear(seen);
+            }
+        }
+        result
+    }
+
+    /// Gives up the place of a ticket whose owner waits no more.
+    pub(crate) fn forget(&self, direction: Direction, ticket: &Ticket) {
+        self.source.forget(direction, ticket);
+    }
+
+    /// Awaits one of the `poll_*` functions above with a place of its own among
+    /// the waiters, given up if the future is dropped.
+    pub(crate) async fn wait<R>(
+        &self,
+        direction: Direction,
+        mut poll: impl FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>,
+    ) -> R {
+        let mut place = Place {
+            socket: self,
+            direction,
+            ticket: Ticket::new(),
+        };
+        poll_fn(|cx| poll(cx, &mut place.ticket)).await
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+/// A waiting operation's place among the waiters of its direction.
+struct Place<'a> {
+    socket: &'a Socket,
+    direction: Direction,
+    ticket: Ticket,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.socket.forget(self.direction, &self.ticket);
+    }
+}

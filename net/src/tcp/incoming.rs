@@ -1,0 +1,176 @@
+//! Connections without the errors that a server has to survive.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bourn_reactor::{Sleep, Ticket};
+
+use crate::tcp::{TcpListener, TcpStream};
+use crate::vacancy::Watch;
+
+/// How long to wait for a descriptor or memory that somebody else may give back.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// The connections of a [`TcpListener`], one after the other; from
+/// [`incoming`](TcpListener::incoming).
+///
+/// An error that concerns one connection is skipped: the peer has given up, a
+/// firewall said no (accept(2), which asks servers to do so). If there is no
+/// descriptor or memory left, it waits until a socket of this crate is closed, or
+/// 100 ms, and goes on. Any other error is returned; there is no end.
+///
+/// Several may exist for one listener, in several tasks.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+    ticket: Ticket,
+    exhaustion: Option<Exhaustion>,
+}
+
+/// What to wait for when the process or the system has run out.
+struct Exhaustion {
+    vacancy: Watch,
+    retry: Sleep,
+}
+
+/// What an error of accept(2) means for a server.
+enum Meaning {
+    /// One connection is gone.
+    Connection,
+    /// Something has run out, for now.
+    Exhaustion,
+    /// It will come again.
+    Fatal,
+}
+
+impl<'a> Incoming<'a> {
+    pub(super) fn new(listener: &'a TcpListener) -> Incoming<'a> {
+        Incoming {
+            listener,
+            ticket: Ticket::new(),
+            exhaustion: None,
+        }
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// Those of accept(2) that will come again, whatever is done.
+    ///
+    /// # Cancel safety
+    /// No connection is lost: it is accepted only when the future completes.
+    pub async fn next(&mut self) -> io::Result<TcpStream> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The next connection, or wakes the task when there may be one.
+    ///
+    /// # Errors
+    /// As [`next`](Incoming::next).
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        // Nothing is accepted before the wait is over, or each wake-up for
+        // another reason would cost a call that is known to fail.
+        if let Some(exhaustion) = &mut self.exhaustion
+            && exhaustion.poll_over(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        loop {
+            let error = match self.listener.poll_accept_with(cx, &mut self.ticket) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok((stream, _))) => {
+                    self.exhaustion = None;
+                    return Poll::Ready(Ok(stream));
+                }
+                Poll::Ready(Err(error)) => error,
+            };
+            match meaning(&error) {
+                Meaning::Connection => {}
+                Meaning::Exhaustion => match &mut self.exhaustion {
+                    // Tried once more, for the last vacancy may just have been
+                    // before this watch for the next.
+                    None => self.exhaustion = Some(Exhaustion::new()),
+                    Some(exhaustion) => {
+                        if exhaustion.poll_over(cx).is_pending() {
+                            return Poll::Pending;
+                        }
+                    }
+                },
+                Meaning::Fatal => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Incoming<'_> {
+    fn drop(&mut self) {
+        self.listener.forget(&self.ticket);
+    }
+}
+
+impl Exhaustion {
+    fn new() -> Exhaustion {
+        Exhaustion {
+            vacancy: Watch::new(),
+            retry: Sleep::after(RETRY),
+        }
+    }
+
+    /// Ready when it is worth while to try again; the next wait is a new one.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let vacancy = self.vacancy.poll_vacancy(cx).is_ready();
+        let retry = Pin::new(&mut self.retry).poll(cx).is_ready();
+        if !vacancy && !retry {
+            return Poll::Pending;
+        }
+        self.retry = Sleep::after(RETRY);
+        Poll::Ready(())
+    }
+}
+
+impl std::fmt::Debug for Exhaustion {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Exhaustion")
+            .field("vacancy", &self.vacancy)
+            .finish_non_exhaustive()
+    }
+}
+
+fn meaning(error: &io::Error) -> Meaning {
+    match error.raw_os_error() {
+        Some(
+            libc::ECONNABORTED
+            | libc::ECONNRESET
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::EOPNOTSUPP
+            | libc::EPERM,
+        ) => Meaning::Connection,
+        #[cfg(target_os = "linux")]
+        Some(libc::ENONET) => Meaning::Connection,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Meaning::Exhaustion,
+        _ => Meaning::Fatal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_survives_what_is_not_its_listener_s_fault() {
+        let meaning_of = |code| meaning(&io::Error::from_raw_os_error(code));
+        assert!(matches!(meaning_of(libc::ECONNABORTED), Meaning::Connection));
+        assert!(matches!(meaning_of(libc::EMFILE), Meaning::Exhaustion));
+        assert!(matches!(meaning_of(libc::EBADF), Meaning::Fatal));
+        assert!(matches!(meaning_of(libc::EINVAL), Meaning::Fatal));
+    }
+}

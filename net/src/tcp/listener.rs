@@ -1,0 +1,206 @@
+//! A socket that listens for connections.
+
+use std::io;
+use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::task::{Context, Poll};
+
+use bourn_reactor::{Direction, Interest, Kind, Ticket};
+
+use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::socket::Socket;
+use crate::sys;
+use crate::tcp::{Incoming, TcpSocket, TcpStream};
+
+/// A socket that listens for TCP connections.
+///
+/// Accepted streams have `TCP_NODELAY` set; they inherit it from the listener, so
+/// it costs nothing per connection.
+///
+/// # Examples
+/// ```
+/// # futures_lite::future::block_on(async {
+/// use bourn_net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let (server, peer) = listener.accept().await?;
+/// assert_eq!(client.local_addr()?, peer);
+/// # drop(server);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct TcpListener {
+    socket: Socket,
+}
+
+impl TcpListener {
+    pub(super) fn new(fd: OwnedFd) -> TcpListener {
+        TcpListener {
+            socket: Socket::new(fd, Kind::Other),
+        }
+    }
+
+    /// Listens at the first of the addresses that `addr` stands for to which a
+    /// socket can be bound. Port 0 lets the kernel choose.
+    ///
+    /// `SO_REUSEADDR` is set, so that a server can start again while connections
+    /// of its last run linger. As many connections wait to be accepted as the
+    /// kernel allows (`net.core.somaxconn`, 4,096 by default); for a smaller
+    /// backlog use [`TcpSocket::listen`].
+    ///
+    /// # Errors
+    /// Those of [`lookup_host`]; for the last address,
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse),
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable),
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a privileged
+    /// port, and others of bind(2).
+    ///
+    /// # Cancel safety
+    /// Nothing is bound unless the future completes.
+    pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        let mut last = None;
+        for addr in lookup_host(addr).await? {
+            match TcpListener::bind_to(addr) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+    }
+
+    fn bind_to(addr: SocketAddr) -> io::Result<TcpListener> {
+        let socket = TcpSocket::of_family(&addr)?;
+        socket.set_reuse_addr(true)?;
+        socket.bind(addr)?;
+        // The kernel cuts it.
+        socket.listen(u32::MAX)
+    }
+
+    /// Takes a listener over from std, sets it to non-blocking, and `TCP_NODELAY`
+    /// for its streams to inherit.
+    ///
+    /// # Errors
+    /// What the kernel says to either.
+    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
+        let fd = OwnedFd::from(listener);
+        sys::set_nonblocking(fd.as_fd())?;
+        sys::set_nodelay(fd.as_fd(), true)?;
+        Ok(TcpListener::new(fd))
+    }
+
+    /// Hands the listener over to std. It stays non-blocking.
+    pub fn into_std(self) -> net::TcpListener {
+        self.socket.into_fd().into()
+    }
+
+    /// Accepts a connection: the stream, and the address of its peer.
+    ///
+    /// # Errors
+    /// Every error of accept(2), and the listener works on after each: some
+    /// concern one connection that is gone already
+    /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), some say that
+    /// there is no descriptor or memory left, which comes again until there is.
+    /// [`incoming`](TcpListener::incoming) sorts them out.
+    ///
+    /// # Cancel safety
+    /// No connection is lost: it is accepted only when the future completes.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let accepted = self.socket.wait(Direction::Read, |cx, ticket| {
+            self.socket.poll_accept(cx, ticket)
+        });
+        accepted.await.map(stream_of)
+    }
+
+    /// Accepts a connection, or wakes the task when there may be one. Of several
+    /// tasks that call this, the last one waits, the others are woken at once.
+    ///
+    /// # Errors
+    /// As [`accept`](TcpListener::accept).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.poll_accept_with(cx, &mut Ticket::shared())
+    }
+
+    pub(super) fn poll_accept_with(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.socket.poll_accept(cx, ticket).map_ok(stream_of)
+    }
+
+    pub(super) fn forget(&self, ticket: &Ticket) {
+        self.socket.forget(Direction::Read, ticket);
+    }
+
+    /// Accepts a connection that waits already.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
+    /// [`accept`](TcpListener::accept).
+    pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.socket.try_io(Interest::READ, sys::accept).map(stream_of)
+    }
+
+    /// Connections, one after the other, without the errors that a server has to
+    /// survive.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming::new(self)
+    }
+
+    /// The address that this socket listens at.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_addr(self.as_fd())
+    }
+
+    /// How many routers may forward a packet of a stream accepted here.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn ttl(&self) -> io::Result<u32> {
+        sys::ttl(self.as_fd())
+    }
+
+    /// Sets how many routers may forward a packet, 1 to 255. 64 by default;
+    /// accepted streams inherit it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        sys::set_ttl(self.as_fd(), hops)
+    }
+
+    /// An error that is pending at the socket, which the kernel then forgets
+    /// (`SO_ERROR`).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        sys::take_error(self.as_fd())
+    }
+}
+
+fn stream_of((fd, peer): (OwnedFd, SocketAddr)) -> (TcpStream, SocketAddr) {
+    (TcpStream::new(Socket::new(fd, Kind::Stream)), peer)
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl From<TcpListener> for OwnedFd {
+    fn from(listener: TcpListener) -> OwnedFd {
+        listener.socket.into_fd()
+    }
+}

@@ -1,0 +1,22 @@
+//! Listeners, streams, and sockets that are neither yet (tcp(7)).
+
+mod connect;
+mod incoming;
+mod keepalive;
+mod listener;
+mod option;
+mod read;
+mod socket;
+mod split;
+mod stream;
+mod traits;
+mod write;
+
+pub use connect::{ConnectAttempt, ConnectError};
+pub use incoming::Incoming;
+pub use keepalive::Keepalive;
+pub use listener::TcpListener;
+pub use socket::TcpSocket;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use stream::TcpStream;
+pub use write::WriteAllError;

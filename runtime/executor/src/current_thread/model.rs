@@ -1,0 +1,90 @@
+//! Models of whole runtimes: the shipped loop, with [`ThreadPark`], on loom's threads.
+
+use std::{
+    future::{pending, poll_fn},
+    sync::{Arc, Mutex},
+    task::{Poll, Waker},
+};
+
+use loom::thread;
+
+use super::CurrentThread;
+use crate::{park::ThreadPark, task::yield_now};
+
+fn runtime() -> Arc<CurrentThread<ThreadPark>> {
+    Arc::new(CurrentThread::new(Arc::new(ThreadPark::new())))
+}
+
+fn model(body: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(body);
+}
+
+/// A spawn from another thread wakes a runtime that may be going to sleep. A lost wake-up is a deadlock, which loom
+/// reports. Killed by: executor-drive-second-look.
+#[test]
+fn loom_runtime_hears_a_spawn() {
+    model(|| {
+        let runtime = runtime();
+        let handle = runtime.handle();
+        let done = Arc::new(Mutex::new((false, None::<Waker>)));
+        let other = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                drop(handle.spawn(async move {
+                    let mut done = done.lock().unwrap();
+                    done.0 = true;
+                    if let Some(waker) = done.1.take() {
+                        waker.wake();
+                    }
+                }));
+            }
+        });
+        runtime.block_on(poll_fn(|cx| {
+            let mut done = done.lock().unwrap();
+            done.1 = Some(cx.waker().clone());
+            if done.0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }));
+        other.join().unwrap();
+    });
+}
+
+/// Of two threads inside `block_on`, the one that does not drive takes the core over. Killed by:
+/// executor-core-hand-over.
+#[test]
+fn loom_core_is_handed_over() {
+    model(|| {
+        let runtime = runtime();
+        let left = runtime.handle().spawn(async {});
+        let right = runtime.handle().spawn(yield_now());
+        let other = thread::spawn({
+            let runtime = Arc::clone(&runtime);
+            move || runtime.block_on(left).unwrap()
+        });
+        runtime.block_on(right).unwrap();
+        other.join().unwrap();
+    });
+}
+
+/// A shutdown that meets a thread inside `block_on` leaves no task behind, wherever the task was. Killed by:
+/// executor-shutdown-core.
+#[test]
+fn loom_shutdown_meets_a_driver() {
+    model(|| {
+        let runtime = runtime();
+        let task = runtime.handle().spawn(pending::<()>());
+        let other = thread::spawn({
+            let runtime = Arc::clone(&runtime);
+            move || runtime.shutdown()
+        });
+        runtime.block_on(async {});
+        runtime.block_on(yield_now());
+        other.join().unwrap();
+        assert!(task.is_finished());
+    });
+}

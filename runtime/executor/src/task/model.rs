@@ -1,0 +1,291 @@
+//! Models of the task protocol, on the shipped cell with a scheduler that is a plain queue.
+//!
+//! The scheduler is behind loom's `Arc`, so a cell that is not freed fails the model as a leak.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    panic::Location,
+    pin::{Pin, pin},
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
+    task::{Context, Poll, Wake as StdWake, Waker},
+};
+
+use loom::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize},
+};
+
+use super::{JoinHandle, Live, Options, Schedule, Task};
+
+struct Queue {
+    tasks: Mutex<VecDeque<Task>>,
+    live: Live,
+}
+
+#[derive(Clone)]
+struct Scheduler(Arc<Queue>);
+
+impl Scheduler {
+    fn new() -> Self {
+        Self(Arc::new(Queue {
+            tasks: Mutex::new(VecDeque::new()),
+            live: Live::new(),
+        }))
+    }
+
+    #[track_caller]
+    fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (task, handle) = Task::new(future, self.clone(), Options::new(), Location::caller());
+        self.schedule(task);
+        handle
+    }
+
+    /// Runs what is queued until nothing is.
+    fn run(&self) {
+        loop {
+            let task = self.0.tasks.lock().unwrap().pop_front();
+            let Some(task) = task else { return };
+            task.run();
+        }
+    }
+}
+
+impl Schedule for Scheduler {
+    const LOCAL: bool = false;
+
+    fn schedule(&self, task: Task) {
+        self.0.tasks.lock().unwrap().push_back(task);
+    }
+
+    fn admit(&self, task: Task) -> Result<u32, Task> {
+        self.0.live.admit(task, 0)
+    }
+
+    fn retire(&self, key: u32) -> Task {
+        self.0.live.retire(key)
+    }
+}
+
+/// Counts how often it is dropped.
+struct Counted(std::sync::Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, AcqRel);
+    }
+}
+
+fn counter() -> std::sync::Arc<AtomicUsize> {
+    std::sync::Arc::new(AtomicUsize::new(0))
+}
+
+/// A waker that says whether it was woken.
+struct Flag(AtomicBool);
+
+impl StdWake for Flag {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+fn flag() -> (std::sync::Arc<Flag>, Waker) {
+    let flag = std::sync::Arc::new(Flag(AtomicBool::new(false)));
+    (std::sync::Arc::clone(&flag), Waker::from(flag))
+}
+
+fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+fn model(body: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(body);
+}
+
+/// Spawns a task that waits until `ready`, polls it once, and returns its waker.
+fn waiting(
+    scheduler: &Scheduler,
+    ready: &std::sync::Arc<AtomicBool>,
+    kept: Counted,
+) -> (JoinHandle<()>, Waker) {
+    let slot = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let handle = scheduler.spawn({
+        let (slot, ready) = (std::sync::Arc::clone(&slot), std::sync::Arc::clone(ready));
+        async move {
+            let _kept = kept;
+            poll_fn(move |cx| {
+                slot.lock()
+                    .unwrap()
+                    .get_or_insert_with(|| cx.waker().clone());
+                // Relaxed: the wake alone has to carry the store over.
+                if ready.load(Relaxed) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+        }
+    });
+    scheduler.run();
+    let waker = slot.lock().unwrap().take().unwrap();
+    (handle, waker)
+}
+
+/// A wake that meets a queued or running task leads to a poll that sees what was done before the wake. Killed by:
+/// executor-task-wake-sync, executor-task-pend.
+#[test]
+fn loom_task_wake_is_not_lost() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let ready = std::sync::Arc::new(AtomicBool::new(false));
+        let drops = counter();
+        let (handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
+        waker.wake_by_ref();
+        let other = loom::thread::spawn({
+            let ready = ready.clone();
+            move || {
+                ready.store(true, Relaxed);
+                waker.wake();
+            }
+        });
+        scheduler.run();
+        other.join().unwrap();
+        scheduler.run();
+        assert!(handle.is_finished(), "the wake was lost");
+        assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
+/// An abort from elsewhere drops the future once, whatever the runner and a waker do meanwhile. Killed by:
+/// executor-task-abort.
+#[test]
+fn loom_task_abort_drops_once() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let ready = std::sync::Arc::new(AtomicBool::new(false));
+        let drops = counter();
+        let (mut handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
+        let abort = handle.abort_handle();
+        let other = loom::thread::spawn(move || abort.abort());
+        waker.wake();
+        scheduler.run();
+        other.join().unwrap();
+        scheduler.run();
+        let result = poll(&mut handle, Waker::noop());
+        assert!(matches!(result, Poll::Ready(Err(error)) if error.is_cancelled()));
+        assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
+/// A cancel from elsewhere, as in a shutdown, and a run of the same task: one of them gets the future. Killed by:
+/// executor-task-cancel.
+#[test]
+fn loom_task_cancel_meets_run() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let ready = std::sync::Arc::new(AtomicBool::new(false));
+        let drops = counter();
+        let (mut handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
+        let other = loom::thread::spawn({
+            let scheduler = scheduler.clone();
+            move || {
+                for task in scheduler.0.live.of_seat(0) {
+                    task.cancel();
+                }
+            }
+        });
+        waker.wake();
+        scheduler.run();
+        other.join().unwrap();
+        scheduler.run();
+        let result = poll(&mut handle, Waker::noop());
+        assert!(matches!(result, Poll::Ready(Err(error)) if error.is_cancelled()));
+        assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
+/// Whoever awaits a task while it completes gets the output or is woken by the last waker that it left. Killed by:
+/// executor-task-join-waker.
+#[test]
+fn loom_task_join_is_woken() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let mut handle = scheduler.spawn(async { 7 });
+        let other = loom::thread::spawn({
+            let scheduler = scheduler.clone();
+            move || scheduler.run()
+        });
+        let (_, first) = flag();
+        let (woken, second) = flag();
+        let mut result = poll(&mut handle, &first);
+        if result.is_pending() {
+            result = poll(&mut handle, &second);
+        }
+        other.join().unwrap();
+        if result.is_pending() {
+            assert!(woken.0.load(Relaxed), "the last waker was not woken");
+            result = poll(&mut handle, &second);
+        }
+        assert!(matches!(result, Poll::Ready(Ok(7))));
+    });
+}
+
+/// Of a completion and a handle that goes away, exactly one drops the output. Killed by: executor-task-detach.
+#[test]
+fn loom_task_output_is_dropped_once() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let drops = counter();
+        let mut handle = scheduler.spawn({
+            let output = Counted(drops.clone());
+            async move { output }
+        });
+        let other = loom::thread::spawn({
+            let scheduler = scheduler.clone();
+            move || scheduler.run()
+        });
+        drop(pin!(poll(&mut handle, Waker::noop())));
+        drop(handle);
+        other.join().unwrap();
+        assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
+/// The last of three references, given up by three threads, frees the cell after all that the others did to it. Killed
+/// by: executor-task-release.
+#[test]
+fn loom_task_last_reference_frees() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let ready = std::sync::Arc::new(AtomicBool::new(true));
+        let drops = counter();
+        let slot = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let handle = scheduler.spawn({
+            let (slot, kept) = (slot.clone(), Counted(drops.clone()));
+            poll_fn(move |cx| {
+                let _kept = &kept;
+                *slot.lock().unwrap() = Some(cx.waker().clone());
+                if ready.load(Relaxed) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+        });
+        let task = scheduler.0.tasks.lock().unwrap().pop_front().unwrap();
+        let other = loom::thread::spawn(move || drop(handle));
+        task.run();
+        let waker = slot.lock().unwrap().take();
+        let third = loom::thread::spawn(move || drop(waker));
+        other.join().unwrap();
+        third.join().unwrap();
+        assert_eq!(drops.load(Acquire), 1);
+    });
+}

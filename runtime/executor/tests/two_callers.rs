@@ -1,0 +1,110 @@
+//! Several threads inside `block_on` of one runtime: one runs the tasks, and all get their results.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use bourn_executor::yield_now;
+use support::{Door, runtime, watchdog};
+
+#[test]
+fn the_second_takes_over_when_the_first_leaves() {
+    let _watchdog = watchdog();
+    let runtime = runtime();
+    let handle = runtime.handle();
+    let (inside, leave) = (Door::new(), Door::new());
+    let (started, finish) = (Door::new(), Door::new());
+    let task = handle.spawn({
+        let (started, finish) = (started.clone(), finish.clone());
+        async move {
+            started.open();
+            finish.pass().await;
+            8
+        }
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime.block_on(async {
+                started.pass().await;
+                inside.open();
+                leave.pass().await;
+            });
+            // Only now, when this thread has left, is the task woken: the other one has to have taken over.
+            finish.open();
+        });
+        inside.wait();
+        let second = scope.spawn(|| runtime.block_on(task).unwrap());
+        leave.open();
+        assert_eq!(second.join().unwrap(), 8);
+    });
+}
+
+#[test]
+fn a_stranger_runs_its_own_local_tasks() {
+    let _watchdog = watchdog();
+    let runtime = runtime();
+    let handle = runtime.handle();
+    let (inside, leave) = (Door::new(), Door::new());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime.block_on(async {
+                // Drives as soon as it has waited once.
+                yield_now().await;
+                inside.open();
+                leave.pass().await;
+            });
+        });
+        inside.wait();
+        let sum = runtime.block_on(async {
+            let local = handle.spawn_local(async {
+                yield_now().await;
+                std::rc::Rc::new(1)
+            });
+            // The other thread runs this one.
+            let shared = handle.spawn(async { 2 });
+            *local.await.unwrap() + shared.await.unwrap()
+        });
+        assert_eq!(sum, 3);
+        leave.open();
+    });
+}
+
+#[test]
+fn many_threads_come_and_go() {
+    let _watchdog = watchdog();
+    let runtime = Arc::new(runtime());
+    let (threads, rounds) = if cfg!(miri) { (3, 3) } else { (6, 300) };
+    let barrier = Arc::new(Barrier::new(threads));
+    let sum = Arc::new(AtomicUsize::new(0));
+    let callers: Vec<_> = (0..threads)
+        .map(|number| {
+            let (runtime, barrier, sum) = (runtime.clone(), barrier.clone(), sum.clone());
+            thread::spawn(move || {
+                barrier.wait();
+                for round in 0..rounds {
+                    let handle = runtime.handle();
+                    let sum = sum.clone();
+                    runtime.block_on(async move {
+                        let task = handle.spawn(async move {
+                            for _ in 0..(number + round) % 5 {
+                                yield_now().await;
+                            }
+                            sum.fetch_add(1, SeqCst);
+                        });
+                        task.await.unwrap();
+                    });
+                }
+            })
+        })
+        .collect();
+    callers
+        .into_iter()
+        .for_each(|caller| caller.join().unwrap());
+    assert_eq!(sum.load(SeqCst), threads * rounds);
+}

@@ -1,0 +1,157 @@
+//! Wakes from many threads at once: none is lost, and none is worth more than one unpark per sleep.
+
+mod support;
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Poll, Waker},
+    thread,
+};
+
+use bourn_executor::CurrentThread;
+use support::{CountingPark, Door, runtime, watchdog};
+
+const THREADS: usize = 8;
+const ROUNDS: usize = if cfg!(miri) { 20 } else { 5_000 };
+
+/// A counter that one task follows and one thread drives, step by step: the thread goes on only when the task has
+/// seen the last step, so a single lost wake hangs the test.
+#[derive(Default)]
+struct Step {
+    state: Mutex<(usize, usize, Option<Waker>)>,
+    seen: std::sync::Condvar,
+}
+
+impl Step {
+    fn advance(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.0 += 1;
+        let waker = state.2.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        let state = self.state.lock().unwrap();
+        drop(
+            self.seen
+                .wait_while(state, |state| state.1 < state.0)
+                .unwrap(),
+        );
+    }
+
+    async fn follow(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock().unwrap();
+            state.1 = state.0;
+            self.seen.notify_one();
+            if state.0 == ROUNDS {
+                return Poll::Ready(());
+            }
+            state.2 = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+#[test]
+fn each_wake_of_eight_threads_arrives() {
+    let _watchdog = watchdog();
+    let park = Arc::new(CountingPark::default());
+    let runtime = CurrentThread::new(park.clone());
+    let handle = runtime.handle();
+    let mut tasks = Vec::new();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let step = Arc::new(Step::default());
+            let follower = step.clone();
+            tasks.push(handle.spawn(async move { follower.follow().await }));
+            thread::spawn(move || (0..ROUNDS).for_each(|_| step.advance()))
+        })
+        .collect();
+    runtime.block_on(async {
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    let (unparks, waits) = (park.unparks.load(SeqCst), park.waits.load(SeqCst));
+    assert!(unparks <= waits, "{unparks} unparks for {waits} sleeps");
+}
+
+#[test]
+fn many_wakes_of_one_task_are_one_poll_at_a_time() {
+    let _watchdog = watchdog();
+    let runtime = runtime();
+    let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let ready = Door::new();
+    let polls = Arc::new(AtomicUsize::new(0));
+    let done = Arc::new(AtomicUsize::new(0));
+    let task = runtime.handle().spawn({
+        let (waker, ready, polls, done) =
+            (waker.clone(), ready.clone(), polls.clone(), done.clone());
+        poll_fn(move |cx| {
+            *waker.lock().unwrap() = Some(cx.waker().clone());
+            ready.open();
+            polls.fetch_add(1, SeqCst);
+            if done.load(SeqCst) == THREADS {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+    });
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (waker, ready, done) = (waker.clone(), ready.clone(), done.clone());
+            thread::spawn(move || {
+                ready.wait();
+                let waker = waker.lock().unwrap().clone().unwrap();
+                for _ in 0..ROUNDS {
+                    waker.wake_by_ref();
+                }
+                done.fetch_add(1, SeqCst);
+                waker.wake();
+            })
+        })
+        .collect();
+    runtime.block_on(task).unwrap();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert!(polls.load(SeqCst) <= 1 + THREADS * (ROUNDS + 1));
+}
+
+#[test]
+fn tasks_spawned_by_eight_threads_all_run() {
+    let _watchdog = watchdog();
+    let runtime = runtime();
+    let count = Arc::new(AtomicUsize::new(0));
+    let all = Door::new();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (handle, count, all) = (runtime.handle(), count.clone(), all.clone());
+            thread::spawn(move || {
+                for _ in 0..ROUNDS {
+                    let (count, all) = (count.clone(), all.clone());
+                    drop(handle.spawn(async move {
+                        if count.fetch_add(1, SeqCst) + 1 == THREADS * ROUNDS {
+                            all.open();
+                        }
+                    }));
+                }
+            })
+        })
+        .collect();
+    runtime.block_on(all.pass());
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_eq!(count.load(SeqCst), THREADS * ROUNDS);
+}

@@ -1,0 +1,82 @@
+//! Where the executor and the reactor meet: the one implementation of the
+//! executor's [`Park`] over a reactor.
+
+use std::io;
+use std::sync::Arc;
+
+use bourn_executor::{Park, Turn, Wait};
+use bourn_reactor::{Backend, Reactor, RuntimeId, Turned, budget};
+
+/// What the threads of a runtime sleep in.
+#[derive(Debug)]
+pub(crate) struct ReactorPark {
+    reactor: Arc<Reactor>,
+}
+
+/// The thread's sockets and timers register at the runtime's reactor, until this
+/// is dropped.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    _reactor: bourn_reactor::Entered,
+}
+
+impl ReactorPark {
+    pub(crate) fn new(backend: Backend) -> io::Result<Self> {
+        let reactor = Reactor::new(backend, RuntimeId::new())?;
+        Ok(Self { reactor })
+    }
+
+    pub(crate) fn reactor(&self) -> &Arc<Reactor> {
+        &self.reactor
+    }
+}
+
+impl Park for ReactorPark {
+    type Entered = Entered;
+
+    fn enter(self: &Arc<Self>) -> Entered {
+        Entered {
+            _reactor: self.reactor.enter(),
+        }
+    }
+
+    fn turn(&self, wait: Wait) -> Turn {
+        let wait = match wait {
+            Wait::No => bourn_reactor::Wait::No,
+            Wait::Until(moment) => bourn_reactor::Wait::Until(moment),
+            Wait::Forever => bourn_reactor::Wait::Forever,
+        };
+        match self.reactor.turn(wait) {
+            Ok(Turned::Done) => Turn::Done,
+            Ok(Turned::Busy) => Turn::Busy,
+            Err(error) => Turn::Failed(error),
+        }
+    }
+
+    fn unpark(&self) {
+        if let Err(error) = self.reactor.unpark() {
+            // The kernel refuses such a write only if somebody else has closed
+            // the notifier. There is no caller who could mend it.
+            eprintln!("bourn: the runtime can not be woken: {error}");
+        }
+    }
+
+    fn close(&self) {
+        self.reactor.close();
+    }
+
+    fn occupied(&self) -> bool {
+        self.reactor.occupied()
+    }
+
+    fn before_poll(&self) {
+        budget::reset();
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // Whatever runs on this thread next is not of this runtime.
+        budget::lift();
+    }
+}

@@ -1,0 +1,146 @@
+//! Reaching a runtime from elsewhere.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+
+use bourn_executor::{Options, Park, TaskInfo};
+use bourn_reactor::{Backend, SourceInfo};
+
+use crate::context;
+use crate::misuse;
+use crate::park::{self, ReactorPark};
+use crate::task::JoinHandle;
+
+/// A handle to a runtime, for any thread.
+///
+/// It keeps neither the runtime running nor its tasks alive. What is spawned after
+/// the runtime is gone is dropped at once, and its [`JoinHandle`] yields a
+/// cancelled error.
+#[derive(Clone)]
+pub struct Handle {
+    executor: bourn_executor::Handle<ReactorPark>,
+}
+
+impl Handle {
+    pub(super) fn new(executor: bourn_executor::Handle<ReactorPark>) -> Handle {
+        Handle { executor }
+    }
+
+    /// The runtime of this thread: the one whose
+    /// [`block_on`](crate::runtime::Runtime::block_on) it is inside, or that it
+    /// has [entered](Handle::enter).
+    ///
+    /// # Panics
+    /// If the thread is in no runtime.
+    #[track_caller]
+    pub fn current() -> Handle {
+        Handle::current_for("Handle::current")
+    }
+
+    /// The runtime of this thread, if it is in one.
+    pub fn try_current() -> Option<Handle> {
+        context::current()
+    }
+
+    /// The runtime of this thread, or a message that names what needed one.
+    #[track_caller]
+    pub(crate) fn current_for(what: &str) -> Handle {
+        match context::current() {
+            Some(handle) => handle,
+            None => panic!("{}", misuse::no_runtime(what, Location::caller())),
+        }
+    }
+
+    /// Makes this the runtime of the thread, until the guard is dropped: tasks are
+    /// [spawned](crate::spawn) there, and sockets and timers that wait on this
+    /// thread register there. It runs no task; a thread inside
+    /// [`block_on`](crate::runtime::Runtime::block_on) does.
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the runtime.
+    pub fn enter(&self) -> EnterGuard {
+        EnterGuard {
+            _park: self.executor.park().enter(),
+            _context: context::enter(self.clone()),
+        }
+    }
+
+    /// Starts a task. It runs when a thread is inside
+    /// [`block_on`](crate::runtime::Runtime::block_on) of the runtime.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.executor.spawn(future)
+    }
+
+    /// Starts a task whose future may not leave this thread: see
+    /// [`spawn_local`](crate::spawn_local).
+    ///
+    /// # Panics
+    /// If this thread is not inside `block_on` of the runtime.
+    #[track_caller]
+    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.executor.spawn_local(future)
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.executor.spawn_with(options, future)
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn_local_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.executor.spawn_local_with(options, future)
+    }
+
+    /// The tasks that wait or run, in no particular order; from any thread, at any
+    /// time. A task is listed once it has waited for the first time.
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        self.executor.tasks()
+    }
+
+    /// The sockets that are registered at this runtime's reactor, and who waits
+    /// for them. A socket registers when it first has to wait.
+    pub fn sources(&self) -> Vec<SourceInfo> {
+        self.executor.park().reactor().sources()
+    }
+
+    /// The kernel call that the runtime's reactor waits in.
+    pub fn backend(&self) -> Backend {
+        self.executor.park().reactor().backend()
+    }
+}
+
+/// The thread is in a runtime until this is dropped; made by [`Handle::enter`].
+#[must_use = "dropping it leaves the runtime"]
+#[derive(Debug)]
+pub struct EnterGuard {
+    _context: context::Entered,
+    _park: park::Entered,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Handle")
+            .field("backend", &self.backend())
+            .field("tasks", &self.executor.task_count())
+            .finish_non_exhaustive()
+    }
+}

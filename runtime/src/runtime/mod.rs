@@ -1,0 +1,126 @@
+//! Runtimes: how they are built, entered and reached from elsewhere.
+
+mod builder;
+mod handle;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use bourn_executor::CurrentThread;
+
+use crate::context;
+use crate::park::ReactorPark;
+use crate::task::JoinHandle;
+
+pub use builder::Builder;
+pub use handle::{EnterGuard, Handle};
+
+/// An executor and a reactor, joined.
+///
+/// Tasks run on the thread that is inside [`block_on`](Runtime::block_on), and
+/// rest while there is none. Dropping the runtime drops every task; sockets that
+/// were used in it go on working elsewhere.
+///
+/// # Panics
+/// Dropping it on a thread that is inside a `block_on` shuts it down and panics
+/// with a message that says where; if that thread is panicking already, the same
+/// is said on stderr. Using it in a forked child of its process panics too.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use bourn::runtime::Runtime;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let runtime = Runtime::new()?;
+/// let answer = runtime.block_on(async {
+///     let task = bourn::spawn(async {
+///         bourn::time::sleep(Duration::from_millis(1)).await;
+///         42
+///     });
+///     task.await.unwrap()
+/// });
+/// assert_eq!(answer, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Runtime {
+    executor: CurrentThread<ReactorPark>,
+    handle: Handle,
+}
+
+impl Runtime {
+    /// A current-thread runtime with the defaults of [`Builder`].
+    ///
+    /// # Errors
+    /// Those of [`Builder::build`].
+    pub fn new() -> io::Result<Runtime> {
+        Builder::new_current_thread().build()
+    }
+
+    fn with_park(park: ReactorPark) -> Runtime {
+        let executor = CurrentThread::new(std::sync::Arc::new(park));
+        let handle = Handle::new(executor.handle());
+        Runtime { executor, handle }
+    }
+
+    /// Runs `future` to its end on this thread, and the runtime's tasks as long
+    /// as it waits.
+    ///
+    /// Tasks that are left when the future ends stay, and go on in the next call;
+    /// those of [`spawn_local`](crate::spawn_local) are dropped before it returns.
+    /// Of several threads inside `block_on` of one runtime, one at a time runs
+    /// the tasks.
+    ///
+    /// # Panics
+    /// If this thread is inside a `block_on` already, of this runtime or another;
+    /// if the wait for events fails; and with the panic of the future, if it
+    /// panics. A panic of a task is not passed on; its [`JoinHandle`] has it.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _entered = context::enter(self.handle.clone());
+        self.executor.block_on(future)
+    }
+
+    /// Starts a task. It runs when a thread is inside
+    /// [`block_on`](Runtime::block_on).
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn(future)
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Makes this the runtime of the thread, until the guard is dropped: see
+    /// [`Handle::enter`].
+    pub fn enter(&self) -> EnterGuard {
+        self.handle.enter()
+    }
+}
+
+/// Runs `future` to its end on a runtime of its own, with the defaults of
+/// [`Builder`].
+///
+/// # Panics
+/// If the runtime can not be built, and as [`Runtime::block_on`].
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    match Runtime::new() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => panic!("bourn: the runtime can not be built: {error}"),
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Runtime").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! What the integration tests of this crate share: every backend by one macro,
+//! and a watchdog that says which test hung.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::future::Future;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use bourn::Backend;
+use bourn::runtime::{Builder, Runtime};
+
+/// The longest that any test may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ends the process with a message if `what` lasts too long.
+pub fn watched<R>(what: &str, body: impl FnOnce() -> R) -> R {
+    let (done, watch) = mpsc::channel::<()>();
+    let name = what.to_owned();
+    thread::spawn(move || {
+        if watch.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{name} hangs: not done after {PATIENCE:?}");
+            std::process::abort();
+        }
+    });
+    let result = body();
+    drop(done);
+    result
+}
+
+pub fn runtime(backend: Backend) -> Runtime {
+    Builder::new_current_thread()
+        .backend(backend)
+        .build()
+        .expect("a runtime")
+}
+
+pub fn run<F: Future>(backend: Backend, what: &str, body: F) -> F::Output {
+    watched(&format!("{what} on {backend}"), || runtime(backend).block_on(body))
+}
+
+/// Makes a test of each async function on each backend.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($name:ident),+ $(,)?) => {
+        $crate::on_every_backend!(@ epoll Epoll, $($name),+);
+        $crate::on_every_backend!(@ poll Poll, $($name),+);
+        $crate::on_every_backend!(@ select Select, $($name),+);
+        $crate::on_every_backend!(@ mio Mio, $($name),+);
+    };
+    (@ $module:ident $backend:ident, $($name:ident),+) => {
+        mod $module {
+            $(#[test]
+            fn $name() {
+                $crate::harness::run(bourn::Backend::$backend, stringify!($name), super::$name());
+            })+
+        }
+    };
+}

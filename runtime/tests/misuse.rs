@@ -1,0 +1,142 @@
+//! What bourn says to somebody who uses it in a way that can not work: what
+//! happened, where, how to mend it. Word for word, and none of it hangs.
+
+mod harness;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use bourn::runtime::{Handle, Runtime};
+
+use harness::watched;
+
+/// The message of the panic in `body`, with every place in this file cut down to
+/// `FILE:LINE`.
+fn message(what: &str, body: impl FnOnce()) -> String {
+    let payload = watched(what, || catch_unwind(AssertUnwindSafe(body)).expect_err("it must be refused"));
+    let text = match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => payload.downcast::<&str>().expect("a message").to_string(),
+    };
+    let mut told = String::new();
+    let mut rest = text.as_str();
+    while let Some(place) = rest.find(file!()) {
+        told += &rest[..place];
+        told += "FILE:LINE";
+        rest = rest[place + file!().len()..].trim_start_matches(|sign: char| sign == ':' || sign.is_ascii_digit());
+    }
+    told + rest
+}
+
+#[test]
+fn spawning_without_a_runtime() {
+    assert_eq!(
+        message("spawn", || drop(bourn::spawn(async {}))),
+        "bourn: spawn called at FILE:LINE, on a thread that is in no runtime. Call it from async code that \
+         #[bourn::main] or Runtime::block_on runs; from another thread, take a Handle there (Handle::current()) \
+         and call the Handle's method here"
+    );
+    let spawn_local = message("spawn_local", || drop(bourn::spawn_local(async {})));
+    assert!(spawn_local.starts_with("bourn: spawn_local called at FILE:LINE, on a thread that is in no runtime."));
+    let current = message("current", || drop(Handle::current()));
+    assert!(current.starts_with("bourn: Handle::current called at FILE:LINE, on a thread that is in no runtime."));
+    assert!(Handle::try_current().is_none());
+}
+
+#[test]
+fn block_on_inside_block_on() {
+    let runtime = Runtime::new().unwrap();
+    assert_eq!(
+        message("nested block_on", || runtime.block_on(async { bourn::block_on(async {}) })),
+        "bourn: block_on called at FILE:LINE, on a thread that is already inside the block_on called at FILE:LINE: it \
+         would keep that one's tasks from running. Make the function async and await the future there, or call \
+         block_on on a thread of its own (std::thread::spawn)"
+    );
+    // The refusal has broken nothing.
+    assert_eq!(runtime.block_on(async { bourn::spawn(async { 5 }).await.unwrap() }), 5);
+}
+
+#[test]
+fn block_on_inside_a_task() {
+    let runtime = Runtime::new().unwrap();
+    let error = watched("block_on in a task", || {
+        runtime.block_on(async { bourn::spawn(async { bourn::block_on(async {}) }).await.unwrap_err() })
+    });
+    let payload = error.into_panic();
+    let text = payload.downcast_ref::<String>().expect("a message");
+    assert!(text.contains("on a thread that is already inside the block_on"), "{text}");
+}
+
+#[test]
+fn a_runtime_dropped_in_async_code() {
+    let outer = Runtime::new().unwrap();
+    assert_eq!(
+        message("drop in async code", || {
+            outer.block_on(async { drop(Runtime::new().unwrap()) });
+        }),
+        "bourn: a runtime was dropped on a thread that is inside the block_on called at FILE:LINE; its tasks have been \
+         dropped. Move the runtime out of the async code, and drop it where the thread may wait"
+    );
+    assert_eq!(outer.block_on(async { 6 }), 6);
+}
+
+#[test]
+fn a_runtime_dropped_by_its_own_task() {
+    let runtime = Runtime::new().unwrap();
+    let handle = runtime.handle().clone();
+    let moved = Runtime::new().unwrap();
+    let inner = moved.handle().clone();
+    // The runtime that drives the task is dropped in it.
+    let error = watched("a runtime dropped by a task", || {
+        runtime.block_on(async move { handle.spawn(async move { drop(moved) }).await.unwrap_err() })
+    });
+    assert!(error.is_panic());
+    // What is spawned there now is refused, not lost in silence.
+    let refused = watched("a task of a runtime that is gone", || {
+        bourn::block_on(async move { inner.spawn(async {}).await.unwrap_err() })
+    });
+    assert!(refused.is_cancelled());
+}
+
+#[test]
+fn spawn_local_on_another_thread() {
+    let runtime = Runtime::new().unwrap();
+    let handle = runtime.handle().clone();
+    let text = message("spawn_local elsewhere", || {
+        let _entered = handle.enter();
+        drop(bourn::spawn_local(async {}));
+    });
+    assert_eq!(
+        text,
+        "bourn: spawn_local called at FILE:LINE, on a thread that is not inside block_on of this runtime: a local task \
+         needs a thread to stay on. Call it from code that block_on runs, or use spawn if the future is Send"
+    );
+}
+
+#[test]
+fn an_interval_without_a_period() {
+    assert_eq!(
+        message("interval", || drop(bourn::time::interval(Duration::ZERO))),
+        "bourn: interval called at FILE:LINE with a period of zero, which would tick without end. Use a longer one"
+    );
+}
+
+#[test]
+fn an_unknown_backend_in_the_environment() {
+    let variable = bourn::Backend::VARIABLE;
+    if std::env::var_os(variable).is_some_and(|name| name == "kqueue") {
+        // This is the process that is started below.
+        println!("{}", Runtime::new().unwrap_err());
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "an_unknown_backend_in_the_environment", "--nocapture"])
+        .env(variable, "kqueue")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        told.contains("BOURN_BACKEND: there is no backend \"kqueue\" here; choose epoll, poll, select, mio"),
+        "{told}"
+    );
+}
