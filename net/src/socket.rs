@@ -15,6 +15,9 @@ use bourn_reactor::{Direction, Interest, Kind, Seen, Source, Ticket, budget};
 use crate::sys;
 use crate::vacancy::Occupancy;
 
+/// The room that an empty buffer gets before it is read into.
+const SMALLEST_ROOM: usize = 4096;
+
 /// A non-blocking socket that can be waited for.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -84,6 +87,26 @@ impl Socket {
         let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv(fd, buf));
         let (received, seen) = ready!(received)?;
         self.conclude(received, buf.len(), seen);
+        Poll::Ready(Ok(received))
+    }
+
+    /// Like `poll_recv`, into the room that is left in `buf`; never asks for
+    /// nothing.
+    pub(crate) fn poll_recv_spare(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        if buf.len() == buf.capacity() {
+            // At least doubles what there is.
+            buf.reserve(SMALLEST_ROOM);
+        }
+        let asked = buf.capacity() - buf.len();
+        let received =
+            self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_spare(fd, buf));
+        let (received, seen) = ready!(received)?;
+        self.conclude(received, asked, seen);
         Poll::Ready(Ok(received))
     }
 
@@ -228,6 +251,15 @@ impl Socket {
         self.source.forget(direction, ticket);
     }
 
+    /// A place among the waiters of `direction`, taken when it is first needed.
+    pub(crate) fn place(&self, direction: Direction) -> Place<'_> {
+        Place {
+            socket: self,
+            direction,
+            ticket: Ticket::new(),
+        }
+    }
+
     /// Awaits one of the `poll_*` functions above with a place of its own among
     /// the waiters, given up if the future is dropped.
     pub(crate) async fn wait<R>(
@@ -235,11 +267,7 @@ impl Socket {
         direction: Direction,
         mut poll: impl FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>,
     ) -> R {
-        let mut place = Place {
-            socket: self,
-            direction,
-            ticket: Ticket::new(),
-        };
+        let mut place = self.place(direction);
         poll_fn(|cx| poll(cx, &mut place.ticket)).await
     }
 }
@@ -250,11 +278,23 @@ impl AsFd for Socket {
     }
 }
 
-/// A waiting operation's place among the waiters of its direction.
-struct Place<'a> {
+/// A waiting operation's place among the waiters of its direction; given up on
+/// drop.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
     socket: &'a Socket,
     direction: Direction,
     ticket: Ticket,
+}
+
+impl Place<'_> {
+    pub(crate) fn poll_reported(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_reported(cx, self.direction, &mut self.ticket)
+    }
+
+    pub(crate) fn poll_read_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_read_closed(cx, &mut self.ticket)
+    }
 }
 
 impl Drop for Place<'_> {

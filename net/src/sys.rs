@@ -51,6 +51,20 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     receive(fd, buf, 0)
 }
 
+/// `recv(2)` into the room that is left in `buf`, which grows by what came.
+pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<usize> {
+    let spare = buf.spare_capacity_mut();
+    let received = count(|| {
+        // SAFETY: the spare room is writable for its length, and exclusively
+        // ours; recv only writes to it.
+        unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len(), 0) }
+    })?;
+    let len = buf.len() + received;
+    // SAFETY: the kernel has initialised `received` bytes of the spare room.
+    unsafe { buf.set_len(len) };
+    Ok(received)
+}
+
 /// `recv(2)` that leaves what it returns in the queue.
 pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     receive(fd, buf, libc::MSG_PEEK)

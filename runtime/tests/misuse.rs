@@ -23,7 +23,10 @@ fn message(what: &str, body: impl FnOnce()) -> String {
     while let Some(place) = rest.find(file!()) {
         told += &rest[..place];
         told += "FILE:LINE";
-        rest = rest[place + file!().len()..].trim_start_matches(|sign: char| sign == ':' || sign.is_ascii_digit());
+        rest = &rest[place + file!().len()..];
+        for _line_and_column in 0..2 {
+            rest = rest.strip_prefix(':').expect("a number").trim_start_matches(|sign: char| sign.is_ascii_digit());
+        }
     }
     told + rest
 }

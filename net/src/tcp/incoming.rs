@@ -92,7 +92,16 @@ impl<'a> Incoming<'a> {
                 Meaning::Exhaustion => match &mut self.exhaustion {
                     // Tried once more, for the last vacancy may just have been
                     // before this watch for the next.
-                    None => self.exhaustion = Some(Exhaustion::new()),
+                    None => {
+                        // Waiting takes a reactor, and to start the background
+                        // one takes what has run out; the source can say so,
+                        // whereas a sleep could only panic.
+                        let registered = self.listener.poll_reported(cx, &mut self.ticket);
+                        if matches!(registered, Poll::Ready(Err(_))) {
+                            return Poll::Ready(Err(error));
+                        }
+                        self.exhaustion = Some(Exhaustion::new());
+                    }
                     Some(exhaustion) => {
                         if exhaustion.poll_over(cx).is_pending() {
                             return Poll::Pending;

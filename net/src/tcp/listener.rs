@@ -129,6 +129,14 @@ impl TcpListener {
         self.socket.poll_accept(cx, ticket).map_ok(stream_of)
     }
 
+    pub(super) fn poll_reported(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+    ) -> Poll<io::Result<()>> {
+        self.socket.poll_reported(cx, Direction::Read, ticket)
+    }
+
     pub(super) fn forget(&self, ticket: &Ticket) {
         self.socket.forget(Direction::Read, ticket);
     }

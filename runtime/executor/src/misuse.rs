@@ -4,7 +4,7 @@ use std::{io, panic::Location};
 
 pub(crate) fn nested_block_on(here: &Location<'_>, outer: &Location<'_>) -> String {
     format!(
-        "block_on called at {here}, on a thread that is already inside the block_on called at {outer}: it would keep \
+        "bourn: block_on called at {here}, on a thread that is already inside the block_on called at {outer}: it would keep \
          that one's tasks from running. Make the function async and await the future there, or call block_on on a \
          thread of its own (std::thread::spawn)"
     )
@@ -12,21 +12,21 @@ pub(crate) fn nested_block_on(here: &Location<'_>, outer: &Location<'_>) -> Stri
 
 pub(crate) fn spawn_local_outside(here: &Location<'_>) -> String {
     format!(
-        "spawn_local called at {here}, on a thread that is not inside block_on of this runtime: a local task needs a \
+        "bourn: spawn_local called at {here}, on a thread that is not inside block_on of this runtime: a local task needs a \
          thread to stay on. Call it from code that block_on runs, or use spawn if the future is Send"
     )
 }
 
 pub(crate) fn dropped_inside(outer: &Location<'_>) -> String {
     format!(
-        "a runtime was dropped on a thread that is inside the block_on called at {outer}; its tasks have been dropped. \
+        "bourn: a runtime was dropped on a thread that is inside the block_on called at {outer}; its tasks have been dropped. \
          Move the runtime out of the async code, and drop it where the thread may wait"
     )
 }
 
 pub(crate) fn turn_failed(outer: &Location<'_>, error: &io::Error) -> String {
     format!(
-        "the wait for events failed inside the block_on called at {outer}: {error}. Without it no task can be woken; \
+        "bourn: the wait for events failed inside the block_on called at {outer}: {error}. Without it no task can be woken; \
          look at the limits and the system-call filters of the process"
     )
 }

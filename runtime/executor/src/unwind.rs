@@ -26,12 +26,19 @@ pub(crate) fn dispose<T>(value: T) {
     }
 }
 
-/// Drops the payload of a panic that is not to be seen by anyone; one that panics as it goes is leaked, for its own
-/// payload could do the same without end.
+/// Drops the payload of a panic that is not to be seen by anyone.
+///
+/// A payload may panic as it goes, and the payload of that panic too; a row of them without end is leaked at its
+/// eighth.
 pub(crate) fn discard(payload: Payload) {
-    if let Err(next) = catch(|| drop(payload)) {
-        mem::forget(next);
+    let mut payload = payload;
+    for _ in 0..8 {
+        match catch(|| drop(payload)) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
     }
+    mem::forget(payload);
 }
 
 /// The text of a panic, where it has one.
@@ -45,5 +52,5 @@ pub(crate) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
 /// Writes one line to stderr.
 pub(crate) fn report(line: fmt::Arguments<'_>) {
     // A closed stderr is no reason to fail, and there is nobody left to tell.
-    let _ = writeln!(std::io::stderr().lock(), "bourn: {line}");
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

@@ -58,7 +58,8 @@ fn are_dropped_before_block_on_returns() {
     let drops = Arc::new(Mutex::new(Vec::new()));
     let kept: Arc<Mutex<Vec<Waker>>> = Arc::default();
     let mut waiting = None;
-    let other = runtime.block_on(async {
+    let mut other = None;
+    runtime.block_on(async {
         let (tracked, kept) = (Tracked(drops.clone(), Rc::new(())), kept.clone());
         waiting = Some(handle.spawn_local(async move {
             let _tracked = &tracked.1;
@@ -72,10 +73,10 @@ fn are_dropped_before_block_on_returns() {
         // Never polled.
         let tracked = Tracked(drops.clone(), Rc::new(()));
         drop(handle.spawn_local(async move { drop(tracked) }));
-        handle.spawn(async {
+        other = Some(handle.spawn(async {
             yield_now().await;
             6
-        })
+        }));
     });
     assert_eq!(*drops.lock().unwrap(), [thread::current().id(); 2]);
     assert!(waiting.as_ref().unwrap().is_finished());
@@ -87,7 +88,7 @@ fn are_dropped_before_block_on_returns() {
         .join()
         .unwrap();
     // The other task stays.
-    assert_eq!(runtime.block_on(other).unwrap(), 6);
+    assert_eq!(runtime.block_on(other.unwrap()).unwrap(), 6);
     assert!(
         runtime
             .block_on(waiting.unwrap())

@@ -38,7 +38,7 @@ fn nested_block_on() {
                 other.block_on(async {});
             });
         });
-        let tail = text.strip_prefix("block_on called at ").unwrap();
+        let tail = text.strip_prefix("bourn: block_on called at ").unwrap();
         assert!(tail.starts_with(&here), "{text}");
         let (_, tail) = tail
             .split_once(", on a thread that is already inside the block_on called at ")
@@ -70,7 +70,7 @@ fn spawn_local_outside_block_on() {
         drop(handle.spawn_local(async {}));
     });
     assert!(
-        text.starts_with(&format!("spawn_local called at {here}")),
+        text.starts_with(&format!("bourn: spawn_local called at {here}")),
         "{text}"
     );
     assert!(text.ends_with(expected), "{text}");
@@ -95,7 +95,7 @@ fn a_runtime_dropped_inside_async_code() {
     });
     assert!(
         text.starts_with(&format!(
-            "a runtime was dropped on a thread that is inside the block_on called at {there}"
+            "bourn: a runtime was dropped on a thread that is inside the block_on called at {there}"
         )),
         "{text}"
     );
@@ -146,7 +146,7 @@ fn a_wait_that_fails() {
     let runtime = CurrentThread::new(Arc::new(Broken));
     let text = message(|| runtime.block_on(pending::<()>()));
     assert!(
-        text.starts_with("the wait for events failed inside the block_on called at "),
+        text.starts_with("bourn: the wait for events failed inside the block_on called at "),
         "{text}"
     );
     assert!(

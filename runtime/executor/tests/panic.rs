@@ -41,9 +41,10 @@ fn survive<T: Send + 'static>(
 fn in_the_first_poll() {
     let drops = Drops::default();
     let kept = drops.value();
+    let which = String::from("first");
     let error = survive(async move {
         let _kept = kept;
-        panic!("in the {} poll", "first")
+        panic!("in the {which} poll")
     })
     .map(|(): ()| ())
     .unwrap_err();

@@ -99,7 +99,11 @@ pub struct UnknownBackend {
 
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "there is no backend {:?} here; choose ", self.name)?;
+        write!(
+            formatter,
+            "there is no backend {:?} here; choose ",
+            self.name
+        )?;
         for (place, backend) in Backend::ALL.iter().enumerate() {
             if place > 0 {
                 formatter.write_str(", ")?;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use crate::background;
 use crate::reactor::{Batch, Reactor};
+use crate::sync::per_thread;
 use crate::sys;
 
 /// The timer slack of a thread that waits for timers, in nanoseconds: the default
 /// of 50 us would make every short sleep that much late (prctl(2)).
 const SLACK: u64 = 1;
 
-thread_local! {
+per_thread! {
     static CURRENT: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
     static SLACK_BEFORE: Cell<Option<u64>> = const { Cell::new(None) };
     static BATCH: Cell<Option<Batch>> = const { Cell::new(None) };
@@ -31,7 +32,7 @@ pub struct Entered {
 }
 
 pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
-    let before = CURRENT.replace(Some(Arc::clone(reactor)));
+    let before = CURRENT.with(|current| current.replace(Some(Arc::clone(reactor))));
     Entered {
         before,
         thread: PhantomData,
@@ -44,9 +45,7 @@ impl Drop for Entered {
         // Dropped outside the borrow: the last reference closes descriptors.
         let left = CURRENT.try_with(|current| current.replace(self.before.take()));
         drop(left);
-        if outermost
-            && let Ok(Some(slack)) = SLACK_BEFORE.try_with(Cell::take)
-        {
+        if outermost && let Ok(Some(slack)) = SLACK_BEFORE.try_with(Cell::take) {
             sys::set_timer_slack(slack);
         }
     }
@@ -89,7 +88,11 @@ pub(crate) fn sharpen() {
 /// The buffers of this thread's turns, so that a turn allocates nothing. A turn
 /// inside a turn (a waker that turns) finds none and makes its own.
 pub(crate) fn take_batch() -> Batch {
-    BATCH.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    BATCH
+        .try_with(Cell::take)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
 }
 
 pub(crate) fn give_batch(batch: Batch) {

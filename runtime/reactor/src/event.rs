@@ -64,7 +64,10 @@ impl fmt::Debug for Interest {
             (Interest::CLOSED, "CLOSED"),
         ];
         let held = names.into_iter().filter(|(bit, _)| self.contains(*bit));
-        formatter.debug_set().entries(held.map(|(_, name)| name)).finish()
+        formatter
+            .debug_set()
+            .entries(held.map(|(_, name)| name))
+            .finish()
     }
 }
 
@@ -115,8 +118,8 @@ impl Ready {
         Ready(ready)
     }
 
-    #[cfg(test)]
-    pub(crate) const fn test(readable: bool, writable: bool) -> Ready {
+    #[cfg(all(test, loom))]
+    pub(crate) const fn model(readable: bool, writable: bool) -> Ready {
         Ready((readable as u8) | (writable as u8) << 1)
     }
 
@@ -190,7 +193,10 @@ impl fmt::Debug for Ready {
             (self.is_priority(), "priority"),
         ];
         let held = names.into_iter().filter(|(holds, _)| *holds);
-        formatter.debug_set().entries(held.map(|(_, name)| name)).finish()
+        formatter
+            .debug_set()
+            .entries(held.map(|(_, name)| name))
+            .finish()
     }
 }
 

@@ -202,6 +202,13 @@ impl Poller {
         }
     }
 
+    /// The kernel of the loom models.
+    #[cfg(all(test, loom))]
+    pub(crate) fn model(&self) -> &selector::model::Registry {
+        let Registry::Model(model) = &self.registry;
+        model
+    }
+
     /// The right to wait, if no other thread has it.
     pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
         self.turn.try_lock().map(|selector| Turn {
@@ -253,7 +260,10 @@ impl Turn<'_> {
             let wait = limit();
             if wait == Wait::No {
                 // A notification is for a wait that blocks, so it stays.
-                match self.selector.with(|selector| selector.wait(events, Some(Duration::ZERO))) {
+                match self
+                    .selector
+                    .with(|selector| selector.wait(events, Some(Duration::ZERO)))
+                {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     result => return result,
                 }
@@ -263,7 +273,9 @@ impl Turn<'_> {
             let told = self.poller.state.swap(PARKED, Ordering::AcqRel) == NOTIFIED;
             let wait = if told { Wait::No } else { limit() };
             let (timeout, cut) = timeout(wait);
-            let result = self.selector.with(|selector| selector.wait(events, timeout));
+            let result = self
+                .selector
+                .with(|selector| selector.wait(events, timeout));
             // Acquire, as in `notify`.
             let told = self.poller.state.swap(EMPTY, Ordering::AcqRel) == NOTIFIED || told;
             match result {
@@ -311,3 +323,6 @@ impl fmt::Debug for Poller {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -310,7 +310,8 @@ impl Reactor {
     /// whoever hastens stores this and then asks [`Poller::is_parked`], which
     /// orders the two: either the timer is seen, or the sleeper is and is woken.
     fn note_earliest(&self, earliest: Option<u64>) {
-        self.earliest.store(earliest.unwrap_or(NEVER), Ordering::Relaxed);
+        self.earliest
+            .store(earliest.unwrap_or(NEVER), Ordering::Relaxed);
     }
 
     /// Sets a timer; gives the waker back if the reactor is closed.
@@ -411,3 +412,6 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

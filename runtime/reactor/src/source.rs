@@ -222,8 +222,15 @@ impl Source {
         let result = loop {
             let looked = context::with_current(|current| {
                 current.refuse_after_fork();
-                self.registered
-                    .look(self.as_fd(), current, direction, done, ticket, (cx.waker(), &mut waker), &mut wakers)
+                self.registered.look(
+                    self.as_fd(),
+                    current,
+                    direction,
+                    done,
+                    ticket,
+                    (cx.waker(), &mut waker),
+                    &mut wakers,
+                )
             });
             match looked.and_then(|look| look) {
                 Ok(Look::Done(half, displaced)) => {
@@ -258,7 +265,9 @@ impl Source {
     pub fn clear_short(&self, seen: Seen) {
         if seen.half.is_exact() && !seen.half.is_level() {
             // A report in between is kept; then the next read asks the kernel.
-            self.registered.readiness.clear_short(seen.direction, seen.half);
+            self.registered
+                .readiness
+                .clear_short(seen.direction, seen.half);
         }
     }
 
@@ -359,7 +368,10 @@ impl Registered {
 
     /// Looks whether `done` holds of `direction`, and if not, waits for the next
     /// report at the right home, which is `current` if there is none.
-    #[expect(clippy::too_many_arguments, reason = "one step of `poll_until`, not called elsewhere")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of `poll_until`, not called elsewhere"
+    )]
     fn look(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,
@@ -373,7 +385,9 @@ impl Registered {
         let mut state = self.state.lock();
         if !state.is_settled(current) {
             drop(state);
-            return self.settle(fd, current, direction, wakers).map(Look::Settled);
+            return self
+                .settle(fd, current, direction, wakers)
+                .map(Look::Settled);
         }
         let waiters = state.waiters(direction);
         let displaced = if waiters.holds(ticket, polled_by) {
@@ -417,7 +431,8 @@ impl Registered {
         // Before ADD, which a report may follow at once: whoever finds that one
         // spurious has to know that he must ask again.
         let was_level = state.home.as_ref().is_some_and(Home::is_level);
-        self.readiness.set_level(!current.poller.is_edge_triggered());
+        self.readiness
+            .set_level(!current.poller.is_edge_triggered());
         let added = current.poller.add(fd, token.key());
         let error = match added {
             // See the head of this module.
@@ -577,3 +592,6 @@ impl fmt::Debug for Source {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

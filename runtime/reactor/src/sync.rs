@@ -6,11 +6,23 @@ pub(crate) use loom::sync::atomic;
 #[cfg(loom)]
 use loom::sync::{Mutex as Inner, MutexGuard};
 
+/// Thread-locals of loom's threads, which share one of the system's.
+#[cfg(loom)]
+macro_rules! per_thread {
+    ($(static $name:ident: $value:ty = const { $init:expr };)+) => {
+        $(loom::thread_local! { static $name: $value = $init; })+
+    };
+}
+#[cfg(loom)]
+pub(crate) use per_thread;
+
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic;
 use std::sync::PoisonError;
 #[cfg(not(loom))]
 use std::sync::{Mutex as Inner, MutexGuard};
+#[cfg(not(loom))]
+pub(crate) use std::thread_local as per_thread;
 
 /// A mutex whose poison is ignored: no foreign code runs under our locks, so a
 /// panic can not leave the data half-changed.

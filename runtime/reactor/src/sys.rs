@@ -204,7 +204,10 @@ impl DescriptorSet {
     /// If the set does not [admit](Self::admits) it: a write past the set's end
     /// would be the alternative.
     pub(crate) fn insert(&mut self, fd: RawFd) {
-        assert!(Self::admits(fd), "descriptor {fd} does not fit a select set");
+        assert!(
+            Self::admits(fd),
+            "descriptor {fd} does not fit a select set"
+        );
         // SAFETY: the assertion keeps the bit inside the set.
         unsafe { libc::FD_SET(fd, &raw mut self.0) }
     }
@@ -224,7 +227,9 @@ pub(crate) fn select(
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
     let timeout = timeout.map(timespec);
-    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let timeout = timeout
+        .as_ref()
+        .map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the sets are whole, `end` is at most FD_SETSIZE because every
     // member passed `insert`, and the time-out outlives the call.
     let ready = check(unsafe {

@@ -16,7 +16,9 @@ pub(crate) struct Token(u64);
 impl Token {
     fn new(place: usize, generation: u32) -> Option<Token> {
         // The last place would make the notifier's key possible.
-        let place = u32::try_from(place).ok().filter(|place| *place < u32::MAX)?;
+        let place = u32::try_from(place)
+            .ok()
+            .filter(|place| *place < u32::MAX)?;
         Some(Token(u64::from(generation) << 32 | u64::from(place)))
     }
 

@@ -122,10 +122,17 @@ impl Waiters {
 
     /// Gives up the ticket's place.
     pub(crate) fn remove(&mut self, ticket: &Ticket) -> Option<Waker> {
-        if self.slot.as_ref().is_some_and(|waiter| waiter.ticket == ticket.0) {
+        if self
+            .slot
+            .as_ref()
+            .is_some_and(|waiter| waiter.ticket == ticket.0)
+        {
             return self.slot.take().map(|waiter| waiter.waker);
         }
-        let place = self.list.iter().position(|waiter| waiter.ticket == ticket.0)?;
+        let place = self
+            .list
+            .iter()
+            .position(|waiter| waiter.ticket == ticket.0)?;
         Some(self.list.swap_remove(place).waker)
     }
 
@@ -138,6 +145,9 @@ impl Waiters {
 
     /// The wakers in place.
     pub(crate) fn wakers(&self) -> impl Iterator<Item = &Waker> {
-        self.slot.iter().chain(&self.list).map(|waiter| &waiter.waker)
+        self.slot
+            .iter()
+            .chain(&self.list)
+            .map(|waiter| &waiter.waker)
     }
 }

@@ -113,6 +113,8 @@ impl Runtime {
 /// If the runtime can not be built, and as [`Runtime::block_on`].
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    // Before there is a runtime, whose drop would be a second mistake.
+    CurrentThread::<ReactorPark>::refuse_nested();
     match Runtime::new() {
         Ok(runtime) => runtime.block_on(future),
         Err(error) => panic!("bourn: the runtime can not be built: {error}"),

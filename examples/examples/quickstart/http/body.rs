@@ -114,7 +114,7 @@ mod tests {
 
     /// The body in `input` and what is left behind it, if `input` arrives in two
     /// parts.
-    fn read<'a>(framing: Framing, input: &'a [u8], split: usize) -> Result<(Vec<u8>, &'a [u8]), Refusal> {
+    fn read(framing: Framing, input: &[u8], split: usize) -> Result<(Vec<u8>, &[u8]), Refusal> {
         let mut body = Body::new(framing);
         let mut found = Vec::new();
         let mut read = 0;
@@ -146,20 +146,39 @@ mod tests {
     fn a_length_is_read_to_its_last_byte() {
         for split in 0..=8 {
             let (body, rest) = read(Framing::Length(5), b"helloGET", split).unwrap();
-            assert_eq!((&body[..], rest), (&b"hello"[..], &b"GET"[..]), "split at {split}");
+            assert_eq!(
+                (&body[..], rest),
+                (&b"hello"[..], &b"GET"[..]),
+                "split at {split}"
+            );
         }
-        assert_eq!(read(Framing::Length(0), b"GET", 0), Ok((Vec::new(), &b"GET"[..])));
+        assert_eq!(
+            read(Framing::Length(0), b"GET", 0),
+            Ok((Vec::new(), &b"GET"[..]))
+        );
     }
 
     #[test]
     fn broken_chunks_are_refused() {
         let long = format!("1;{}\r\n", "x".repeat(MAX_CHUNK_LINE));
         for input in [
-            "\r\n", ";\r\n", "g\r\n", "-1\r\n", "0x1\r\n", "11111111111111111\r\n", "1\r\nab\r\n", "1\r\na\n", &long,
+            "\r\n",
+            ";\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "0x1\r\n",
+            "11111111111111111\r\n",
+            "1\r\nab\r\n",
+            "1\r\na\n",
+            &long,
         ] {
             for split in 0..=input.len() {
                 let result = read(Framing::Chunked, input.as_bytes(), split);
-                assert_eq!(result, Err(Refusal::Malformed), "{input:?} split at {split}");
+                assert_eq!(
+                    result,
+                    Err(Refusal::Malformed),
+                    "{input:?} split at {split}"
+                );
             }
         }
     }
@@ -167,8 +186,14 @@ mod tests {
     #[test]
     fn trailers_are_bounded() {
         let input = format!("0\r\n{}\r\n", "a: b\r\n".repeat(MAX_TRAILERS + 1));
-        assert_eq!(read(Framing::Chunked, input.as_bytes(), 1), Err(Refusal::HeadTooLarge));
+        assert_eq!(
+            read(Framing::Chunked, input.as_bytes(), 1),
+            Err(Refusal::HeadTooLarge)
+        );
         let input = format!("0\r\nX: {}", "x".repeat(MAX_HEAD));
-        assert_eq!(read(Framing::Chunked, input.as_bytes(), 1), Err(Refusal::HeadTooLarge));
+        assert_eq!(
+            read(Framing::Chunked, input.as_bytes(), 1),
+            Err(Refusal::HeadTooLarge)
+        );
     }
 }

@@ -34,7 +34,11 @@ enum State {
     /// The head of a request is to come.
     Idle,
     /// A head was there, and its body is to come.
-    InBody { body: Body, to: Destination, keep_alive: bool },
+    InBody {
+        body: Body,
+        to: Destination,
+        keep_alive: bool,
+    },
     Closed,
 }
 
@@ -73,7 +77,10 @@ impl Connection {
     /// # Panics
     /// If `length` is more than there was space for.
     pub fn receive(&mut self, length: usize) -> Next {
-        assert!(length <= self.input.len() - self.filled, "more was received than there was space for");
+        assert!(
+            length <= self.input.len() - self.filled,
+            "more was received than there was space for"
+        );
         self.filled += length;
         self.output.clear();
         let was_full = self.filled == self.input.len();
@@ -130,13 +137,19 @@ fn advance(state: State, input: &[u8], output: &mut Vec<u8>) -> Result<Advance, 
             }),
             None => Ok(Advance::Starved { state }),
         },
-        State::InBody { mut body, to, keep_alive } => {
+        State::InBody {
+            mut body,
+            to,
+            keep_alive,
+        } => {
             let step = match body.step(input) {
                 Ok(step) => step,
                 // In the middle of an answer there is no place for another one:
                 // that it ends too early is all that the client will see.
                 Err(_) if matches!(to, Destination::Echo(_)) => {
-                    return Ok(Advance::Starved { state: State::Closed });
+                    return Ok(Advance::Starved {
+                        state: State::Closed,
+                    });
                 }
                 Err(refusal) => return Err(refusal),
             };
@@ -147,17 +160,29 @@ fn advance(state: State, input: &[u8], output: &mut Vec<u8>) -> Result<Advance, 
                         Destination::Echo(Framing::Chunked) => answer::chunk(output, data),
                         Destination::Nowhere => {}
                     }
-                    let state = State::InBody { body, to, keep_alive };
+                    let state = State::InBody {
+                        body,
+                        to,
+                        keep_alive,
+                    };
                     Ok(Advance::On { state, used })
                 }
                 Step::Starved => Ok(Advance::Starved {
-                    state: State::InBody { body, to, keep_alive },
+                    state: State::InBody {
+                        body,
+                        to,
+                        keep_alive,
+                    },
                 }),
                 Step::End { used } => {
                     if let Destination::Echo(Framing::Chunked) = to {
                         answer::last_chunk(output);
                     }
-                    let state = if keep_alive { State::Idle } else { State::Closed };
+                    let state = if keep_alive {
+                        State::Idle
+                    } else {
+                        State::Closed
+                    };
                     Ok(Advance::On { state, used })
                 }
             }
@@ -179,7 +204,11 @@ fn answer_head(request: &Request, output: &mut Vec<u8>) -> State {
         // A body that nobody wants is not worth reading to its end.
         let keep_alive = request.keep_alive && !request.has_body();
         answer::refusal(output, refusal, Some(request), keep_alive);
-        return if keep_alive { State::Idle } else { State::Closed };
+        return if keep_alive {
+            State::Idle
+        } else {
+            State::Closed
+        };
     }
 
     if request.expects_continue && request.has_body() {
@@ -201,7 +230,3 @@ fn answer_head(request: &Request, output: &mut Vec<u8>) -> State {
         keep_alive: request.keep_alive,
     }
 }
-
-#[cfg(test)]
-#[path = "connection_tests.rs"]
-mod tests;

@@ -24,6 +24,8 @@ mod answer;
 mod body;
 mod connection;
 mod request;
+#[cfg(test)]
+mod tests;
 
-pub use answer::{GREETING, verify_greeting};
+pub use answer::verify_greeting;
 pub use connection::{Connection, Next};

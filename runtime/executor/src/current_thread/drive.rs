@@ -22,7 +22,7 @@ use crate::{
     context::{self, Context},
     misuse,
     park::{Park, Turn, Wait},
-    signal::WOKEN,
+    signal::{WOKEN, WORK},
     sync::thread,
     task::Task,
 };
@@ -31,15 +31,21 @@ use crate::{
 /// keeps no step with a pattern among the tasks.
 const STEPS_PER_TURN: usize = 61;
 
+/// Panics if this thread is inside a `block_on` already.
+#[track_caller]
+pub(super) fn refuse_nested(location: &Location<'_>) {
+    if let Some(outer) = context::entered_at() {
+        panic!("{}", misuse::nested_block_on(location, outer));
+    }
+}
+
 #[track_caller]
 pub(super) fn block_on<P: Park, F: Future>(
     shared: &Arc<Shared<P>>,
     future: F,
     location: &'static Location<'static>,
 ) -> F::Output {
-    if let Some(outer) = context::entered_at() {
-        panic!("{}", misuse::nested_block_on(location, outer));
-    }
+    refuse_nested(location);
     let _entered = shared.park.enter();
     context::with(|context| {
         let place = Place::take(context, shared, location);
@@ -94,11 +100,14 @@ impl<'a, P: Park> Place<'a, P> {
                 steps = 0;
                 self.look_around();
             }
-            woken = self.heed();
-            if !woken && self.context.queued() == 0 {
+            let mut reasons = self.heed();
+            // Any reason, also one that is not for the future, is looked into before sleeping: it has been taken, and
+            // nobody gives it twice.
+            if reasons == 0 && self.context.queued() == 0 {
                 self.sleep();
-                woken = self.heed();
+                reasons = self.heed();
             }
+            woken = reasons & WOKEN != 0;
         }
     }
 
@@ -155,13 +164,13 @@ impl<'a, P: Park> Place<'a, P> {
         }
     }
 
-    /// Takes the reasons to get up. Returns whether the future was woken.
-    fn heed(&self) -> bool {
+    /// Takes the reasons to get up.
+    fn heed(&self) -> usize {
         let reasons = self.seat.signal.take();
-        if reasons & !WOKEN != 0 {
+        if reasons & WORK != 0 {
             self.seat.collect(self.context);
         }
-        reasons & WOKEN != 0
+        reasons
     }
 
     /// Waits until there may be something to run.

@@ -17,7 +17,7 @@ fn runtime() -> Arc<CurrentThread<ThreadPark>> {
 
 fn model(body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(5);
     builder.check(body);
 }
 
@@ -55,7 +55,8 @@ fn loom_runtime_hears_a_spawn() {
 }
 
 /// Of two threads inside `block_on`, the one that does not drive takes the core over. Killed by:
-/// executor-core-hand-over.
+/// executor-core-hand-over,
+/// executor-drive-heed.
 #[test]
 fn loom_core_is_handed_over() {
     model(|| {
@@ -71,20 +72,24 @@ fn loom_core_is_handed_over() {
     });
 }
 
-/// A shutdown that meets a thread inside `block_on` leaves no task behind, wherever the task was. Killed by:
-/// executor-shutdown-core.
+/// A shutdown that meets a thread inside `block_on` leaves no task behind, not even one that this thread has queued
+/// and never run. Killed by: executor-shutdown-core.
 #[test]
 fn loom_shutdown_meets_a_driver() {
     model(|| {
         let runtime = runtime();
-        let task = runtime.handle().spawn(pending::<()>());
+        let handle = runtime.handle();
+        let waiting = handle.spawn(pending::<()>());
         let other = thread::spawn({
             let runtime = Arc::clone(&runtime);
             move || runtime.shutdown()
         });
-        runtime.block_on(async {});
-        runtime.block_on(yield_now());
+        let queued = runtime.block_on(async {
+            yield_now().await;
+            handle.spawn(pending::<()>())
+        });
         other.join().unwrap();
-        assert!(task.is_finished());
+        assert!(waiting.is_finished());
+        assert!(queued.is_finished());
     });
 }

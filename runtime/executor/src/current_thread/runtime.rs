@@ -44,6 +44,16 @@ impl<P: Park> CurrentThread<P> {
         }
     }
 
+    /// Panics as [`block_on`](Self::block_on) would on this thread, for whoever builds a runtime only to call it.
+    ///
+    /// # Panics
+    ///
+    /// If this thread is inside a `block_on` already.
+    #[track_caller]
+    pub fn refuse_nested() {
+        drive::refuse_nested(Location::caller());
+    }
+
     /// A handle to spawn tasks with, from any thread.
     #[must_use]
     pub fn handle(&self) -> Handle<P> {

@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    cell::{Join, Task},
     info::Id,
     join_error::JoinError,
+    reference::{Join, Task},
 };
 
 /// The right to the output of a task, which awaiting it yields.
@@ -26,7 +26,6 @@ use super::{
 /// # Panics
 ///
 /// Polling panics after the output has been yielded.
-#[must_use = "a dropped handle detaches its task; say `drop(handle)` where that is meant"]
 pub struct JoinHandle<T> {
     join: Join<T>,
 }

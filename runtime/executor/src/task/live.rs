@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use super::{cell::Task, info::TaskInfo};
+use super::{info::TaskInfo, reference::Task};
 use crate::sync::{Mutex, lock};
 
 pub(crate) struct Live {

@@ -1,7 +1,8 @@
 //! The task: a future, what it will leave behind, and the protocol of those who share it.
 //!
 //! A task is one allocation ([`cell`]): a header with the state word, a scheduler, the stage (the future, later its
-//! result), and the waker of whoever awaits the result. Pointers to it are *references*, counted in the state word:
+//! result), and the waker of whoever awaits the result. Pointers to it are *references* ([`mod@reference`]), counted in
+//! the state word:
 //!
 //! * each waker, each [`AbortHandle`] and the [`JoinHandle`] hold one;
 //! * a queue holds one for each task in it, which becomes the runner's when the task is taken out;
@@ -39,6 +40,8 @@ mod join_error;
 mod live;
 #[allow(unsafe_code)]
 mod local;
+#[allow(unsafe_code)]
+mod reference;
 mod state;
 mod yield_now;
 
@@ -52,7 +55,4 @@ pub use self::{
     yield_now::{YieldNow, yield_now},
 };
 
-pub(crate) use self::{
-    cell::{Schedule, Task},
-    live::Live,
-};
+pub(crate) use self::{cell::Schedule, live::Live, reference::Task};

@@ -111,7 +111,7 @@ impl State {
     /// Scheduled, with a handle; one reference for each.
     pub(super) fn new() -> Self {
         Self {
-            word: AtomicUsize::new(SCHEDULED | HANDLE | 2 * REFERENCE),
+            word: AtomicUsize::new(SCHEDULED | HANDLE | (2 * REFERENCE)),
         }
     }
 

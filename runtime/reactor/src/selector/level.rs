@@ -191,7 +191,10 @@ impl Watches {
 
     /// Calls `visit` with the key, descriptor and interest of everything to be
     /// watched now, and returns how long until something paused comes back.
-    pub(super) fn visit(&mut self, mut visit: impl FnMut(u64, RawFd, Interest)) -> Option<Duration> {
+    pub(super) fn visit(
+        &mut self,
+        mut visit: impl FnMut(u64, RawFd, Interest),
+    ) -> Option<Duration> {
         let mut next: Option<Duration> = None;
         let mut now = None;
         for (&key, watch) in &mut self.by_key {

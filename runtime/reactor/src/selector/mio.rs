@@ -15,7 +15,10 @@ use crate::selector::BATCH;
 const NOTIFIER: Token = Token(usize::MAX);
 
 // Keys are 64 bits wide and travel through `Token`.
-const _: () = assert!(size_of::<usize>() == 8, "the mio backend needs a 64-bit system");
+const _: () = assert!(
+    size_of::<usize>() == 8,
+    "the mio backend needs a 64-bit system"
+);
 
 pub(super) fn open() -> io::Result<(Registry, Selector)> {
     let poll = mio::Poll::new()?;
@@ -42,8 +45,11 @@ impl Registry {
         let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let interest = interest | mio::Interest::PRIORITY;
-        self.registry
-            .register(&mut SourceFd(&fd.as_raw_fd()), Token(key as usize), interest)
+        self.registry.register(
+            &mut SourceFd(&fd.as_raw_fd()),
+            Token(key as usize),
+            interest,
+        )
     }
 
     pub(super) fn remove(&self, fd: BorrowedFd<'_>, _key: u64) -> io::Result<()> {

@@ -107,8 +107,8 @@ pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
 }
 
 #[cfg(loom)]
-pub(crate) fn open(_backend: Backend) -> io::Result<(Registry, Selector)> {
-    let (registry, selector) = model::open();
+pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
+    let (registry, selector) = model::open(backend);
     Ok((Registry::Model(registry), Selector::Model(selector)))
 }
 

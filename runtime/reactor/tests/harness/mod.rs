@@ -8,11 +8,14 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Wake, Waker};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bourn_reactor::Backend;
+use bourn_reactor::{Backend, Reactor, RuntimeId, Turned, Wait};
 
 /// Far more than any test here takes, on a machine that does something else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +60,7 @@ pub fn watched(name: &str, test: impl FnOnce()) {
 }
 
 /// Runs `test`, which is the body of the test `name` of this file, in a process
-/// where nothing else runs.
+/// where nothing else runs, and whose background reactor uses `backend`.
 pub fn alone(backend: Backend, name: &str, test: impl FnOnce()) {
     const VARIABLE: &str = "BOURN_TEST_ALONE";
     let name = format!("{backend}::{name}");
@@ -67,6 +70,7 @@ pub fn alone(backend: Backend, name: &str, test: impl FnOnce()) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([&name, "--exact", "--nocapture", "--test-threads=1"])
         .env(VARIABLE, &name)
+        .env(Backend::VARIABLE, backend.name())
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
@@ -87,7 +91,11 @@ pub fn allow_descriptors(count: u64) {
     // SAFETY: `limit` is writable and lives through the call.
     let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     assert_eq!(got, 0);
-    assert!(limit.rlim_max >= count, "this test needs {count} descriptors, and may have {}", limit.rlim_max);
+    assert!(
+        limit.rlim_max >= count,
+        "this test needs {count} descriptors, and may have {}",
+        limit.rlim_max
+    );
     limit.rlim_cur = limit.rlim_cur.max(count);
     // SAFETY: `limit` is readable and lives through the call.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
@@ -119,7 +127,10 @@ pub fn until_asleep(id: libc::pid_t) {
         if after_name.starts_with('S') {
             return;
         }
-        assert!(Instant::now() < deadline, "thread {id} does not go to sleep: {stat}");
+        assert!(
+            Instant::now() < deadline,
+            "thread {id} does not go to sleep: {stat}"
+        );
         thread::yield_now();
     }
 }
@@ -155,7 +166,12 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
 }
 
 /// Sets an integer option.
-pub fn set_option(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
+pub fn set_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) {
     // SAFETY: `value` is readable for its size and lives through the call.
     let set = unsafe {
         libc::setsockopt(
@@ -212,5 +228,112 @@ pub fn fill(mut socket: impl Write) -> usize {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return total,
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// A reactor of a runtime of its own.
+pub fn reactor(backend: Backend) -> Arc<Reactor> {
+    Reactor::new(backend, RuntimeId::new()).unwrap()
+}
+
+/// A thread that turns a reactor until this is dropped.
+pub struct Turner {
+    reactor: Arc<Reactor>,
+    over: Arc<AtomicBool>,
+    turns: Arc<AtomicUsize>,
+    id: libc::pid_t,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Turner {
+    pub fn start(reactor: &Arc<Reactor>) -> Turner {
+        let over = Arc::new(AtomicBool::new(false));
+        let turns = Arc::new(AtomicUsize::new(0));
+        let (told, id) = mpsc::channel();
+        let thread = thread::spawn({
+            let (reactor, over, turns) =
+                (Arc::clone(reactor), Arc::clone(&over), Arc::clone(&turns));
+            move || {
+                told.send(thread_id()).unwrap();
+                while !over.load(Ordering::Acquire) {
+                    assert_eq!(reactor.turn(Wait::Forever).unwrap(), Turned::Done);
+                    turns.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Turner {
+            reactor: Arc::clone(reactor),
+            over,
+            turns,
+            id: id.recv().unwrap(),
+            thread: Some(thread),
+        }
+    }
+
+    /// How many turns have ended.
+    pub fn turns(&self) -> usize {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the thread sleeps in its turn.
+    pub fn until_asleep(&self) {
+        until_asleep(self.id);
+    }
+
+    /// How often the thread has gone to sleep (`proc(5)`).
+    pub fn sleeps(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/self/task/{}/status", self.id)).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Turner {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        self.reactor.unpark().unwrap();
+        let ended = self.thread.take().unwrap().join();
+        if !thread::panicking() {
+            ended.unwrap();
+        }
+    }
+}
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+pub struct Wakes {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Wakes {
+    pub fn new() -> (Arc<Wakes>, Waker) {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        (wakes, waker)
+    }
+
+    pub fn count(&self) -> usize {
+        *self.count.lock().unwrap()
+    }
+
+    /// Returns when the count is at least `count`.
+    #[track_caller]
+    pub fn until(&self, count: usize) {
+        let now = self.count.lock().unwrap();
+        let (now, _) = self
+            .changed
+            .wait_timeout_while(now, SOON, |now| *now < count)
+            .unwrap();
+        assert!(*now >= count, "woken {} times instead of {count}", *now);
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        *self.count.lock().unwrap() += 1;
+        self.changed.notify_all();
     }
 }

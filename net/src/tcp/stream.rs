@@ -1,0 +1,295 @@
+//! A connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{self, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bourn_reactor::{Direction, Interest, Kind, Ticket};
+
+use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::socket::Socket;
+use crate::sys;
+use crate::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, connect};
+
+/// A TCP connection.
+///
+/// All methods take `&self`: several tasks can read and write at once, without
+/// [splitting](TcpStream::into_split) the stream. `TCP_NODELAY` is on for streams
+/// that this crate connected or accepted.
+///
+/// Dropping a stream closes it at once; what is sent already is still delivered,
+/// unless there is unread data, in which case the kernel resets the connection
+/// (RFC 2525, 2.17).
+///
+/// The [rules of all sockets](crate#rules-of-all-sockets) hold.
+///
+/// # Examples
+/// ```
+/// # futures_lite::future::block_on(async {
+/// use bourn_net::{TcpListener, TcpStream};
+/// use std::net::Shutdown;
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let (server, _) = listener.accept().await?;
+///
+/// client.write_all(b"question").await?;
+/// client.shutdown(Shutdown::Write)?; // "that was all"
+/// let mut question = Vec::new();
+/// server.read_to_end(&mut question).await?;
+/// server.write_all(b"answer").await?;
+///
+/// let mut answer = [0; 6];
+/// client.read_exact(&mut answer).await?;
+/// assert_eq!((&question[..], &answer), (&b"question"[..], b"answer"));
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct TcpStream {
+    pub(super) socket: Socket,
+}
+
+impl TcpStream {
+    pub(super) fn new(socket: Socket) -> TcpStream {
+        TcpStream { socket }
+    }
+
+    /// Connects to the first of the addresses that `addr` stands for that
+    /// answers; they are tried in order, one after the other.
+    ///
+    /// # Errors
+    /// Those of [`lookup_host`]. If one address was tried, what the kernel said:
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) (also if the kernel
+    /// joined the socket to itself, for want of a listener),
+    /// [`TimedOut`](io::ErrorKind::TimedOut) (after 2 minutes on Linux, tcp(7),
+    /// `tcp_syn_retries`), [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable)
+    /// and others of connect(2). If several were tried, an error of the last
+    /// one's kind whose payload is a [`ConnectError`](crate::ConnectError) with
+    /// all of them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket that was connecting.
+    pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
+        connect::connect_any(&lookup_host(addr).await?).await
+    }
+
+    /// Takes a connection over from std and sets it to non-blocking; its other
+    /// options stay as they are.
+    ///
+    /// # Errors
+    /// What the kernel says to that.
+    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
+        let fd = OwnedFd::from(stream);
+        sys::set_nonblocking(fd.as_fd())?;
+        let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
+        Ok(TcpStream::new(Socket::new(fd, kind)))
+    }
+
+    /// Hands the connection over to std. It stays non-blocking.
+    pub fn into_std(self) -> net::TcpStream {
+        self.socket.into_fd().into()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_addr(self.as_fd())
+    }
+
+    /// The address of the peer.
+    ///
+    /// # Errors
+    /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is over.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        sys::peer_addr(self.as_fd())
+    }
+
+    /// An error that is pending at the socket, which the kernel then forgets
+    /// (`SO_ERROR`). Operations return it by themselves.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        sys::take_error(self.as_fd())
+    }
+
+    /// Closes one direction of the connection, or both, whoever else holds the
+    /// descriptor (shutdown(2)).
+    ///
+    /// [`Write`](Shutdown::Write) sends FIN after what was written; the peer then
+    /// reads to the end, and can go on writing. [`Read`](Shutdown::Read) sends
+    /// nothing: on Linux it makes reads that find no data return 0, and what
+    /// still arrives is read.
+    ///
+    /// # Errors
+    /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is over.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        sys::shutdown(self.as_fd(), how)
+    }
+
+    /// Closes the stream with RST: the peer's reads and writes fail with
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), data that is unsent or
+    /// unread at either end may be lost, and there is no TIME_WAIT.
+    ///
+    /// # Errors
+    /// What the kernel says to the option that does it; the stream is closed even
+    /// so.
+    pub fn reset(self) -> io::Result<()> {
+        self.set_zero_linger(true)
+    }
+
+    /// Ready when something was reported of a direction in `interest` that no
+    /// operation has cleared since; returns what of `interest` that is.
+    ///
+    /// It may be spurious: only the operation knows. So try it, with `try_read`
+    /// and the like, and wait again if it says `WouldBlock`.
+    ///
+    /// # Errors
+    /// What the kernel says when the socket can not be registered.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
+        let mut places = [
+            (Interest::READ, self.socket.place(Direction::Read)),
+            (Interest::WRITE, self.socket.place(Direction::Write)),
+            (Interest::CLOSED, self.socket.place(Direction::Read)),
+        ];
+        poll_fn(|cx| {
+            let mut held: Option<Interest> = None;
+            for (part, place) in &mut places {
+                if !interest.contains(*part) {
+                    continue;
+                }
+                let reported = if *part == Interest::CLOSED {
+                    place.poll_read_closed(cx)
+                } else {
+                    place.poll_reported(cx)
+                };
+                if let Poll::Ready(result) = reported {
+                    result?;
+                    held = Some(held.map_or(*part, |held| held | *part));
+                }
+            }
+            held.map_or(Poll::Pending, |held| Poll::Ready(Ok(held)))
+        })
+        .await
+    }
+
+    /// Waits until a read would do something: there is data, the end, or an
+    /// error. See [`ready`](TcpStream::ready).
+    ///
+    /// # Errors
+    /// As `ready`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.wait_for(Direction::Read).await
+    }
+
+    /// Waits until a write would do something: there is room, or an error. See
+    /// [`ready`](TcpStream::ready).
+    ///
+    /// # Errors
+    /// As `ready`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.wait_for(Direction::Write).await
+    }
+
+    async fn wait_for(&self, direction: Direction) -> io::Result<()> {
+        let reported = self
+            .socket
+            .wait(direction, |cx, ticket| self.socket.poll_reported(cx, direction, ticket));
+        reported.await
+    }
+
+    /// The `poll` form of [`readable`](TcpStream::readable). All `poll_*` callers
+    /// of one direction share one place: the last one waits, the one before is
+    /// woken at once.
+    ///
+    /// # Errors
+    /// As `ready`.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket
+            .poll_reported(cx, Direction::Read, &mut Ticket::shared())
+    }
+
+    /// The `poll` form of [`writable`](TcpStream::writable); see
+    /// [`poll_read_ready`](TcpStream::poll_read_ready) for its place.
+    ///
+    /// # Errors
+    /// As `ready`.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket
+            .poll_reported(cx, Direction::Write, &mut Ticket::shared())
+    }
+
+    /// Waits until the peer has closed its half, or the connection is over,
+    /// without reading what came before that.
+    ///
+    /// # Errors
+    /// As [`ready`](TcpStream::ready).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn read_closed(&self) -> io::Result<()> {
+        let closed = self
+            .socket
+            .wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
+        closed.await
+    }
+
+    /// Runs `operation`, which is to be non-blocking input or output on this
+    /// socket's descriptor. If it says `WouldBlock`, what was known of the
+    /// directions in `interest` is cleared, so that [`ready`](TcpStream::ready)
+    /// waits for news.
+    ///
+    /// # Errors
+    /// Those of `operation`.
+    pub fn try_io<R>(
+        &self,
+        interest: Interest,
+        operation: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.socket.try_io(interest, |_| operation())
+    }
+
+    /// Lends out a half for reading and one for writing.
+    pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        (ReadHalf::new(self), WriteHalf::new(self))
+    }
+
+    /// Takes the stream apart into a half for reading and one for writing, each
+    /// for a task of its own.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        let stream = Arc::new(self);
+        (OwnedReadHalf::new(Arc::clone(&stream)), OwnedWriteHalf::new(stream))
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl From<TcpStream> for OwnedFd {
+    fn from(stream: TcpStream) -> OwnedFd {
+        stream.socket.into_fd()
+    }
+}

@@ -1,0 +1,160 @@
+//! Writing to a stream.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::task::{Poll, ready};
+
+use bourn_reactor::{Direction, Interest};
+
+use crate::sys;
+use crate::tcp::TcpStream;
+
+/// Writing. A write is done when the kernel has taken the bytes over; whether the
+/// peer gets them is not known then. No write raises SIGPIPE, whatever the
+/// process thinks of that signal.
+impl TcpStream {
+    /// Writes as much of `buf` as the kernel takes, at least one byte (none if
+    /// `buf` is empty), and returns how much that was.
+    ///
+    /// # Errors
+    /// What the kernel says: [`BrokenPipe`](io::ErrorKind::BrokenPipe) and
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset) when the peer is gone,
+    /// [`TimedOut`](io::ErrorKind::TimedOut) and others of send(2) and tcp(7).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: bytes are written only when the future completes.
+    pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.socket
+            .wait(Direction::Write, |cx, ticket| self.socket.poll_send(cx, ticket, buf))
+            .await
+    }
+
+    /// Like [`write`](TcpStream::write), from several buffers, one after the
+    /// other. The kernel takes 1,024 of them at a time.
+    ///
+    /// # Errors
+    /// As `write`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost, as with `write`.
+    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket
+            .wait(Direction::Write, |cx, ticket| {
+                self.socket.poll_send_vectored(cx, ticket, bufs)
+            })
+            .await
+    }
+
+    /// Writes all of `buf`.
+    ///
+    /// # Errors
+    /// As [`write`](TcpStream::write); if bytes had been written before, an error
+    /// of the same kind whose payload is a [`WriteAllError`] that says how many.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: part of `buf` may be written, and nobody knows how much.
+    /// Loop over `write` where that matters.
+    pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        self.socket
+            .wait(Direction::Write, |cx, ticket| {
+                while written < buf.len() {
+                    let sent = ready!(self.socket.poll_send(cx, ticket, &buf[written..]));
+                    written += progress(sent, written)?;
+                }
+                Poll::Ready(Ok(()))
+            })
+            .await
+    }
+
+    /// Writes all of several buffers, which are
+    /// [advanced](IoSlice::advance_slices) past what is written.
+    ///
+    /// # Errors
+    /// As [`write_all`](TcpStream::write_all).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost as long as `bufs` is: it tells what is still to be written,
+    /// its first slices being empty or cut.
+    pub async fn write_all_vectored(&self, bufs: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut bufs = bufs;
+        let mut written = 0;
+        self.socket
+            .wait(Direction::Write, |cx, ticket| {
+                // Drops empty slices at the front, so that none is left at the end.
+                IoSlice::advance_slices(&mut bufs, 0);
+                while !bufs.is_empty() {
+                    let sent = ready!(self.socket.poll_send_vectored(cx, ticket, bufs));
+                    let sent = progress(sent, written)?;
+                    IoSlice::advance_slices(&mut bufs, sent);
+                    written += sent;
+                }
+                Poll::Ready(Ok(()))
+            })
+            .await
+    }
+
+    /// Writes what the kernel takes now.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing; otherwise as
+    /// [`write`](TcpStream::write).
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.socket.try_io(Interest::WRITE, |fd| sys::send(fd, buf))
+    }
+
+    /// Like [`try_write`](TcpStream::try_write), from several buffers.
+    ///
+    /// # Errors
+    /// As `try_write`.
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.try_io(Interest::WRITE, |fd| sys::send_vectored(fd, bufs))
+    }
+}
+
+/// How many bytes more were written, or the error with how many there were.
+fn progress(sent: io::Result<usize>, written: usize) -> io::Result<usize> {
+    let error = match sent {
+        Ok(0) => io::ErrorKind::WriteZero.into(),
+        Ok(sent) => return Ok(sent),
+        Err(error) => error,
+    };
+    if written == 0 {
+        return Err(error);
+    }
+    Err(io::Error::new(error.kind(), WriteAllError { written, error }))
+}
+
+/// Not everything was written: the payload ([`get_ref`](io::Error::get_ref)) of
+/// the [`io::Error`] that [`TcpStream::write_all`] returns after some of it was.
+#[derive(Debug)]
+pub struct WriteAllError {
+    written: usize,
+    error: io::Error,
+}
+
+impl WriteAllError {
+    /// How many bytes the kernel had taken over. Whether the peer got them is not
+    /// known.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// What the kernel said then.
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+}
+
+impl fmt::Display for WriteAllError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} (after {} bytes were written)", self.error, self.written)
+    }
+}
+
+impl Error for WriteAllError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}

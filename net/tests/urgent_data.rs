@@ -1,0 +1,81 @@
+//! Urgent data (tcp(7), `MSG_OOB`) in mid-stream: a read stops at its mark with
+//! more behind it, so a short read proves nothing; and unread urgent data must not
+//! spin a level-triggered wait.
+
+mod harness;
+
+use std::io::Write;
+use std::net;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use bourn_reactor::Sleep;
+use socket2::SockRef;
+
+use harness::{cpu_time, on_every_backend, pair_with_std, pends, polls};
+
+fn send_urgent(mut peer: &net::TcpStream) {
+    peer.write_all(b"aaaa").expect("still connected");
+    let sent = SockRef::from(peer).send_out_of_band(b"!").expect("still connected");
+    assert_eq!(sent, 1);
+    peer.write_all(b"bbbb").expect("still connected");
+}
+
+on_every_backend! {
+    async fn every_byte_in_the_stream_arrives() {
+        let (ours, peer) = pair_with_std().await;
+        let mut seen = Vec::new();
+        let mut buf = [0; 64];
+        for round in 1..=3 {
+            let before = polls();
+            {
+                let mut read = pin!(ours.read(&mut buf));
+                assert!(pends(read.as_mut()).await);
+            }
+            send_urgent(&peer);
+            let mut reads = 0;
+            while seen.len() < 8 * round {
+                let length = ours.read(&mut buf).await.expect("more is there");
+                seen.extend_from_slice(&buf[..length]);
+                reads += 1;
+            }
+            assert!(reads <= 8, "{reads} reads for 8 bytes");
+            assert!(polls() - before <= 16, "{} polls for 8 bytes", polls() - before);
+        }
+        assert_eq!(seen, b"aaaabbbb".repeat(3));
+    }
+
+    async fn it_arrives_when_nothing_was_registered_before() {
+        let (ours, peer) = pair_with_std().await;
+        send_urgent(&peer);
+        drop(peer);
+        let mut seen = Vec::new();
+        ours.read_to_end(&mut seen).await.expect("it ends");
+        assert_eq!(seen, b"aaaabbbb");
+    }
+}
+
+mod alone {
+    use super::*;
+
+    on_every_backend! {
+        alone;
+        async fn unread_urgent_data_costs_no_time() {
+            let (ours, peer) = pair_with_std().await;
+            SockRef::from(&peer).send_out_of_band(b"!").expect("still connected");
+            let mut buf = [0; 8];
+            let mut read = pin!(ours.read(&mut buf));
+            assert!(pends(read.as_mut()).await);
+            let (start, cpu) = (Instant::now(), cpu_time());
+            let mut sleep = pin!(Sleep::after(Duration::from_millis(200)));
+            futures_lite::future::or(&mut sleep, async {
+                panic!("nothing was to be read: {:?}", (&mut read).await);
+            })
+            .await;
+            let (spent, passed) = (cpu_time() - cpu, start.elapsed());
+            assert!(spent * 10 < passed, "{spent:?} of {passed:?}");
+            (&peer).write_all(b"x").expect("still connected");
+            assert_eq!(read.await.expect("a byte"), 1);
+        }
+    }
+}

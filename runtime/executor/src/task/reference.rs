@@ -1,0 +1,258 @@
+//! The references to a task: what the rest of the crate holds of a cell.
+//!
+//! Which access is whose is argued at the head of the parent module; the comments here name the argument.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    panic::Location,
+    ptr::NonNull,
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    cell::{Cell, Header, Schedule},
+    info::{Id, Options, TaskInfo},
+    join::JoinHandle,
+    join_error::{Failure, JoinError},
+    local::Local,
+    state::Wake,
+};
+use crate::unwind;
+
+/// A reference to a task.
+pub(crate) struct Task {
+    /// Points to a whole cell, which this reference keeps.
+    pub(super) cell: NonNull<Header>,
+}
+
+// SAFETY: what another thread can do through a task is to change its state word, to read the parts of the header that
+// never change, to queue it (schedulers are Sync), to run it and to free it. The future is `Send`, by the bounds on
+// the constructors or as a `Local`. Its output is either `Send` too, or made, and dropped or taken, on one thread: the
+// runner is on the thread of the `Local`, and a `JoinHandle` of such an output cannot leave the thread of the spawn.
+unsafe impl Send for Task {}
+// SAFETY: as above; the methods that take `&self` only change the state word and queue the task.
+unsafe impl Sync for Task {}
+
+impl Task {
+    /// Makes a task, and returns the reference that must be queued and the handle.
+    pub(crate) fn new<F, S>(
+        future: F,
+        scheduler: S,
+        options: Options,
+        location: &'static Location<'static>,
+    ) -> (Self, JoinHandle<F::Output>)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        S: Schedule,
+    {
+        Self::allocate(future, scheduler, options, location)
+    }
+
+    /// Makes a task that can be run and dropped on this thread only.
+    pub(crate) fn new_local<F, S>(
+        future: F,
+        scheduler: S,
+        options: Options,
+        location: &'static Location<'static>,
+    ) -> (Self, JoinHandle<F::Output>)
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+        S: Schedule,
+    {
+        Self::allocate(Local::new(future), scheduler, options, location)
+    }
+
+    fn allocate<F, S>(
+        future: F,
+        scheduler: S,
+        options: Options,
+        location: &'static Location<'static>,
+    ) -> (Self, JoinHandle<F::Output>)
+    where
+        F: Future + Send + 'static,
+        F::Output: 'static,
+        S: Schedule,
+    {
+        let cell = Cell::allocate(future, scheduler, options.name, location);
+        // A new state counts two references.
+        let join = Join {
+            task: Self { cell },
+            taken: false,
+            output: PhantomData,
+        };
+        (Self { cell }, JoinHandle::new(join))
+    }
+
+    /// Polls the future, or does what else the state asks for. The task came out of a queue.
+    #[inline]
+    pub(crate) fn run(self) {
+        let cell = ManuallyDrop::new(self).cell;
+        let run = header(&cell).calls.run;
+        // SAFETY: `calls` is the table of this cell's type, and the reference is handed over.
+        unsafe { run(cell) };
+    }
+
+    /// Drops the future now, unless it is gone or running; in the last case its runner will.
+    pub(crate) fn cancel(self) {
+        let cell = ManuallyDrop::new(self).cell;
+        let cancel = header(&cell).calls.cancel;
+        // SAFETY: `calls` is the table of this cell's type, and the reference is handed over.
+        unsafe { cancel(cell) };
+    }
+
+    /// Asks whoever runs the task to drop the future.
+    pub(crate) fn abort(&self) {
+        let header = self.header();
+        if header.state.abort() == Wake::Queue {
+            // SAFETY: `calls` is the table of this cell's type; `abort` added the reference that is consumed, and
+            // `self` keeps the cell meanwhile.
+            unsafe { (header.calls.schedule)(self.cell) };
+        }
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.header().id
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.header().calls.local
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.header().state.load().is_complete()
+    }
+
+    pub(crate) fn describe(&self) -> TaskInfo {
+        let header = self.header();
+        TaskInfo {
+            id: header.id,
+            name: header.name.clone(),
+            location: header.location,
+            state: header.state.load().into(),
+            local: header.calls.local,
+            address: self.cell.addr().get(),
+        }
+    }
+
+    fn header(&self) -> &Header {
+        header(&self.cell)
+    }
+}
+
+impl Clone for Task {
+    fn clone(&self) -> Self {
+        self.header().state.retain();
+        Self { cell: self.cell }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        release(self.cell, 1);
+    }
+}
+
+/// The header behind a pointer that its holder has a reference for.
+///
+/// The lifetime is that of the borrowed pointer. Every pointer in this module and in the cell's stands for a reference as long as it is
+/// used, which is the invariant of [`Task::cell`] and the contract of each function in [`Calls`](super::cell::Calls).
+pub(super) fn header(cell: &NonNull<Header>) -> &Header {
+    // SAFETY: the cell lives, by the above; what is behind a header's reference changes in atomics and cells only.
+    unsafe { cell.as_ref() }
+}
+
+/// Gives `count` references up, and frees the cell with the last one.
+pub(super) fn release(cell: NonNull<Header>, count: usize) {
+    let header = header(&cell);
+    let free = header.calls.free;
+    if header.state.release(count) {
+        // SAFETY: `calls` is the table of this cell's type, and these were the last references.
+        unsafe { free(cell) };
+    }
+}
+
+/// The handle's side of a task.
+pub(crate) struct Join<T> {
+    task: Task,
+    /// The result has been moved out.
+    taken: bool,
+    output: PhantomData<T>,
+}
+
+// SAFETY: a shared `Join` gives access to the task, which is Sync, and never to the output.
+unsafe impl<T: Send> Sync for Join<T> {}
+
+impl<T> Join<T> {
+    pub(super) fn task(&self) -> &Task {
+        &self.task
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        assert!(
+            !self.taken,
+            "a JoinHandle was polled after it had yielded its output; keep what it yielded instead"
+        );
+        let header = self.task.header();
+        if !header.state.load().is_complete() && self.leave_waker(cx) {
+            return Poll::Pending;
+        }
+        self.taken = true;
+        let mut result: Option<Result<T, Failure>> = None;
+        // SAFETY: `T` is the output of this cell's future (the pair is made in `allocate`). COMPLETE was seen with
+        // HANDLE set, so the stage is the handle's.
+        unsafe { (header.calls.take)(self.task.cell, (&raw mut result).cast()) };
+        match result {
+            Some(Ok(output)) => Poll::Ready(Ok(output)),
+            Some(Err(failure)) => Poll::Ready(Err(JoinError::new(header.id, failure))),
+            // `taken` was false, and only the handle takes.
+            None => unreachable!("a complete task without a result"),
+        }
+    }
+
+    /// Leaves a waker for the completion. `false`: it is there already.
+    fn leave_waker(&self, cx: &mut Context<'_>) -> bool {
+        let header = self.task.header();
+        if !header.state.claim_join_waker() {
+            return false;
+        }
+        // The waker is the handle's from here until it is offered. A panic in the clone leaves it so.
+        let kept = self.swap_waker(None);
+        let waker = match kept {
+            Some(kept) if kept.will_wake(cx.waker()) => kept,
+            kept => {
+                unwind::dispose(kept);
+                cx.waker().clone()
+            }
+        };
+        self.swap_waker(Some(waker));
+        if header.state.offer_join_waker() {
+            return true;
+        }
+        unwind::dispose(self.swap_waker(None));
+        false
+    }
+
+    /// Only while the waker is the handle's.
+    fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
+        // SAFETY: `calls` is the table of this cell's type, and the callers own the waker.
+        unsafe { (self.task.header().calls.swap_waker)(self.task.cell, waker) }
+    }
+}
+
+impl<T> Drop for Join<T> {
+    fn drop(&mut self) {
+        let header = self.task.header();
+        let detach = header.state.detach();
+        if detach.waker {
+            unwind::dispose(self.swap_waker(None));
+        }
+        if detach.discard && !self.taken {
+            // SAFETY: `calls` is the table of this cell's type. `detach` found COMPLETE, so the stage is the handle's.
+            unsafe { (header.calls.discard)(self.task.cell) };
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Models of sources on a whole reactor, over the modelled kernel. Each names
+//! the mutations (in `.ci/mutations`) that it must notice.
+
+use loom::thread;
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::*;
+use crate::Backend;
+use crate::poller::Wait;
+use crate::reactor::{RuntimeId, Turned};
+
+const READABLE: Ready = Ready::model(true, false);
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wakes {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A task that waits to read.
+#[derive(Clone, Default)]
+struct Reader {
+    wakes: Arc<Wakes>,
+}
+
+impl Reader {
+    /// Polls once from `reactor`; true if it waits now.
+    fn waits(&self, source: &Source, reactor: &Arc<Reactor>, ticket: &mut Ticket) -> bool {
+        let _entered = reactor.enter();
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        let polled =
+            source.poll_reported(&mut Context::from_waker(&waker), Direction::Read, ticket);
+        match polled {
+            Poll::Pending => true,
+            Poll::Ready(seen) => {
+                seen.unwrap();
+                false
+            }
+        }
+    }
+}
+
+fn reactor(backend: Backend) -> Arc<Reactor> {
+    Reactor::new(backend, RuntimeId::new()).unwrap()
+}
+
+/// A source of which nothing is assumed.
+fn source() -> Arc<Source> {
+    let source = Source::new(File::open("/dev/null").unwrap().into(), Kind::Other);
+    source.registered.readiness.forget(Direction::Read);
+    Arc::new(source)
+}
+
+fn fd(source: &Source) -> RawFd {
+    source.registered.fd
+}
+
+fn turn(reactor: &Arc<Reactor>) {
+    assert_eq!(reactor.turn(Wait::No).unwrap(), Turned::Done);
+}
+
+/// Killed by it: `reactor-looks-before-arming`,
+/// `reactor-forgets-a-report`.
+#[test]
+fn loom_source_a_wait_and_a_report_do_not_miss_each_other() {
+    loom::model(|| {
+        let (reactor, source, reader) = (reactor(Backend::Epoll), source(), Reader::default());
+        let kernel = {
+            let (reactor, source) = (Arc::clone(&reactor), Arc::clone(&source));
+            thread::spawn(move || {
+                reactor.poller.model().raise(fd(&source), READABLE);
+                turn(&reactor);
+            })
+        };
+        let waits = reader.waits(&source, &reactor, &mut Ticket::new());
+        kernel.join().unwrap();
+        turn(&reactor);
+        assert!(!waits || reader.wakes.count() == 1, "the wake-up is lost");
+    });
+}
+
+/// Killed by it: `reactor-registers-twice`.
+#[test]
+fn loom_source_two_waiters_register_once() {
+    loom::model(|| {
+        let (reactor, source) = (reactor(Backend::Epoll), source());
+        reactor.poller.model().raise(fd(&source), READABLE);
+        let (first, second) = (Reader::default(), Reader::default());
+        let other = {
+            let (reactor, source, second) =
+                (Arc::clone(&reactor), Arc::clone(&source), second.clone());
+            thread::spawn(move || second.waits(&source, &reactor, &mut Ticket::new()))
+        };
+        let first_waits = first.waits(&source, &reactor, &mut Ticket::new());
+        turn(&reactor);
+        let second_waits = other.join().unwrap();
+        turn(&reactor);
+        assert_eq!(reactor.poller.model().adds(), 1);
+        assert!(
+            !first_waits || first.wakes.count() == 1,
+            "the first is lost"
+        );
+        assert!(
+            !second_waits || second.wakes.count() == 1,
+            "the second is lost"
+        );
+        drop(Arc::into_inner(source).unwrap());
+        assert!(!reactor.occupied());
+        assert_eq!(reactor.poller.model().watched(), 0);
+    });
+}
+
+/// Killed by it: `reactor-forget-disarms-all`.
+#[test]
+fn loom_source_a_ticket_given_back_takes_no_wake_up_along() {
+    loom::model(|| {
+        let (reactor, source) = (reactor(Backend::Epoll), source());
+        let (leaves, stays) = (Reader::default(), Reader::default());
+        let mut ticket = Ticket::new();
+        assert!(leaves.waits(&source, &reactor, &mut ticket));
+        assert!(stays.waits(&source, &reactor, &mut Ticket::new()));
+        reactor.poller.model().raise(fd(&source), READABLE);
+        let kernel = {
+            let reactor = Arc::clone(&reactor);
+            thread::spawn(move || turn(&reactor))
+        };
+        source.forget(Direction::Read, &ticket);
+        assert!(
+            Arc::strong_count(&leaves.wakes) <= 2,
+            "its waker is kept twice"
+        );
+        kernel.join().unwrap();
+        assert_eq!(stays.wakes.count(), 1, "the other is lost");
+        assert!(source.registered.state.lock().read.is_empty());
+    });
+}
+
+/// Killed by it: `reactor-done-drops-displaced`.
+#[test]
+fn loom_source_a_displaced_reader_is_woken() {
+    loom::model(|| {
+        let (reactor, source) = (reactor(Backend::Epoll), source());
+        let (first, second) = (Reader::default(), Reader::default());
+        assert!(first.waits(&source, &reactor, &mut Ticket::shared()));
+        reactor.poller.model().raise(fd(&source), READABLE);
+        let kernel = {
+            let reactor = Arc::clone(&reactor);
+            thread::spawn(move || turn(&reactor))
+        };
+        let second_waits = second.waits(&source, &reactor, &mut Ticket::shared());
+        kernel.join().unwrap();
+        assert_eq!(first.wakes.count(), 1, "the first is lost");
+        assert!(
+            !second_waits || second.wakes.count() == 1,
+            "the second is lost"
+        );
+    });
+}
+
+/// Killed by it: `reactor-table-without-generation`.
+#[test]
+fn loom_source_a_stale_report_misses() {
+    loom::model(|| {
+        let (reactor, source) = (reactor(Backend::Epoll), source());
+        let (hot, cold) = (Reader::default(), Reader::default());
+        assert!(hot.waits(&source, &reactor, &mut Ticket::new()));
+        reactor.poller.model().raise(fd(&source), READABLE);
+        let kernel = {
+            let reactor = Arc::clone(&reactor);
+            thread::spawn(move || turn(&reactor))
+        };
+        let number = fd(&source);
+        drop(Arc::into_inner(source).unwrap());
+        reactor.poller.model().take(number);
+        let next = self::source();
+        assert!(cold.waits(&next, &reactor, &mut Ticket::new()));
+        kernel.join().unwrap();
+        turn(&reactor);
+        assert_eq!(cold.wakes.count(), 0, "woken for another's report");
+        assert_eq!(reactor.poller.model().watched(), 1);
+    });
+}
+
+/// Killed by it: `reactor-closed-after-visits`, `reactor-settles-where-closed`.
+#[test]
+fn loom_source_a_close_strands_nobody() {
+    loom::model(|| {
+        let (reactor, source, reader) = (reactor(Backend::Epoll), source(), Reader::default());
+        let closer = {
+            let reactor = Arc::clone(&reactor);
+            thread::spawn(move || reactor.close())
+        };
+        let waker = Waker::from(Arc::clone(&reader.wakes));
+        let waits = {
+            let _entered = reactor.enter();
+            let mut cx = Context::from_waker(&waker);
+            source
+                .poll_reported(&mut cx, Direction::Read, &mut Ticket::new())
+                .is_pending()
+        };
+        closer.join().unwrap();
+        assert!(
+            !waits || reader.wakes.count() == 1,
+            "it waits at a closed reactor"
+        );
+        assert!(
+            source.registered.state.lock().home.is_none(),
+            "a closed reactor is its home"
+        );
+        assert!(!reactor.occupied());
+    });
+}
+
+/// Killed by it: `reactor-level-told-late`.
+#[test]
+fn loom_source_a_level_is_asked_for_again() {
+    loom::model(|| {
+        let (reactor, source) = (reactor(Backend::Poll), source());
+        let (first, second) = (Reader::default(), Reader::default());
+        reactor.poller.model().raise(fd(&source), READABLE);
+        let other = {
+            let (reactor, source, second) =
+                (Arc::clone(&reactor), Arc::clone(&source), second.clone());
+            thread::spawn(move || {
+                turn(&reactor);
+                let seen = source.seen(Direction::Read);
+                // Somebody else has read it.
+                reactor.poller.model().take(fd(&source));
+                if let Some(seen) = seen {
+                    source.clear(seen);
+                }
+                second.waits(&source, &reactor, &mut Ticket::new())
+            })
+        };
+        let first_waits = first.waits(&source, &reactor, &mut Ticket::new());
+        let second_waits = other.join().unwrap();
+        reactor.poller.model().raise(fd(&source), READABLE);
+        turn(&reactor);
+        assert!(!first_waits || first.wakes.count() > 0, "the first is lost");
+        assert!(
+            !second_waits || second.wakes.count() > 0,
+            "the second is lost"
+        );
+    });
+}
+
+/// Killed by it: `reactor-moves-but-stays`.
+#[test]
+fn loom_source_a_move_loses_no_report() {
+    loom::model(|| {
+        let (old, new) = (reactor(Backend::Epoll), reactor(Backend::Epoll));
+        let source = source();
+        let (stays, moves) = (Reader::default(), Reader::default());
+        assert!(stays.waits(&source, &old, &mut Ticket::new()));
+        let kernel = {
+            let (old, new, source) = (Arc::clone(&old), Arc::clone(&new), Arc::clone(&source));
+            thread::spawn(move || {
+                // One event, seen by both kernel lists.
+                new.poller.model().raise(fd(&source), READABLE);
+                old.poller.model().raise(fd(&source), READABLE);
+                turn(&old);
+            })
+        };
+        let waits = moves.waits(&source, &new, &mut Ticket::new());
+        kernel.join().unwrap();
+        turn(&new);
+        assert_eq!(stays.wakes.count(), 1, "who waited before is lost");
+        assert!(!waits || moves.wakes.count() == 1, "who moved it is lost");
+        assert!(!old.occupied());
+        assert_eq!(
+            (old.poller.model().watched(), new.poller.model().watched()),
+            (0, 1)
+        );
+    });
+}

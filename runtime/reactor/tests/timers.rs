@@ -1,0 +1,361 @@
+//! Timers: never early, in order, and woken by whichever thread turns.
+
+mod harness;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bourn_reactor::{Backend, Sleep, Turned, Wait};
+use futures_lite::future::block_on;
+use harness::{SOON, Turner, Wakes, alone};
+
+harness::on_every_backend! {
+    a_sleep_is_never_short,
+    sleeps_end_in_order,
+    a_turn_ends_with_the_first_timer,
+    a_sleep_moved_ahead_ends_later,
+    a_sleep_moved_back_ends_earlier,
+    a_sleep_that_is_over_can_be_awaited_again,
+    a_dropped_sleep_wakes_nobody,
+    a_sleep_wakes_who_polled_last,
+    the_end_of_time_is_no_panic,
+    a_timer_from_elsewhere_is_seen_by_a_wait_under_way,
+    a_sleep_outlives_its_reactor,
+    a_sleep_moves_to_the_runtime_that_polls_it,
+    ten_thousand_sleeps_all_end,
+    a_sleep_works_under_any_executor,
+    the_slack_of_the_thread_is_given_back,
+}
+
+fn poll(sleep: &mut Sleep, waker: &Waker) -> Poll<()> {
+    Pin::new(sleep).poll(&mut Context::from_waker(waker))
+}
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Turns `reactor` until `sleep` is over.
+fn finish(reactor: &bourn_reactor::Reactor, sleep: &mut Sleep) {
+    let (_, waker) = Wakes::new();
+    let deadline = Instant::now() + SOON;
+    while poll(sleep, &waker).is_pending() {
+        assert!(Instant::now() < deadline, "{sleep:?} does not end");
+        assert_eq!(reactor.turn(Wait::Until(deadline)).unwrap(), Turned::Done);
+    }
+}
+
+fn a_sleep_is_never_short(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    for microseconds in [
+        0, 1, 30, 100, 250, 999, 1_000, 1_700, 19_900, 20_100, 33_000,
+    ] {
+        let duration = Duration::from_micros(microseconds);
+        let start = Instant::now();
+        finish(&reactor, &mut Sleep::after(duration));
+        assert!(
+            start.elapsed() >= duration,
+            "{:?} of {duration:?}",
+            start.elapsed()
+        );
+        let deadline = Instant::now() + duration;
+        finish(&reactor, &mut Sleep::until(deadline));
+        assert!(Instant::now() >= deadline);
+    }
+    assert!(!reactor.occupied());
+}
+
+fn sleeps_end_in_order(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    let start = Instant::now();
+    let mut sleeps: Vec<_> = [32, 23, 29, 21, 26]
+        .into_iter()
+        .map(|count| (Sleep::until(start + millis(count)), Wakes::new()))
+        .collect();
+    // On a busy machine, the first may be over by now.
+    sleeps.retain_mut(|(sleep, (_, waker))| poll(sleep, waker).is_pending());
+    sleeps.sort_by_key(|(sleep, _)| sleep.deadline());
+    while sleeps.iter().any(|(_, (wakes, _))| wakes.count() == 0) {
+        assert_eq!(reactor.turn(Wait::Forever).unwrap(), Turned::Done);
+        let woken: Vec<_> = sleeps.iter().map(|(_, (wakes, _))| wakes.count()).collect();
+        assert!(
+            woken.is_sorted_by(|first, second| first >= second),
+            "{woken:?}"
+        );
+        for (sleep, (wakes, _)) in &sleeps {
+            assert!(
+                wakes.count() == 0 || Instant::now() >= sleep.deadline(),
+                "woken early"
+            );
+        }
+    }
+}
+
+fn a_turn_ends_with_the_first_timer(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    let (wakes, waker) = Wakes::new();
+    let mut sleep = Sleep::after(millis(5));
+    assert!(poll(&mut sleep, &waker).is_pending());
+    assert!(reactor.occupied());
+    let start = Instant::now();
+    assert_eq!(
+        reactor.turn(Wait::Until(start + SOON)).unwrap(),
+        Turned::Done
+    );
+    assert!(start.elapsed() < SOON);
+    assert_eq!(wakes.count(), 1);
+    // A turn that does not wait expires timers, too.
+    let mut sleep = Sleep::after(millis(1));
+    assert!(poll(&mut sleep, &waker).is_pending());
+    let deadline = Instant::now() + SOON;
+    while wakes.count() < 2 {
+        assert!(Instant::now() < deadline);
+        assert_eq!(reactor.turn(Wait::No).unwrap(), Turned::Done);
+    }
+}
+
+fn a_sleep_moved_ahead_ends_later(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    let (wakes, waker) = Wakes::new();
+    let start = Instant::now();
+    let mut sleep = Sleep::until(start + Duration::from_secs(3_600));
+    assert!(poll(&mut sleep, &waker).is_pending());
+    for count in [4, 8, 20] {
+        sleep.reset(start + millis(count).max(start.elapsed() + millis(10)));
+    }
+    let deadline = sleep.deadline();
+    finish(&reactor, &mut sleep);
+    assert!(Instant::now() >= deadline);
+    assert!(sleep.is_elapsed());
+    // `finish` polled with wakers of its own.
+    assert_eq!(wakes.count(), 0);
+}
+
+fn a_sleep_moved_back_ends_earlier(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _turner = Turner::start(&reactor);
+    let _entered = reactor.enter();
+    let (wakes, waker) = Wakes::new();
+    let mut sleep = Sleep::after(Duration::from_secs(3_600));
+    assert!(poll(&mut sleep, &waker).is_pending());
+    let deadline = Instant::now() + millis(5);
+    sleep.reset(deadline);
+    // Not polled again: who polled last is woken.
+    wakes.until(1);
+    assert!(Instant::now() >= deadline);
+    assert!(poll(&mut sleep, &waker).is_ready());
+}
+
+fn a_sleep_that_is_over_can_be_awaited_again(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    let mut sleep = Sleep::after(Duration::ZERO);
+    assert!(poll(&mut sleep, Waker::noop()).is_ready());
+    assert!(poll(&mut sleep, Waker::noop()).is_ready());
+    for _ in 0..3 {
+        let deadline = Instant::now() + millis(2);
+        sleep.reset(deadline);
+        finish(&reactor, &mut sleep);
+        assert!(Instant::now() >= deadline);
+    }
+}
+
+fn a_dropped_sleep_wakes_nobody(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    let (wakes, waker) = Wakes::new();
+    let mut dropped = Sleep::after(millis(2));
+    let mut kept = Sleep::after(millis(6));
+    let (_, kept_waker) = Wakes::new();
+    assert!(poll(&mut dropped, &waker).is_pending());
+    assert!(poll(&mut kept, &kept_waker).is_pending());
+    drop(dropped);
+    finish(&reactor, &mut kept);
+    assert_eq!(wakes.count(), 0);
+    assert!(!reactor.occupied());
+}
+
+fn a_sleep_wakes_who_polled_last(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    let (first, first_waker) = Wakes::new();
+    let (second, second_waker) = Wakes::new();
+    let mut sleep = Sleep::after(millis(10));
+    assert!(poll(&mut sleep, &first_waker).is_pending());
+    assert!(poll(&mut sleep, &second_waker).is_pending());
+    let deadline = Instant::now() + SOON;
+    while second.count() == 0 {
+        assert!(Instant::now() < deadline);
+        assert_eq!(reactor.turn(Wait::Until(deadline)).unwrap(), Turned::Done);
+    }
+    assert_eq!((first.count(), second.count()), (0, 1));
+}
+
+fn the_end_of_time_is_no_panic(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _turner = Turner::start(&reactor);
+    let _entered = reactor.enter();
+    let (wakes, waker) = Wakes::new();
+    let mut sleeps = [
+        Sleep::after(Duration::MAX),
+        Sleep::after(Duration::from_secs(u64::from(u32::MAX))),
+        Sleep::after(Duration::from_secs(365 * 24 * 3_600)),
+    ];
+    for sleep in &mut sleeps {
+        assert!(poll(sleep, &waker).is_pending());
+        assert!(!sleep.is_elapsed());
+    }
+    // The thread that turns waits with them, and sees a near one all the same.
+    let (near, near_waker) = Wakes::new();
+    let mut sleep = Sleep::after(millis(3));
+    assert!(poll(&mut sleep, &near_waker).is_pending());
+    near.until(1);
+    assert_eq!(wakes.count(), 0);
+    sleeps[0].reset(Instant::now());
+    wakes.until(1);
+}
+
+fn a_timer_from_elsewhere_is_seen_by_a_wait_under_way(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let turner = Turner::start(&reactor);
+    let _entered = reactor.enter();
+    let mut late = Sleep::after(Duration::from_secs(3_600));
+    assert!(poll(&mut late, Waker::noop()).is_pending());
+    for _ in 0..20 {
+        turner.until_asleep();
+        let (wakes, waker) = Wakes::new();
+        let mut sleep = Sleep::after(millis(1));
+        assert!(poll(&mut sleep, &waker).is_pending());
+        wakes.until(1);
+        assert!(poll(&mut sleep, &waker).is_ready());
+    }
+}
+
+/// The time that is left goes on at the background reactor.
+fn a_sleep_outlives_its_reactor(backend: Backend) {
+    alone(backend, "a_sleep_outlives_its_reactor", || {
+        let reactor = harness::reactor(backend);
+        let start = Instant::now();
+        let mut sleep = Sleep::until(start + millis(30));
+        let (wakes, waker) = Wakes::new();
+        {
+            let _entered = reactor.enter();
+            assert!(poll(&mut sleep, &waker).is_pending());
+            reactor.close();
+            assert_eq!(wakes.count(), 1);
+            assert!(!reactor.occupied());
+            // Still inside: the closed reactor takes no timers.
+            assert!(poll(&mut sleep, &waker).is_pending());
+            assert!(!reactor.occupied());
+        }
+        wakes.until(2);
+        assert!(start.elapsed() >= millis(30));
+        assert!(poll(&mut sleep, &waker).is_ready());
+
+        // One that is dropped after its reactor takes nothing away.
+        let reactor = harness::reactor(backend);
+        let mut sleep = Sleep::after(Duration::from_secs(3_600));
+        {
+            let _entered = reactor.enter();
+            assert!(poll(&mut sleep, &waker).is_pending());
+        }
+        reactor.close();
+        drop(reactor);
+        drop(sleep);
+    });
+}
+
+fn a_sleep_moves_to_the_runtime_that_polls_it(backend: Backend) {
+    let (here, there) = (harness::reactor(backend), harness::reactor(backend));
+    let (wakes, waker) = Wakes::new();
+    let mut sleep = Sleep::after(millis(10));
+    {
+        let _entered = here.enter();
+        assert!(poll(&mut sleep, &waker).is_pending());
+    }
+    let _entered = there.enter();
+    assert!(poll(&mut sleep, &waker).is_pending());
+    assert!(!here.occupied() && there.occupied());
+    finish(&there, &mut sleep);
+    assert_eq!(wakes.count(), 0);
+}
+
+fn ten_thousand_sleeps_all_end(backend: Backend) {
+    const COUNT: u64 = 10_000;
+    let reactor = harness::reactor(backend);
+    let turner = Turner::start(&reactor);
+    let _entered = reactor.enter();
+    let start = Instant::now();
+    let mut sleeps: Vec<_> = (0..COUNT)
+        .map(|number| {
+            // 1 to 101 ms, in no order.
+            let after = Duration::from_micros(1_000 + number * 7_919 % 100_003);
+            (Sleep::until(start + after), Wakes::new())
+        })
+        .collect();
+    for (place, (sleep, (_, waker))) in sleeps.iter_mut().enumerate() {
+        let polled = poll(sleep, waker);
+        if place % 3 == 0 && polled.is_pending() {
+            sleep.reset(start + millis(150));
+        }
+    }
+    // A third are dropped on the way.
+    let mut place = 0;
+    sleeps.retain(|_| {
+        place += 1;
+        place % 3 != 2
+    });
+    for (sleep, (wakes, waker)) in &mut sleeps {
+        while poll(sleep, waker).is_pending() {
+            wakes.until(1);
+        }
+        assert!(Instant::now() >= sleep.deadline());
+    }
+    drop(turner);
+    assert!(!reactor.occupied());
+}
+
+fn a_sleep_works_under_any_executor(backend: Backend) {
+    alone(backend, "a_sleep_works_under_any_executor", || {
+        let (told, ends) = mpsc::channel();
+        for count in [20, 5, 12] {
+            let told = told.clone();
+            thread::spawn(move || {
+                let start = Instant::now();
+                block_on(Sleep::after(millis(count)));
+                told.send((start.elapsed(), millis(count))).unwrap();
+            });
+        }
+        drop(told);
+        let ends: Vec<_> = ends.iter().collect();
+        assert_eq!(ends.len(), 3);
+        for (took, duration) in ends {
+            assert!(took >= duration, "{took:?} of {duration:?}");
+        }
+    });
+}
+
+fn the_slack_of_the_thread_is_given_back(backend: Backend) {
+    // SAFETY: takes no pointer.
+    let slack = || unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+    let before = slack();
+    assert!(before > 1, "there is nothing to be sharpened");
+    let reactor = harness::reactor(backend);
+    {
+        let _entered = reactor.enter();
+        let inner = reactor.enter();
+        finish(&reactor, &mut Sleep::after(millis(1)));
+        assert_eq!(slack(), 1);
+        drop(inner);
+        assert_eq!(slack(), 1);
+    }
+    assert_eq!(slack(), before);
+}
