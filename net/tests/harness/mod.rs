@@ -1,6 +1,6 @@
 //! What the socket tests share: one body run on every backend, peers made of std's
 //! sockets, and a watchdog that says what hung.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses its own part")]
 
 use std::cell::{Cell, RefCell};
 use std::fs;
