@@ -103,7 +103,10 @@ impl Drop for Watch {
     fn drop(&mut self) {
         WATCHES.fetch_sub(1, Ordering::SeqCst);
         let mut board = board();
-        let place = board.waiting.iter().position(|(number, _)| *number == self.number);
+        let place = board
+            .waiting
+            .iter()
+            .position(|(number, _)| *number == self.number);
         let waiter = place.map(|place| board.waiting.swap_remove(place));
         drop(board);
         drop(waiter);

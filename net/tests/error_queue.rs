@@ -30,12 +30,20 @@ on_every_backend! {
             )
         };
         assert_eq!(set, 0);
+        let error_is_reported = || {
+            let mut asked = libc::pollfd { fd: ours.as_raw_fd(), events: 0, revents: 0 };
+            // SAFETY: one entry, which lives through the call.
+            let answered = unsafe { libc::poll(&raw mut asked, 1, 0) };
+            answered == 1 && asked.revents & libc::POLLERR != 0
+        };
+        assert!(!error_is_reported());
         let data = vec![1; 16 << 20];
         let mut write = pin!(ours.write_all(&data));
         let mut byte = [0];
         let mut read = pin!(ours.read(&mut byte));
         assert!(pends(write.as_mut()).await);
         assert!(pends(read.as_mut()).await);
+        assert!(error_is_reported(), "the test tests nothing");
         let (start, cpu, before) = (Instant::now(), cpu_time(), polls());
         let mut sleep = pin!(Sleep::after(Duration::from_millis(500)));
         futures_lite::future::or(&mut sleep, async {

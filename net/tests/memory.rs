@@ -38,7 +38,10 @@ impl Mapping {
             )
         };
         assert_ne!(start, libc::MAP_FAILED);
-        Mapping { file, start: start.cast() }
+        Mapping {
+            file,
+            start: start.cast(),
+        }
     }
 
     fn bytes(&self) -> &[u8] {

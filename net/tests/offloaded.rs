@@ -100,7 +100,11 @@ impl Offload for Hook {
     fn offload(&self, job: Job) -> Result<(), Job> {
         match thread::current().name() {
             Some("runs") => {
-                thread::Builder::new().name("hooked".to_owned()).spawn(|| job.run()).map(drop).ok();
+                thread::Builder::new()
+                    .name("hooked".to_owned())
+                    .spawn(|| job.run())
+                    .map(drop)
+                    .ok();
                 Ok(())
             }
             Some("drops") => {
@@ -118,13 +122,19 @@ fn a_hook_decides_where_calls_run() {
         assert!(offload::set(&Hook));
         assert!(!offload::set(&Hook), "the first one stays");
         let call_on = |name: &str| {
-            let caller = thread::Builder::new().name(name.to_owned()).spawn(|| {
-                block_on(offload::run(|| thread::current().name().map(str::to_owned)))
-            });
+            let caller = thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(|| block_on(offload::run(|| thread::current().name().map(str::to_owned))));
             caller.expect("a thread").join().expect("no panic")
         };
-        assert_eq!(call_on("runs").expect("it is made").as_deref(), Some("hooked"));
-        assert_eq!(call_on("other").expect("it is made").as_deref(), Some("bourn-offload"));
+        assert_eq!(
+            call_on("runs").expect("it is made").as_deref(),
+            Some("hooked")
+        );
+        assert_eq!(
+            call_on("other").expect("it is made").as_deref(),
+            Some("bourn-offload")
+        );
         let lost = call_on("drops").expect_err("it was dropped");
         assert!(lost.to_string().contains("dropped"), "{lost}");
     });

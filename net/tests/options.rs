@@ -23,11 +23,18 @@ fn nodelay_is_on_at_both_ends() {
         }
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_nodelay(false).expect("an option");
-        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
+        socket
+            .bind("127.0.0.1:0".parse().expect("an address"))
+            .expect("a port is free");
         let listener = socket.listen(8).expect("it is bound");
-        let _client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let _client = TcpStream::connect(listener.local_addr().expect("bound"))
+            .await
+            .expect("it listens");
         let (server, _) = listener.accept().await.expect("one waits");
-        assert!(!server.nodelay().expect("an option"), "inherited from the listener");
+        assert!(
+            !server.nodelay().expect("an option"),
+            "inherited from the listener"
+        );
     });
 }
 
@@ -48,7 +55,10 @@ fn streams_read_back_what_was_set() {
             count: 4,
         };
         stream.set_keepalive(Some(keepalive)).expect("an option");
-        let rounded = Keepalive { idle: Duration::from_secs(2), ..keepalive };
+        let rounded = Keepalive {
+            idle: Duration::from_secs(2),
+            ..keepalive
+        };
         assert_eq!(stream.keepalive().expect("an option"), Some(rounded));
         stream.set_keepalive(None).expect("an option");
         assert_eq!(stream.keepalive().expect("an option"), None);
@@ -70,14 +80,22 @@ fn sockets_read_back_what_was_set_and_hand_it_on() {
             assert!(socket.reuse_port().expect("an option"));
             socket.set_ttl(9).expect("an option");
             assert_eq!(socket.ttl().expect("an option"), 9);
-            socket.set_keepalive(Some(Keepalive::default())).expect("an option");
+            socket
+                .set_keepalive(Some(Keepalive::default()))
+                .expect("an option");
             socket.set_recv_buffer_size(30_000).expect("an option");
             let size = socket.recv_buffer_size().expect("an option");
-            socket.bind(any.parse().expect("an address")).expect("a port is free");
+            socket
+                .bind(any.parse().expect("an address"))
+                .expect("a port is free");
             let addr = socket.local_addr().expect("it is bound");
             let listener = socket.listen(8).expect("it is bound");
 
-            let twin = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            let twin = if addr.is_ipv4() {
+                TcpSocket::new_v4()
+            } else {
+                TcpSocket::new_v6()
+            };
             let twin = twin.expect("a socket");
             twin.set_reuse_port(true).expect("an option");
             twin.bind(addr).expect("both allow it");
@@ -86,7 +104,10 @@ fn sockets_read_back_what_was_set_and_hand_it_on() {
             let _client = TcpStream::connect(addr).await.expect("it listens");
             let (server, _) = listener.accept().await.expect("one waits");
             assert_eq!(server.recv_buffer_size().expect("an option"), size);
-            assert_eq!(server.keepalive().expect("an option"), Some(Keepalive::default()));
+            assert_eq!(
+                server.keepalive().expect("an option"),
+                Some(Keepalive::default())
+            );
         }
     });
 }
@@ -94,14 +115,18 @@ fn sockets_read_back_what_was_set_and_hand_it_on() {
 #[test]
 fn listeners_may_start_again_at_once() {
     block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
         let addr = listener.local_addr().expect("it is bound");
         listener.set_ttl(9).expect("an option");
         assert_eq!(listener.ttl().expect("an option"), 9);
         let client = TcpStream::connect(addr).await.expect("it listens");
         let (server, _) = listener.accept().await.expect("one waits");
         // The end that closes first is left with the port (TIME_WAIT).
-        server.shutdown(std::net::Shutdown::Write).expect("still connected");
+        server
+            .shutdown(std::net::Shutdown::Write)
+            .expect("still connected");
         assert_eq!(client.read(&mut [0]).await.expect("the end"), 0);
         drop(client);
         assert_eq!(server.read(&mut [0]).await.expect("the end"), 0);
@@ -117,7 +142,9 @@ fn the_backlog_is_the_kernel_s_limit() {
     block_on(async {
         let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("procfs");
         let limit: usize = limit.trim().parse().expect("a number");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
         let addr = listener.local_addr().expect("it is bound");
         let wanted = limit.min(300);
         let mut clients = Vec::new();

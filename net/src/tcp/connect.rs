@@ -21,7 +21,9 @@ pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStre
         Connecting::UnderWay => {
             let socket = Socket::new(fd, Kind::Connecting);
             socket
-                .wait(Direction::Write, |cx, ticket| socket.poll_connect(cx, ticket))
+                .wait(Direction::Write, |cx, ticket| {
+                    socket.poll_connect(cx, ticket)
+                })
                 .await?;
             Ok(TcpStream::new(socket))
         }
@@ -115,7 +117,11 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "none of {} addresses answered", self.attempts.len())?;
+        write!(
+            formatter,
+            "none of {} addresses answered",
+            self.attempts.len()
+        )?;
         for (place, attempt) in self.attempts.iter().enumerate() {
             let mark = if place == 0 { ": " } else { "; " };
             write!(

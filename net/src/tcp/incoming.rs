@@ -177,7 +177,10 @@ mod tests {
     #[test]
     fn a_server_survives_what_is_not_its_listener_s_fault() {
         let meaning_of = |code| meaning(&io::Error::from_raw_os_error(code));
-        assert!(matches!(meaning_of(libc::ECONNABORTED), Meaning::Connection));
+        assert!(matches!(
+            meaning_of(libc::ECONNABORTED),
+            Meaning::Connection
+        ));
         assert!(matches!(meaning_of(libc::EMFILE), Meaning::Exhaustion));
         assert!(matches!(meaning_of(libc::EBADF), Meaning::Fatal));
         assert!(matches!(meaning_of(libc::EINVAL), Meaning::Fatal));

@@ -147,7 +147,9 @@ impl TcpListener {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
     /// [`accept`](TcpListener::accept).
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.try_io(Interest::READ, sys::accept).map(stream_of)
+        self.socket
+            .try_io(Interest::READ, sys::accept)
+            .map(stream_of)
     }
 
     /// Connections, one after the other, without the errors that a server has to

@@ -26,7 +26,9 @@ impl TcpStream {
     /// Nothing is lost: bytes are written only when the future completes.
     pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
         self.socket
-            .wait(Direction::Write, |cx, ticket| self.socket.poll_send(cx, ticket, buf))
+            .wait(Direction::Write, |cx, ticket| {
+                self.socket.poll_send(cx, ticket, buf)
+            })
             .await
     }
 
@@ -113,7 +115,8 @@ impl TcpStream {
     /// # Errors
     /// As `try_write`.
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITE, |fd| sys::send_vectored(fd, bufs))
+        self.socket
+            .try_io(Interest::WRITE, |fd| sys::send_vectored(fd, bufs))
     }
 }
 
@@ -141,7 +144,10 @@ fn progress(sent: io::Result<usize>, written: usize) -> io::Result<usize> {
     if written == 0 {
         return Err(error);
     }
-    Err(io::Error::new(error.kind(), WriteAllError { written, error }))
+    Err(io::Error::new(
+        error.kind(),
+        WriteAllError { written, error },
+    ))
 }
 
 /// Not everything was written: the payload ([`get_ref`](io::Error::get_ref)) of
@@ -167,7 +173,11 @@ impl WriteAllError {
 
 impl fmt::Display for WriteAllError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} (after {} bytes were written)", self.error, self.written)
+        write!(
+            formatter,
+            "{} (after {} bytes were written)",
+            self.error, self.written
+        )
     }
 }
 
