@@ -20,10 +20,8 @@ fn exhaust() -> Vec<File> {
         rlim_max: 100,
     };
     // SAFETY: `limit` lives through the call, which only reads it.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
-        0
-    );
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(set, 0);
     let mut taken = Vec::new();
     let full = loop {
         match File::open("/dev/null") {

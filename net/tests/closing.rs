@@ -3,7 +3,6 @@
 mod harness;
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
@@ -111,10 +110,13 @@ mod alone {
             let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
             assert!(gone.contains(&error.kind()), "{error}");
             for _ in 0..3 {
+                // The kernel signals from the second one on.
                 let error = ours.write(b"x").await.expect_err("it was reset");
                 assert!(gone.contains(&error.kind()), "{error}");
+                let error = ours.write_vectored(&[io::IoSlice::new(b"x")]).await;
+                let error = error.expect_err("it was reset");
+                assert!(gone.contains(&error.kind()), "{error}");
             }
-            ours.shutdown(Shutdown::Write).ok();
         }
 
         /// Whoever closes the descriptor of a stream breaks that stream, and no other.

@@ -31,7 +31,7 @@ fn calls_that_block_do_not_keep_others_waiting() {
         let calls: Vec<_> = (0..8)
             .map(|_| {
                 let barrier = Arc::clone(&barrier);
-                thread::spawn(|| block_on(offload::run(move || drop(barrier.wait()))))
+                thread::spawn(|| block_on(offload::run(move || barrier.wait().is_leader())))
             })
             .collect();
         for call in calls {
