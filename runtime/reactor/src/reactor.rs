@@ -12,7 +12,7 @@ use crate::clock;
 use crate::context::{self, Entered};
 use crate::event::Event;
 use crate::poller::{Poller, Wait};
-use crate::source::{Registered, SourceInfo};
+use crate::registered::{Registered, SourceInfo};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sys;
