@@ -11,7 +11,10 @@ thread_local! {
 
 /// The runtime of this thread.
 pub(crate) fn current() -> Option<Handle> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    CURRENT
+        .try_with(|current| current.borrow().clone())
+        .ok()
+        .flatten()
 }
 
 pub(crate) fn enter(handle: Handle) -> Entered {

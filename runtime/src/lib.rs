@@ -17,8 +17,8 @@
 //!
 //! # What there is
 //!
-//! * [`main`](macro@main) and [`test`](macro@test), [`Runtime`](runtime::Runtime)
-//!   and [`Builder`](runtime::Builder): a runtime whose tasks run on the thread
+//! * [`main`](macro@main) and [`test`](macro@test), [`Runtime`]
+//!   and [`Builder`]: a runtime whose tasks run on the thread
 //!   that is inside [`block_on`](runtime::Runtime::block_on). (Runtimes with many
 //!   workers are being built.)
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted

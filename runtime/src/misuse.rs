@@ -12,5 +12,7 @@ pub(crate) fn no_runtime(what: &str, here: &Location<'_>) -> String {
 }
 
 pub(crate) fn zero_period(here: &Location<'_>) -> String {
-    format!("bourn: interval called at {here} with a period of zero, which would tick without end. Use a longer one")
+    format!(
+        "bourn: interval called at {here} with a period of zero, which would tick without end. Use a longer one"
+    )
 }

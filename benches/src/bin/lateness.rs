@@ -10,7 +10,7 @@
 //! or if bourn's ten seconds were a millisecond late.
 
 use std::error::Error;
-use std::os::fd::{FromRawFd, OwnedFd, AsRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -87,7 +87,9 @@ enum Lateness {
 
 impl Lateness {
     fn of(slept: Duration, asked: Duration) -> Lateness {
-        slept.checked_sub(asked).map_or(Lateness::Early, Lateness::By)
+        slept
+            .checked_sub(asked)
+            .map_or(Lateness::Early, Lateness::By)
     }
 
     fn microseconds(self) -> f64 {
@@ -113,10 +115,15 @@ fn main() -> Outcome<()> {
     let contestants = Contestants {
         bare: Bare::new()?,
         bourn: bourn::Runtime::new()?,
-        tokio: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
+        tokio: tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?,
     };
     let mut broken = Vec::new();
-    println!("median lateness in us (middle half) | {}", NAMES.join(" | "));
+    println!(
+        "median lateness in us (middle half) | {}",
+        NAMES.join(" | ")
+    );
     for (duration, rounds) in [
         (Duration::from_micros(100), 2000),
         (Duration::from_millis(1), 500),

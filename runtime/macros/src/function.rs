@@ -57,13 +57,13 @@ impl Function {
         let mut errors = Errors::default();
         if signature.asyncness.is_none() {
             errors.add(
-                &signature.fn_token,
+                signature.fn_token,
                 format!("`{attribute}` needs an `async fn`: write `async` before `fn`"),
             );
         }
         if signature.constness.is_some() {
             errors.add(
-                &signature.constness,
+                signature.constness,
                 format!("a function under `{attribute}` cannot be `const`"),
             );
         }

@@ -123,6 +123,9 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Runtime").field("handle", &self.handle).finish_non_exhaustive()
+        formatter
+            .debug_struct("Runtime")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
     }
 }

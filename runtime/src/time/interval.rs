@@ -36,7 +36,11 @@ pub fn interval(period: Duration) -> Interval {
 /// If `period` is zero.
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(!period.is_zero(), "{}", misuse::zero_period(Location::caller()));
+    assert!(
+        !period.is_zero(),
+        "{}",
+        misuse::zero_period(Location::caller())
+    );
     Interval {
         sleep: Sleep::until(start),
         period,
@@ -86,7 +90,9 @@ impl Interval {
         let next = match self.missed {
             MissedTickBehavior::Burst => tick.checked_add(self.period),
             // Less than a period late is late, not missed.
-            _ if now < tick.checked_add(self.period).unwrap_or(now) => tick.checked_add(self.period),
+            _ if now < tick.checked_add(self.period).unwrap_or(now) => {
+                tick.checked_add(self.period)
+            }
             MissedTickBehavior::Delay => now.checked_add(self.period),
             MissedTickBehavior::Skip => {
                 let late = now.saturating_duration_since(tick).as_nanos();
@@ -135,7 +141,11 @@ mod tests {
 
     #[test]
     fn a_tick_on_time_is_followed_one_period_later() {
-        for behavior in [MissedTickBehavior::Burst, MissedTickBehavior::Delay, MissedTickBehavior::Skip] {
+        for behavior in [
+            MissedTickBehavior::Burst,
+            MissedTickBehavior::Delay,
+            MissedTickBehavior::Skip,
+        ] {
             assert_eq!(next(behavior, 0), Duration::from_millis(10));
             assert_eq!(next(behavior, 9), Duration::from_millis(10));
         }
@@ -143,10 +153,22 @@ mod tests {
 
     #[test]
     fn missed_ticks_burst_delay_or_are_skipped() {
-        assert_eq!(next(MissedTickBehavior::Burst, 35), Duration::from_millis(10));
-        assert_eq!(next(MissedTickBehavior::Delay, 35), Duration::from_millis(45));
-        assert_eq!(next(MissedTickBehavior::Skip, 35), Duration::from_millis(40));
-        assert_eq!(next(MissedTickBehavior::Skip, 40), Duration::from_millis(50));
+        assert_eq!(
+            next(MissedTickBehavior::Burst, 35),
+            Duration::from_millis(10)
+        );
+        assert_eq!(
+            next(MissedTickBehavior::Delay, 35),
+            Duration::from_millis(45)
+        );
+        assert_eq!(
+            next(MissedTickBehavior::Skip, 35),
+            Duration::from_millis(40)
+        );
+        assert_eq!(
+            next(MissedTickBehavior::Skip, 40),
+            Duration::from_millis(50)
+        );
     }
 
     #[test]
