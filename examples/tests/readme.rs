@@ -46,8 +46,13 @@ fn the_echo_server_echoes() {
             Err(error) => panic!("{ADDRESS}: {error}"),
         }
     };
+    // A stranger at that address would keep us waiting.
+    for limited in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+        limited(&client, Some(Duration::from_secs(10))).expect("a limit");
+    }
     // Two connections at once, the first of which ends by a reset.
     let reset = TcpStream::connect(ADDRESS).expect("a second connection");
+    reset.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
     (&reset).write_all(b"never read").expect("a write");
     let mut first = [0; 1];
     (&reset).read_exact(&mut first).expect("an echo");
@@ -57,5 +62,5 @@ fn the_echo_server_echoes() {
     let mut echoed = Vec::new();
     client.read_to_end(&mut echoed).expect("an echo");
     assert_eq!(echoed, b"a small stream");
-    assert!(!server.is_finished());
+    assert!(!server.is_finished(), "somebody else listens on {ADDRESS}");
 }

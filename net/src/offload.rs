@@ -71,8 +71,9 @@ pub fn set(hook: &'static dyn Offload) -> bool {
 /// If `work` does: its panic goes on here.
 ///
 /// # Cancel safety
-/// The call is made even if this future is dropped, once it has been polled; its
-/// result is then dropped on the thread that made it.
+/// If this future is dropped before a thread has come to the call, the call is not
+/// made. One that is under way goes on; its result is dropped on the thread that
+/// made it.
 pub async fn run<T, W>(work: W) -> io::Result<T>
 where
     T: Send + 'static,
@@ -81,6 +82,10 @@ where
     let ours = Arc::new(Handover::default());
     let giver = Giver(Arc::clone(&ours));
     let job = Job(Box::new(move || {
+        // Calls that nobody awaits would keep others waiting for threads.
+        if giver.is_alone() {
+            return;
+        }
         // The panic goes on at the other side, which thus sees no broken state
         // but what `work` has shared otherwise.
         let result = catch_unwind(AssertUnwindSafe(work));
@@ -148,6 +153,12 @@ impl<T> Handover<T> {
 struct Giver<T>(Arc<Handover<T>>);
 
 impl<T> Giver<T> {
+    /// Whether the future is gone. (A future that goes right after this answer
+    /// costs one call in vain.)
+    fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     fn give(self, result: Result<T, Box<dyn Any + Send>>) {
         self.0.put(Stage::Given(result));
     }

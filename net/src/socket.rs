@@ -215,9 +215,10 @@ impl Socket {
         direction: Direction,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<()>> {
-        self.source
-            .poll_reported(cx, direction, ticket)
-            .map_ok(drop)
+        ready!(budget::poll_left(cx));
+        let reported = ready!(self.source.poll_reported(cx, direction, ticket));
+        budget::spend();
+        Poll::Ready(reported.map(drop))
     }
 
     pub(crate) fn poll_read_closed(
@@ -225,7 +226,10 @@ impl Socket {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<()>> {
-        self.source.poll_read_closed(cx, ticket)
+        ready!(budget::poll_left(cx));
+        let closed = ready!(self.source.poll_read_closed(cx, ticket));
+        budget::spend();
+        Poll::Ready(closed)
     }
 
     /// Runs `operation` once; if it says `WouldBlock`, clears what was known of

@@ -70,6 +70,19 @@ fn futures_lite() {
     });
 }
 
+#[test]
+fn futures_executor() {
+    watched("futures_executor", || {
+        futures_executor::block_on(async {
+            echo(50, |task| {
+                std::thread::spawn(|| futures_executor::block_on(task));
+            })
+            .await;
+            sleep().await;
+        });
+    });
+}
+
 /// A connection made in one runtime goes on under another executor, and in a
 /// second runtime after the first one is gone.
 #[test]

@@ -138,6 +138,27 @@ fn spawn_local_on_another_thread() {
     );
 }
 
+/// Guards that are dropped in another order than they were made, or kept beyond
+/// the `block_on` in which they were made, leave nothing behind.
+#[test]
+fn guards_dropped_out_of_order() {
+    let first = Runtime::new().unwrap();
+    let second = Runtime::new().unwrap();
+    let guards = [first.enter(), second.enter()];
+    for guard in guards {
+        drop(guard);
+    }
+    assert!(Handle::try_current().is_none());
+    let kept = first.block_on(async { Handle::current().enter() });
+    assert!(Handle::try_current().is_some());
+    drop(kept);
+    assert!(Handle::try_current().is_none());
+    // Nobody turns those runtimes' reactors: the background one must serve this.
+    watched("a sleep after the guards", || {
+        futures_lite::future::block_on(bourn::time::sleep(Duration::from_millis(1)));
+    });
+}
+
 #[test]
 fn an_interval_without_a_period() {
     assert_eq!(

@@ -80,7 +80,11 @@ impl<'a> Incoming<'a> {
         }
         loop {
             let error = match self.listener.poll_accept_with(cx, &mut self.ticket) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // Nobody waits for a descriptor any more.
+                    self.exhaustion = None;
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok((stream, _))) => {
                     self.exhaustion = None;
                     return Poll::Ready(Ok(stream));

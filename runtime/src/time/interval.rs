@@ -48,13 +48,16 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     }
 }
 
+/// No tick is on time to the nanosecond: this much counts as on time.
+const LATE: Duration = Duration::from_millis(5);
+
 /// What an [`Interval`] does when ticks were awaited too late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTickBehavior {
     /// Ticks at once for each one that was missed, and is then on time again.
     #[default]
     Burst,
-    /// Counts the period from the tick that was late.
+    /// Counts the period from the tick that was late, if it was by more than 5 ms.
     Delay,
     /// Leaves out what was missed, and goes on with the next one that is due.
     Skip,
@@ -88,12 +91,10 @@ impl Interval {
 
     fn next_after(&self, tick: Instant, now: Instant) -> Instant {
         let next = match self.missed {
-            MissedTickBehavior::Burst => tick.checked_add(self.period),
-            // Less than a period late is late, not missed.
-            _ if now < tick.checked_add(self.period).unwrap_or(now) => {
-                tick.checked_add(self.period)
+            MissedTickBehavior::Delay if now.saturating_duration_since(tick) > LATE => {
+                now.checked_add(self.period)
             }
-            MissedTickBehavior::Delay => now.checked_add(self.period),
+            MissedTickBehavior::Burst | MissedTickBehavior::Delay => tick.checked_add(self.period),
             MissedTickBehavior::Skip => {
                 let late = now.saturating_duration_since(tick).as_nanos();
                 let over = late % self.period.as_nanos();
@@ -147,7 +148,7 @@ mod tests {
             MissedTickBehavior::Skip,
         ] {
             assert_eq!(next(behavior, 0), Duration::from_millis(10));
-            assert_eq!(next(behavior, 9), Duration::from_millis(10));
+            assert_eq!(next(behavior, 4), Duration::from_millis(10));
         }
     }
 
