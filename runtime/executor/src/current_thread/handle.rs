@@ -11,8 +11,10 @@ use crate::{
 
 /// A handle to a [`CurrentThread`](crate::CurrentThread) runtime, for any thread.
 ///
-/// It keeps neither the runtime running nor its tasks alive. What is spawned after the shutdown is dropped at once,
-/// and its handle yields a cancelled error.
+/// It keeps neither the runtime running nor its tasks alive, but what the runtime sleeps in (a reactor's descriptors,
+/// say) is kept as long as there is a handle, a waker or an [`AbortHandle`](crate::AbortHandle). What is spawned after
+/// the shutdown is dropped unpolled, at once or when the driving thread's current poll returns, and its handle yields
+/// a cancelled error.
 pub struct Handle<P: Park> {
     shared: Arc<Shared<P>>,
 }

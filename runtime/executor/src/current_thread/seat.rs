@@ -82,6 +82,9 @@ impl<P: Park> Seat<P> {
         let mut others = VecDeque::new();
         loop {
             if !self.is_host.load(Relaxed) {
+                // References to ended tasks, pushed after the last eviction by wakes that had begun before it: they
+                // would keep the seat that keeps them.
+                while self.returning.pop().is_some() {}
                 // The common case: nothing in the queue needs to be looked at.
                 let mut queue = context.take_queue();
                 if others.is_empty() {

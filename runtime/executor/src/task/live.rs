@@ -30,7 +30,7 @@ impl Live {
         }
     }
 
-    /// Enters a task and returns its key, or `None` once the table is closed.
+    /// Enters a task and returns its key; gives the task back once the table is closed.
     pub(crate) fn admit(&self, task: Task, seat: usize) -> Result<u32, Task> {
         let mut table = lock(&self.table);
         if table.closed {
