@@ -52,7 +52,9 @@ fn the_echo_server_echoes() {
     }
     // Two connections at once, the first of which ends by a reset.
     let reset = TcpStream::connect(ADDRESS).expect("a second connection");
-    reset.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    reset
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a limit");
     (&reset).write_all(b"never read").expect("a write");
     let mut first = [0; 1];
     (&reset).read_exact(&mut first).expect("an echo");

@@ -48,7 +48,7 @@ on_every_backend! {
         assert!(pends(write.as_mut()).await);
         assert!(pends(read.as_mut()).await);
         let (start, cpu, before) = (Instant::now(), cpu_time(), polls());
-        let mut sleep = pin!(Sleep::after(Duration::from_millis(500)));
+        let mut sleep = pin!(Sleep::after(Duration::from_secs(1)));
         futures_lite::future::or(&mut sleep, async {
             let _ = futures_lite::future::or(
                 async { write.as_mut().await.map(|()| 0) },

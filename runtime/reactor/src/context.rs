@@ -45,7 +45,9 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            let place = entered.iter().rposition(|(number, _)| *number == self.number);
+            let place = entered
+                .iter()
+                .rposition(|(number, _)| *number == self.number);
             (place.map(|place| entered.remove(place)), entered.is_empty())
         });
         let outermost = matches!(left, Ok((_, true)));

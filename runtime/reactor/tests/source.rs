@@ -211,7 +211,11 @@ fn shared_places_are_for_several_tasks(backend: Backend) {
     let early = tasks.iter().filter(|(wakes, _)| wakes.count() > 0).count();
     assert!(early <= 10, "{early} tasks of 40 lost their places");
     for (wakes, _) in &tasks[2..30] {
-        assert_eq!(wakes.count(), 0, "two tasks would wake each other without end");
+        assert_eq!(
+            wakes.count(),
+            0,
+            "two tasks would wake each other without end"
+        );
     }
     far.write_all(b"x").unwrap();
     assert_eq!(reactor.turn(Wait::Forever).unwrap(), Turned::Done);
