@@ -71,10 +71,35 @@ pub fn set(hook: &'static dyn Offload) -> bool {
 /// If `work` does: its panic goes on here.
 ///
 /// # Cancel safety
-/// If this future is dropped before a thread has come to the call, the call is not
-/// made. One that is under way goes on; its result is dropped on the thread that
-/// made it.
+/// The call is made even if this future is dropped, once it has been polled; its
+/// result is then dropped on the thread that made it.
 pub async fn run<T, W>(work: W) -> io::Result<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    call(work, Abandoned::Made).await
+}
+
+/// Like [`run`], for a call that only its result is worth: if the future is
+/// dropped before a thread has come to it, it is not made, so that it keeps no
+/// other one waiting.
+pub(crate) async fn ask<T, W>(work: W) -> io::Result<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    call(work, Abandoned::LeftOut).await
+}
+
+/// What becomes of a call that nobody awaits any more when a thread comes to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Abandoned {
+    Made,
+    LeftOut,
+}
+
+async fn call<T, W>(work: W, abandoned: Abandoned) -> io::Result<T>
 where
     T: Send + 'static,
     W: FnOnce() -> T + Send + 'static,
@@ -82,8 +107,7 @@ where
     let ours = Arc::new(Handover::default());
     let giver = Giver(Arc::clone(&ours));
     let job = Job(Box::new(move || {
-        // Calls that nobody awaits would keep others waiting for threads.
-        if giver.is_alone() {
+        if abandoned == Abandoned::LeftOut && giver.is_alone() {
             return;
         }
         // The panic goes on at the other side, which thus sees no broken state
@@ -242,5 +266,40 @@ fn serve() {
             ours.threads -= 1;
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Context;
+
+    use super::*;
+
+    /// More questions than threads, all abandoned while the threads are busy: none
+    /// of those that wait in the queue is asked.
+    #[test]
+    fn abandoned_questions_keep_nobody_waiting() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocked = Arc::new(Mutex::new(blocked));
+        let asked = Arc::new(Mutex::new(0));
+        for number in 0..MOST_THREADS + 50 {
+            let blocked = Arc::clone(&blocked);
+            let asked = Arc::clone(&asked);
+            let mut question = pin!(ask(move || {
+                *asked.lock().unwrap() += 1;
+                if number < MOST_THREADS {
+                    // Until the sender is gone.
+                    drop(blocked.lock().unwrap().recv());
+                }
+            }));
+            assert!(question.as_mut().poll(&mut cx).is_pending());
+        }
+        drop(release);
+        assert_eq!(futures_lite::future::block_on(ask(|| 7)).unwrap(), 7);
+        let asked = *asked.lock().unwrap();
+        assert!(asked <= MOST_THREADS, "{asked} questions were asked");
     }
 }
