@@ -292,7 +292,7 @@ mod tests {
                 *asked.lock().unwrap() += 1;
                 if number < MOST_THREADS {
                     // Until the sender is gone.
-                    drop(blocked.lock().unwrap().recv());
+                    let _ended = blocked.lock().unwrap().recv();
                 }
             }));
             assert!(question.as_mut().poll(&mut cx).is_pending());
