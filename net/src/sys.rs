@@ -7,9 +7,10 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use bourn_reactor::faults::{Call, told};
 use libc::{c_int, c_void};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -19,30 +20,46 @@ pub(crate) const MOST_SLICES: usize = 1024;
 /// notes of read(2)).
 pub(crate) const MOST_BYTES: usize = 0x7fff_f000;
 
+/// No descriptor: what a call is about that makes one.
+const NONE: RawFd = -1;
+
 /// Whether a connection is there when `connect(2)` returns.
 pub(crate) enum Connecting {
     Done,
     UnderWay,
 }
 
-/// Makes a call that returns a count of bytes until no signal interrupts it.
-fn count(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+/// Makes a call that is about `asked` bytes or slices of `fd` until no signal
+/// interrupts it; returns the count that it returned.
+fn count(
+    call: Call,
+    fd: BorrowedFd<'_>,
+    asked: usize,
+    mut make: impl FnMut(usize) -> libc::ssize_t,
+) -> io::Result<usize> {
     loop {
-        // Negative is -1, with the reason in `errno`.
-        if let Ok(count) = usize::try_from(call()) {
-            return Ok(count);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        let result = told(call, fd.as_raw_fd(), asked).and_then(|asked| {
+            // Negative is -1, with the reason in `errno`.
+            usize::try_from(make(asked)).map_err(|_| io::Error::last_os_error())
+        });
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
 
+/// The socket, to be asked for or told a name or an option.
+fn option<'a>(fd: &'a BorrowedFd<'_>) -> io::Result<SockRef<'a>> {
+    told(Call::Option, fd.as_raw_fd(), 0)?;
+    Ok(SockRef::from(fd))
+}
+
 fn receive(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
-    count(|| {
-        // SAFETY: `buf` is writable for its length, and exclusively ours.
-        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) }
+    count(Call::Receive, fd, buf.len(), |asked| {
+        // SAFETY: `buf` is writable for its length, which is no less than
+        // `asked`, and exclusively ours.
+        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), asked, flags) }
     })
 }
 
@@ -54,10 +71,10 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// `recv(2)` into the room that is left in `buf`, which grows by what came.
 pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<usize> {
     let spare = buf.spare_capacity_mut();
-    let received = count(|| {
-        // SAFETY: the spare room is writable for its length, and exclusively
-        // ours; recv only writes to it.
-        unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len(), 0) }
+    let received = count(Call::Receive, fd, spare.len(), |asked| {
+        // SAFETY: the spare room is writable for its length, which is no less
+        // than `asked`, and exclusively ours; recv only writes to it.
+        unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), asked, 0) }
     })?;
     let len = buf.len() + received;
     // SAFETY: the kernel has initialised `received` bytes of the spare room.
@@ -72,23 +89,24 @@ pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 
 /// `readv(2)`, of at most [`MOST_SLICES`] slices.
 pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    let slices = bufs.len().min(MOST_SLICES);
-    count(|| {
-        // SAFETY: `IoSliceMut` has the layout of `iovec`, there are `slices` of
-        // them, and what they point to is writable and exclusively ours.
+    count(Call::Receive, fd, bufs.len().min(MOST_SLICES), |slices| {
+        // SAFETY: `IoSliceMut` has the layout of `iovec`, there are no less than
+        // `slices` of them, and what they point to is writable and exclusively
+        // ours.
         unsafe { libc::readv(fd.as_raw_fd(), bufs.as_mut_ptr().cast(), slices as c_int) }
     })
 }
 
 /// `send(2)`, without a SIGPIPE whatever the process thinks of that signal.
 pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-    count(|| {
-        // SAFETY: `buf` is readable for its length.
+    count(Call::Send, fd, buf.len(), |asked| {
+        // SAFETY: `buf` is readable for its length, which is no less than
+        // `asked`.
         unsafe {
             libc::send(
                 fd.as_raw_fd(),
                 buf.as_ptr().cast(),
-                buf.len(),
+                asked,
                 libc::MSG_NOSIGNAL,
             )
         }
@@ -101,8 +119,8 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
     // SAFETY: `msghdr` is integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = bufs.as_ptr().cast_mut().cast();
-    message.msg_iovlen = bufs.len().min(MOST_SLICES) as _;
-    count(|| {
+    count(Call::Send, fd, bufs.len().min(MOST_SLICES), |slices| {
+        message.msg_iovlen = slices as _;
         // SAFETY: `IoSlice` has the layout of `iovec`, `message` counts no more
         // of them than there are, and sendmsg writes to none of it.
         unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }
@@ -113,7 +131,7 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let call = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
-        count(|| {
+        count(Call::Accept, fd, 0, |_| {
             // SAFETY: `try_init` passes storage for any address, and its size.
             let fd = unsafe { libc::accept4(fd.as_raw_fd(), storage.cast(), len, flags) };
             fd as libc::ssize_t
@@ -137,24 +155,27 @@ fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
 
 /// `socket(2)`: a non-blocking TCP socket of the family of `addr`.
 pub(crate) fn tcp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
     let kind = Type::STREAM.nonblocking().cloexec();
     Socket::new(Domain::for_address(*addr), kind, Some(Protocol::TCP)).map(OwnedFd::from)
 }
 
 /// `bind(2)`.
 pub(crate) fn bind(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {
-    SockRef::from(&fd).bind(&(*addr).into())
+    option(&fd)?.bind(&(*addr).into())
 }
 
 /// `listen(2)`. The kernel cuts a backlog above its limit.
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
-    SockRef::from(&fd).listen(c_int::try_from(backlog).unwrap_or(c_int::MAX))
+    option(&fd)?.listen(c_int::try_from(backlog).unwrap_or(c_int::MAX))
 }
 
 /// `connect(2)`. An interrupted call goes on connecting, and calling again would
 /// only say EALREADY.
 pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Connecting> {
-    match SockRef::from(&fd).connect(&(*addr).into()) {
+    let connected = SockRef::from(&fd).connect(&(*addr).into());
+    // What is interrupted here has begun, so it is first begun.
+    match told(Call::Connect, fd.as_raw_fd(), 0).and(connected) {
         Ok(()) => Ok(Connecting::Done),
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::UnderWay),
@@ -170,22 +191,22 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
 
 /// `getsockname(2)`.
 pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    internet(&SockRef::from(&fd).local_addr()?)
+    internet(&option(&fd)?.local_addr()?)
 }
 
 /// `getpeername(2)`.
 pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    internet(&SockRef::from(&fd).peer_addr()?)
+    internet(&option(&fd)?.peer_addr()?)
 }
 
 /// `SO_ERROR`, which the kernel forgets as it tells.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    SockRef::from(&fd).take_error()
+    option(&fd)?.take_error()
 }
 
 /// Sets `O_NONBLOCK`.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    SockRef::from(&fd).set_nonblocking(true)
+    option(&fd)?.set_nonblocking(true)
 }
 
 /// Whether a short read of this socket means that it is empty: TCP itself, with
@@ -229,38 +250,38 @@ pub(crate) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// `SO_REUSEADDR`.
 pub(crate) fn set_reuse_addr(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_reuse_address(reuse)
+    option(&fd)?.set_reuse_address(reuse)
 }
 
 /// `SO_REUSEADDR`.
 pub(crate) fn reuse_addr(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    SockRef::from(&fd).reuse_address()
+    option(&fd)?.reuse_address()
 }
 
 /// `SO_REUSEPORT`.
 pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_reuse_port(reuse)
+    option(&fd)?.set_reuse_port(reuse)
 }
 
 /// `SO_REUSEPORT`.
 pub(crate) fn reuse_port(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    SockRef::from(&fd).reuse_port()
+    option(&fd)?.reuse_port()
 }
 
 /// `TCP_NODELAY`.
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>, nodelay: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_tcp_nodelay(nodelay)
+    option(&fd)?.set_tcp_nodelay(nodelay)
 }
 
 /// `TCP_NODELAY`.
 pub(crate) fn nodelay(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    SockRef::from(&fd).tcp_nodelay()
+    option(&fd)?.tcp_nodelay()
 }
 
 /// `IP_TTL`, and on an IPv6 socket `IPV6_UNICAST_HOPS` too: it may have IPv4 peers
 /// (ipv6(7), mapped addresses), to which the latter means nothing.
 pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    let socket = SockRef::from(&fd);
+    let socket = option(&fd)?;
     if local_addr(fd)?.is_ipv6() {
         socket.set_unicast_hops_v6(hops)?;
     }
@@ -269,7 +290,7 @@ pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
 
 /// `IP_TTL` or `IPV6_UNICAST_HOPS`, whichever is used towards the peer.
 pub(crate) fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    let socket = SockRef::from(&fd);
+    let socket = option(&fd)?;
     match peer_addr(fd).or_else(|_| local_addr(fd))? {
         SocketAddr::V6(addr) if addr.ip().to_ipv4_mapped().is_none() => socket.unicast_hops_v6(),
         _ => socket.ttl_v4(),
@@ -278,27 +299,27 @@ pub(crate) fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
 
 /// `SO_LINGER` of zero seconds, or none.
 pub(crate) fn set_zero_linger(fd: BorrowedFd<'_>, zero: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_linger(zero.then_some(Duration::ZERO))
+    option(&fd)?.set_linger(zero.then_some(Duration::ZERO))
 }
 
 /// `SO_SNDBUF`.
 pub(crate) fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    SockRef::from(&fd).set_send_buffer_size(bytes)
+    option(&fd)?.set_send_buffer_size(bytes)
 }
 
 /// `SO_SNDBUF`.
 pub(crate) fn send_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    SockRef::from(&fd).send_buffer_size()
+    option(&fd)?.send_buffer_size()
 }
 
 /// `SO_RCVBUF`.
 pub(crate) fn set_recv_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    SockRef::from(&fd).set_recv_buffer_size(bytes)
+    option(&fd)?.set_recv_buffer_size(bytes)
 }
 
 /// `SO_RCVBUF`.
 pub(crate) fn recv_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    SockRef::from(&fd).recv_buffer_size()
+    option(&fd)?.recv_buffer_size()
 }
 
 /// `SO_KEEPALIVE` on, with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`.
@@ -312,17 +333,17 @@ pub(crate) fn set_keepalive(
         .with_time(idle)
         .with_interval(interval)
         .with_retries(probes);
-    SockRef::from(&fd).set_tcp_keepalive(&times)
+    option(&fd)?.set_tcp_keepalive(&times)
 }
 
 /// `SO_KEEPALIVE` off.
 pub(crate) fn end_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
-    SockRef::from(&fd).set_keepalive(false)
+    option(&fd)?.set_keepalive(false)
 }
 
 /// What [`set_keepalive`] set, if keep-alive is on.
 pub(crate) fn keepalive(fd: BorrowedFd<'_>) -> io::Result<Option<(Duration, Duration, u32)>> {
-    let socket = SockRef::from(&fd);
+    let socket = option(&fd)?;
     if !socket.keepalive()? {
         return Ok(None);
     }
