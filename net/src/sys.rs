@@ -6,7 +6,7 @@
 //! before it did anything, the call is made again, so no caller ever sees it.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -127,6 +127,196 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
     })
 }
 
+/// What a receiving call does with the datagram that it returns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Queue {
+    Take,
+    Leave,
+}
+
+impl Queue {
+    fn flags(self) -> c_int {
+        match self {
+            Queue::Take => 0,
+            Queue::Leave => libc::MSG_PEEK,
+        }
+    }
+}
+
+/// `recv(2)` of a datagram; what does not fit `buf` is lost.
+pub(crate) fn recv_datagram(fd: BorrowedFd<'_>, buf: &mut [u8], queue: Queue) -> io::Result<usize> {
+    count(Call::ReceiveDatagram, fd, buf.len(), |asked| {
+        let flags = queue.flags();
+        // SAFETY: `buf` is writable for its length, which is no less than
+        // `asked`, and exclusively ours.
+        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), asked, flags) }
+    })
+}
+
+/// `recvfrom(2)`: a datagram and its sender.
+pub(crate) fn recv_from(
+    fd: BorrowedFd<'_>,
+    buf: &mut [u8],
+    queue: Queue,
+) -> io::Result<(usize, SockAddr)> {
+    let call = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
+        count(Call::ReceiveDatagram, fd, buf.len(), |asked| {
+            // SAFETY: `buf` is writable for its length, which is no less than
+            // `asked`; `try_init` passes storage for any address, and its size.
+            unsafe {
+                libc::recvfrom(
+                    fd.as_raw_fd(),
+                    buf.as_mut_ptr().cast(),
+                    asked,
+                    queue.flags(),
+                    storage.cast(),
+                    len,
+                )
+            }
+        })
+    };
+    // SAFETY: recvfrom stores an address and its length (none for an unnamed
+    // sender), or fails.
+    unsafe { SockAddr::try_init(call) }
+}
+
+/// `sendto(2)`, or `send(2)` to the connected peer.
+pub(crate) fn send_to(
+    fd: BorrowedFd<'_>,
+    buf: &[u8],
+    peer: Option<&SockAddr>,
+) -> io::Result<usize> {
+    let (addr, len) = peer.map_or((std::ptr::null(), 0), |peer| (peer.as_ptr(), peer.len()));
+    count(Call::SendDatagram, fd, buf.len(), |asked| {
+        // SAFETY: `buf` is readable for its length, which is no less than
+        // `asked`, and `addr` is null or readable for `len`.
+        unsafe {
+            libc::sendto(
+                fd.as_raw_fd(),
+                buf.as_ptr().cast(),
+                asked,
+                libc::MSG_NOSIGNAL,
+                addr.cast(),
+                len,
+            )
+        }
+    })
+}
+
+/// How many datagrams one call moves at most, so that its arguments fit a stack
+/// frame.
+#[cfg(target_os = "linux")]
+pub(crate) const MOST_DATAGRAMS: usize = 32;
+
+/// `recvmmsg(2)`: as many datagrams as are there, each into a slot of `size` bytes
+/// of `slots`. Calls `each` with the length, the sender, and whether the rest of
+/// it was lost.
+#[cfg(target_os = "linux")]
+pub(crate) fn recv_batch(
+    fd: BorrowedFd<'_>,
+    slots: &mut [u8],
+    size: usize,
+    mut each: impl FnMut(usize, SocketAddr, bool),
+) -> io::Result<usize> {
+    let mut senders =
+        [const { std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed() }; MOST_DATAGRAMS];
+    // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
+    let mut slices: [libc::iovec; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    // SAFETY: `mmsghdr` is integers and pointers, for which zero is valid.
+    let mut messages: [libc::mmsghdr; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    let mut prepared = 0;
+    for (number, slot) in slots
+        .chunks_exact_mut(size)
+        .take(MOST_DATAGRAMS)
+        .enumerate()
+    {
+        slices[number].iov_base = slot.as_mut_ptr().cast();
+        slices[number].iov_len = slot.len();
+        let header = &mut messages[number].msg_hdr;
+        header.msg_iov = &raw mut slices[number];
+        header.msg_iovlen = 1;
+        header.msg_name = senders[number].as_mut_ptr().cast();
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        prepared += 1;
+    }
+    let received = count(Call::ReceiveDatagram, fd, prepared, |asked| {
+        // SAFETY: no more than `prepared` headers are asked for, each of which
+        // points to a slot of its own and to storage for any address.
+        let received = unsafe {
+            libc::recvmmsg(
+                fd.as_raw_fd(),
+                messages.as_mut_ptr(),
+                asked as _,
+                0,
+                std::ptr::null_mut(),
+            )
+        };
+        received as libc::ssize_t
+    })?;
+    for (message, sender) in messages.iter().zip(senders).take(received) {
+        // SAFETY: zeroed, and then written by the kernel.
+        let storage = unsafe { sender.assume_init() };
+        let len = message.msg_hdr.msg_namelen;
+        // SAFETY: the kernel has stored an address of this length.
+        let sender = unsafe { address(storage, len) };
+        let truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+        each(message.msg_len as usize, internet(&sender)?, truncated);
+    }
+    Ok(received)
+}
+
+/// The address that the kernel has stored.
+///
+/// # Safety
+/// `len` bytes of `storage` are an address.
+#[cfg(target_os = "linux")]
+unsafe fn address(storage: libc::sockaddr_storage, len: libc::socklen_t) -> SockAddr {
+    let mut own = socket2::SockAddrStorage::zeroed();
+    // SAFETY: `sockaddr_storage` is what it is storage for.
+    *unsafe { own.view_as::<libc::sockaddr_storage>() } = storage;
+    // SAFETY: as the caller says.
+    unsafe { SockAddr::new(own, len) }
+}
+
+/// `sendmmsg(2)`: as many of the datagrams, in order, as the kernel takes.
+#[cfg(target_os = "linux")]
+pub(crate) fn send_batch(
+    fd: BorrowedFd<'_>,
+    datagrams: &[(&[u8], Option<SocketAddr>)],
+) -> io::Result<usize> {
+    let peers: [Option<SockAddr>; MOST_DATAGRAMS] =
+        std::array::from_fn(|number| datagrams.get(number)?.1.map(SockAddr::from));
+    // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
+    let mut slices: [libc::iovec; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    // SAFETY: `mmsghdr` is integers and pointers, for which zero is valid.
+    let mut messages: [libc::mmsghdr; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    let prepared = datagrams.len().min(MOST_DATAGRAMS);
+    for (number, (bytes, _)) in datagrams.iter().take(prepared).enumerate() {
+        slices[number].iov_base = bytes.as_ptr().cast_mut().cast();
+        slices[number].iov_len = bytes.len();
+        let header = &mut messages[number].msg_hdr;
+        header.msg_iov = &raw mut slices[number];
+        header.msg_iovlen = 1;
+        if let Some(peer) = &peers[number] {
+            header.msg_name = peer.as_ptr().cast_mut().cast();
+            header.msg_namelen = peer.len();
+        }
+    }
+    count(Call::SendDatagram, fd, prepared, |asked| {
+        // SAFETY: no more than `prepared` headers are asked for, each of which
+        // points to readable bytes and to an address or none.
+        let sent = unsafe {
+            libc::sendmmsg(
+                fd.as_raw_fd(),
+                messages.as_mut_ptr(),
+                asked as _,
+                libc::MSG_NOSIGNAL,
+            )
+        };
+        sent as libc::ssize_t
+    })
+}
+
 /// `accept4(2)`: a non-blocking descriptor that no child inherits, and its peer.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
@@ -144,7 +334,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((accepted, internet(&peer)?))
 }
 
-fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
+pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -158,6 +348,13 @@ pub(crate) fn tcp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
     told(Call::Open, NONE, 0)?;
     let kind = Type::STREAM.nonblocking().cloexec();
     Socket::new(Domain::for_address(*addr), kind, Some(Protocol::TCP)).map(OwnedFd::from)
+}
+
+/// `socket(2)`: a non-blocking UDP socket of the family of `addr`.
+pub(crate) fn udp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    Socket::new(Domain::for_address(*addr), kind, Some(Protocol::UDP)).map(OwnedFd::from)
 }
 
 /// `bind(2)`.
@@ -182,6 +379,17 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Conne
             _ => Err(error),
         },
     }
+}
+
+/// `connect(2)` of a socket that has no connection to wait for: only the peer's
+/// address is noted.
+pub(crate) fn connect_datagram(fd: BorrowedFd<'_>, addr: &SockAddr) -> io::Result<()> {
+    count(Call::Connect, fd, 0, |_| {
+        // SAFETY: the address is readable for its length.
+        let result = unsafe { libc::connect(fd.as_raw_fd(), addr.as_ptr().cast(), addr.len()) };
+        result as libc::ssize_t
+    })
+    .map(drop)
 }
 
 /// `shutdown(2)`.
@@ -352,4 +560,69 @@ pub(crate) fn keepalive(fd: BorrowedFd<'_>) -> io::Result<Option<(Duration, Dura
         socket.tcp_keepalive_interval()?,
         socket.tcp_keepalive_retries()?,
     )))
+}
+
+/// Options that are read and set as they are.
+macro_rules! options {
+    ($($name:literal $get:ident $set:ident: $value:ty = $socket2_get:ident $socket2_set:ident;)*) => {$(
+        #[doc = $name]
+        pub(crate) fn $get(fd: BorrowedFd<'_>) -> io::Result<$value> {
+            option(&fd)?.$socket2_get()
+        }
+
+        #[doc = $name]
+        pub(crate) fn $set(fd: BorrowedFd<'_>, value: $value) -> io::Result<()> {
+            option(&fd)?.$socket2_set(value)
+        }
+    )*};
+}
+
+options! {
+    "`SO_BROADCAST`." broadcast set_broadcast: bool = broadcast set_broadcast;
+    "`IP_MULTICAST_LOOP`." multicast_loop_v4 set_multicast_loop_v4: bool = multicast_loop_v4 set_multicast_loop_v4;
+    "`IPV6_MULTICAST_LOOP`." multicast_loop_v6 set_multicast_loop_v6: bool = multicast_loop_v6 set_multicast_loop_v6;
+    "`IP_MULTICAST_TTL`." multicast_ttl_v4 set_multicast_ttl_v4: u32 = multicast_ttl_v4 set_multicast_ttl_v4;
+    "`IPV6_MULTICAST_HOPS`." multicast_hops_v6 set_multicast_hops_v6: u32 = multicast_hops_v6 set_multicast_hops_v6;
+    "`IPV6_MULTICAST_IF`." multicast_if_v6 set_multicast_if_v6: u32 = multicast_if_v6 set_multicast_if_v6;
+}
+
+/// `IP_MULTICAST_IF`.
+pub(crate) fn multicast_if_v4(fd: BorrowedFd<'_>) -> io::Result<Ipv4Addr> {
+    option(&fd)?.multicast_if_v4()
+}
+
+/// `IP_MULTICAST_IF`.
+pub(crate) fn set_multicast_if_v4(fd: BorrowedFd<'_>, interface: Ipv4Addr) -> io::Result<()> {
+    option(&fd)?.set_multicast_if_v4(&interface)
+}
+
+/// `IP_ADD_MEMBERSHIP`, `IPV6_ADD_MEMBERSHIP`.
+pub(crate) fn join(fd: BorrowedFd<'_>, group: Group) -> io::Result<()> {
+    let socket = option(&fd)?;
+    match group {
+        Group::V4 { group, interface } => socket.join_multicast_v4(&group, &interface),
+        Group::V6 { group, interface } => socket.join_multicast_v6(&group, interface),
+    }
+}
+
+/// `IP_DROP_MEMBERSHIP`, `IPV6_DROP_MEMBERSHIP`.
+pub(crate) fn leave(fd: BorrowedFd<'_>, group: Group) -> io::Result<()> {
+    let socket = option(&fd)?;
+    match group {
+        Group::V4 { group, interface } => socket.leave_multicast_v4(&group, &interface),
+        Group::V6 { group, interface } => socket.leave_multicast_v6(&group, interface),
+    }
+}
+
+/// A multicast group at one interface of this host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Group {
+    V4 {
+        group: Ipv4Addr,
+        interface: Ipv4Addr,
+    },
+    V6 {
+        group: Ipv6Addr,
+        interface: u32,
+    },
 }

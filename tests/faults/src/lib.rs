@@ -1,11 +1,11 @@
-//! Conversations over TCP that check every byte, and what a process holds.
+//! Conversations over TCP and UDP that check every byte, and what a process holds.
 
 use std::fs;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 
-use bourn_net::{TcpListener, TcpStream};
+use bourn_net::{RecvBatch, TcpListener, TcpStream, UdpSocket};
 use futures_lite::future::{or, zip};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -38,12 +38,62 @@ pub async fn converse(expected: Expected, seed: u64) {
         boxed(serve(expected, seed, request_client, answer)),
     ];
     join_all(conversations).await;
+    // Nobody sends a datagram again that an error has swallowed.
+    if expected == Expected::Success {
+        datagrams(seed)
+            .await
+            .expect("an error that nobody should see");
+    }
 }
 
 fn boxed<'a>(
     future: impl Future<Output = ()> + 'a,
 ) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
     Box::pin(future)
+}
+
+/// Echoes datagrams one by one, then some in batches.
+async fn datagrams(seed: u64) -> io::Result<()> {
+    let server = UdpSocket::bind("127.0.0.1:0").await?;
+    let client = UdpSocket::bind("127.0.0.1:0").await?;
+    client.connect(server.local_addr()?).await?;
+    let echo = async {
+        let mut buf = [0; 1000];
+        loop {
+            let (length, sender) = server.recv_from(&mut buf).await?;
+            server.send_to(&buf[..length], sender).await?;
+        }
+    };
+    let ask = async {
+        let mut buf = [0; 1000];
+        for round in 0..20 {
+            let datagram = noise(seed + round, (seed + 37 * round) as usize % 1000);
+            client.send(&datagram).await?;
+            let length = client.recv(&mut buf).await?;
+            assert!(
+                buf[..length] == datagram,
+                "what came back is not what was sent"
+            );
+        }
+        let texts: Vec<_> = (0..40)
+            .map(|round| noise(seed + round, round as usize))
+            .collect();
+        let batch: Vec<_> = texts.iter().map(|text| (&text[..], None)).collect();
+        let (mut sent, mut seen) = (0, 0);
+        let mut room = RecvBatch::new(32, 100);
+        while seen < texts.len() {
+            if sent < texts.len() {
+                sent += client.send_batch(&batch[sent..]).await?;
+            }
+            client.recv_batch(&mut room).await?;
+            for received in room.iter() {
+                assert!(received.bytes == texts[seen], "not the {seen}th datagram");
+                seen += 1;
+            }
+        }
+        Ok(())
+    };
+    or(echo, ask).await
 }
 
 /// Clients of `client` and one server that treats each connection with `handler`.
