@@ -9,8 +9,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bourn_reactor::{Direction, Interest, Kind, Seen, Source, Ticket, budget};
+use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budget};
 use socket2::SockAddr;
 
 use crate::sys::{self, Queue};
@@ -18,6 +19,10 @@ use crate::vacancy::Occupancy;
 
 /// The room that an empty buffer gets before it is read into.
 const SMALLEST_ROOM: usize = 4096;
+
+/// How long to wait at first, and at most, for room that is not reported.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A non-blocking socket that can be waited for.
 #[derive(Debug)]
@@ -252,7 +257,7 @@ impl Socket {
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
-    ) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
+    ) -> Poll<io::Result<(OwnedFd, SockAddr)>> {
         self.poll_operation(cx, Direction::Read, ticket, sys::accept)
             .map_ok(|(accepted, _)| accepted)
     }
@@ -334,6 +339,27 @@ impl Socket {
             self.poll_reported(cx, direction, ticket)
         })
         .await
+    }
+
+    /// Tries `operation` until it finds room, for what the kernel reports none:
+    /// again after 1 ms, doubling to 50 ms, as long as it says `WouldBlock`.
+    pub(crate) async fn until_room<R>(
+        &self,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            poll_fn(budget::poll_left).await;
+            match operation(self.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => {
+                    budget::spend();
+                    return result;
+                }
+            }
+            Sleep::after(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
     }
 
     /// A place among the waiters of `direction`, taken when it is first needed.

@@ -5,9 +5,17 @@
 //! Linux and the BSDs have what is used; where `EINTR` (signal(7)) ends a call
 //! before it did anything, the call is made again, so no caller ever sees it.
 
+#[cfg(target_os = "linux")]
+use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bourn_reactor::faults::{Call, told};
@@ -318,7 +326,7 @@ pub(crate) fn send_batch(
 }
 
 /// `accept4(2)`: a non-blocking descriptor that no child inherits, and its peer.
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let call = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
         count(Call::Accept, fd, 0, |_| {
@@ -331,7 +339,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let (accepted, peer) = unsafe { SockAddr::try_init(call) }?;
     // SAFETY: the kernel just made this descriptor and nobody else knows it.
     let accepted = unsafe { OwnedFd::from_raw_fd(accepted as c_int) };
-    Ok((accepted, internet(&peer)?))
+    Ok((accepted, peer))
 }
 
 pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
@@ -357,9 +365,72 @@ pub(crate) fn udp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
     Socket::new(Domain::for_address(*addr), kind, Some(Protocol::UDP)).map(OwnedFd::from)
 }
 
+/// `socket(2)`: a non-blocking Unix socket.
+pub(crate) fn unix_socket(kind: Type) -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
+    let kind = kind.nonblocking().cloexec();
+    Socket::new(Domain::UNIX, kind, None).map(OwnedFd::from)
+}
+
+/// `socketpair(2)`: two non-blocking Unix sockets that are connected.
+pub(crate) fn unix_pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
+    told(Call::Open, NONE, 0)?;
+    let (one, other) = Socket::pair(Domain::UNIX, kind.nonblocking().cloexec(), None)?;
+    Ok((one.into(), other.into()))
+}
+
+/// The address of a Unix socket as people know it.
+pub(crate) fn unix(addr: &SockAddr) -> io::Result<UnixAddr> {
+    if let Some(path) = addr.as_pathname() {
+        return UnixAddr::from_pathname(path);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(name) = addr.as_abstract_namespace() {
+        return UnixAddr::from_abstract_name(name);
+    }
+    // Unnamed, as one that is bound to no path is.
+    UnixAddr::from_pathname("")
+}
+
+/// The address of a Unix socket as the kernel knows it.
+pub(crate) fn unix_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = addr.as_abstract_name() {
+        let name = [b"\0", name].concat();
+        return SockAddr::unix(OsStr::from_bytes(&name));
+    }
+    SockAddr::unix(addr.as_pathname().unwrap_or_else(|| Path::new("")))
+}
+
+/// `SO_PEERCRED`: process, user and group of the peer when it connected, or listened.
+#[cfg(target_os = "linux")]
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    told(Call::Option, fd.as_raw_fd(), 0)?;
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `credentials` is writable for `len` bytes, and `len` says so.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast::<c_void>(),
+            &raw mut len,
+        )
+    };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(credentials)
+}
+
 /// `bind(2)`.
-pub(crate) fn bind(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {
-    option(&fd)?.bind(&(*addr).into())
+pub(crate) fn bind(fd: BorrowedFd<'_>, addr: &SockAddr) -> io::Result<()> {
+    option(&fd)?.bind(addr)
 }
 
 /// `listen(2)`. The kernel cuts a backlog above its limit.
@@ -381,9 +452,10 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Conne
     }
 }
 
-/// `connect(2)` of a socket that has no connection to wait for: only the peer's
-/// address is noted.
-pub(crate) fn connect_datagram(fd: BorrowedFd<'_>, addr: &SockAddr) -> io::Result<()> {
+/// `connect(2)` of a socket that never waits for an answer: of a datagram socket,
+/// which only notes the address, or a Unix socket, for which there is room in the
+/// listener's backlog or not (EAGAIN).
+pub(crate) fn connect_at_once(fd: BorrowedFd<'_>, addr: &SockAddr) -> io::Result<()> {
     count(Call::Connect, fd, 0, |_| {
         // SAFETY: the address is readable for its length.
         let result = unsafe { libc::connect(fd.as_raw_fd(), addr.as_ptr().cast(), addr.len()) };
@@ -400,6 +472,16 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
 /// `getsockname(2)`.
 pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     internet(&option(&fd)?.local_addr()?)
+}
+
+/// `getsockname(2)` of a Unix socket.
+pub(crate) fn unix_local_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
+    unix(&option(&fd)?.local_addr()?)
+}
+
+/// `getpeername(2)` of a Unix socket.
+pub(crate) fn unix_peer_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
+    unix(&option(&fd)?.peer_addr()?)
 }
 
 /// `getpeername(2)`.

@@ -63,7 +63,7 @@ impl UdpSocket {
         let mut last = None;
         for addr in lookup_host(addr).await? {
             let bound = sys::udp_socket(&addr)
-                .and_then(|fd| sys::bind(fd.as_fd(), &addr).map(|()| UdpSocket::new(fd)));
+                .and_then(|fd| sys::bind(fd.as_fd(), &addr.into()).map(|()| UdpSocket::new(fd)));
             match bound {
                 Ok(socket) => return Ok(socket),
                 Err(error) => last = Some(error),
@@ -83,7 +83,7 @@ impl UdpSocket {
     pub async fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
         let mut last = None;
         for addr in lookup_host(addr).await? {
-            match sys::connect_datagram(self.as_fd(), &addr.into()) {
+            match sys::connect_at_once(self.as_fd(), &addr.into()) {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Some(error),
             }

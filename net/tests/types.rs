@@ -3,10 +3,11 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use bourn_net::offload::Job;
+use bourn_net::unix;
 use bourn_net::{
     ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf,
     ReadHalf, Received, RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket,
-    WriteAllError, WriteHalf,
+    UnixDatagram, UnixListener, UnixStream, WriteAllError, WriteHalf,
 };
 
 fn send<T: Send>() {}
@@ -29,6 +30,15 @@ table! {
     TcpSocket:       send sync unpin unwind_safe;
     TcpStream:       send sync unpin unwind_safe;
     UdpSocket:       send sync unpin unwind_safe;
+    UnixListener:    send sync unpin unwind_safe;
+    UnixStream:      send sync unpin unwind_safe;
+    UnixDatagram:    send sync unpin unwind_safe;
+    unix::Credentials: send sync unpin unwind_safe;
+    unix::ReadHalf<'_>: send sync unpin unwind_safe;
+    unix::WriteHalf<'_>: send sync unpin unwind_safe;
+    unix::OwnedReadHalf: send sync unpin unwind_safe;
+    unix::OwnedWriteHalf: send sync unpin unwind_safe;
+    unix::ReuniteError: send sync unpin unwind_safe;
     RecvBatch:       send sync unpin unwind_safe;
     Received<'_>:    send sync unpin unwind_safe;
     Incoming<'_>:    send sync unpin;
@@ -70,4 +80,12 @@ fn futures_are_send() {
         send_value(UdpSocket::bind(("localhost", 1)));
     }
     let _ = of_datagrams;
+
+    fn of_unix(listener: &UnixListener, socket: &UnixDatagram, stream: &UnixStream) {
+        send_value(listener.accept());
+        send_value(UnixStream::connect("/path"));
+        send_value(stream.write_all(b"x"));
+        send_value(socket.send_to(b"x", "/path"));
+    }
+    let _ = of_unix;
 }

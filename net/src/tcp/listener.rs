@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use socket2::SockAddr;
 
 use crate::addr::{ToSocketAddrs, lookup_host};
 use crate::readiness::descriptor_traits;
@@ -110,7 +111,7 @@ impl TcpListener {
         let accepted = self.socket.wait(Direction::Read, |cx, ticket| {
             self.socket.poll_accept(cx, ticket)
         });
-        accepted.await.map(stream_of)
+        accepted.await.and_then(stream_of)
     }
 
     /// Accepts a connection, or wakes the task when there may be one. Of several
@@ -127,7 +128,9 @@ impl TcpListener {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.socket.poll_accept(cx, ticket).map_ok(stream_of)
+        self.socket
+            .poll_accept(cx, ticket)
+            .map(|accepted| accepted.and_then(stream_of))
     }
 
     pub(super) fn poll_reported(
@@ -150,7 +153,7 @@ impl TcpListener {
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.socket
             .try_io(Interest::READ, sys::accept)
-            .map(stream_of)
+            .and_then(stream_of)
     }
 
     /// Connections, one after the other, without the errors that a server has to
@@ -194,8 +197,9 @@ impl TcpListener {
     }
 }
 
-fn stream_of((fd, peer): (OwnedFd, SocketAddr)) -> (TcpStream, SocketAddr) {
-    (TcpStream::new(Socket::new(fd, Kind::Stream)), peer)
+fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+    let stream = TcpStream::new(Socket::new(fd, Kind::Stream));
+    Ok((stream, sys::internet(&peer)?))
 }
 
 descriptor_traits!(TcpListener);

@@ -1,12 +1,14 @@
-//! Conversations over TCP and UDP that check every byte, and what a process holds.
+//! Conversations over TCP, UDP and Unix sockets that check every byte, and what a process holds.
 
 use std::fs;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr as UnixAddr;
 
-use bourn_net::{RecvBatch, TcpListener, TcpStream, UdpSocket};
-use futures_lite::future::{or, zip};
+use bourn_net::{RecvBatch, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use futures_lite::future::{or, try_zip, zip};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -38,6 +40,9 @@ pub async fn converse(expected: Expected, seed: u64) {
         boxed(serve(expected, seed, request_client, answer)),
     ];
     join_all(conversations).await;
+    if let Err(error) = unix(seed).await {
+        judge(expected, &error);
+    }
     // Nobody sends a datagram again that an error has swallowed.
     if expected == Expected::Success {
         datagrams(seed)
@@ -50,6 +55,30 @@ fn boxed<'a>(
     future: impl Future<Output = ()> + 'a,
 ) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
     Box::pin(future)
+}
+
+/// An echo through a Unix stream; whoever fails closes its end.
+async fn unix(seed: u64) -> io::Result<()> {
+    let name = UnixAddr::from_abstract_name(format!("bourn-faults-{}", std::process::id()))?;
+    let listener = UnixListener::bind_addr(&name)?;
+    let data = noise(seed, 10_000);
+    let server = async {
+        let (stream, _) = listener.accept().await?;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await?;
+        stream.write_all(&all).await
+    };
+    let client = async {
+        let stream = UnixStream::connect_addr(&name).await?;
+        stream.write_all(&data).await?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await?;
+        io::Result::Ok(all)
+    };
+    let (all, ()) = try_zip(client, server).await?;
+    assert!(all == data, "what came back is not what was sent");
+    Ok(())
 }
 
 /// Echoes datagrams one by one, then some in batches.

@@ -47,7 +47,7 @@ on_every_backend! {
 
     async fn seeded_mixes_lose_nothing() {
         warm_up().await;
-        let runs = std::env::var("BOURN_FAULT_RUNS").map_or(600, |runs| runs.parse().expect("a number"));
+        let runs = std::env::var("BOURN_FAULT_RUNS").map_or(400, |runs| runs.parse().expect("a number"));
         let mut injected = 0;
         for seed in 0..runs {
             let plan = Plan::mixed(seed, 2 + seed % 20, &Fault::HIDDEN);
@@ -59,7 +59,7 @@ on_every_backend! {
     async fn an_error_ends_what_it_concerns_and_nothing_else() {
         warm_up().await;
         for fault in Fault::ERRORS {
-            for nth in 2..40 {
+            for nth in (2..40).step_by(3) {
                 under(Plan::every(nth, &[fault]), Expected::AnyEnd, nth).await;
             }
             // Drawn, for whoever begins again in step with the faults would meet
