@@ -216,9 +216,8 @@ impl TcpStream {
         reported.await
     }
 
-    /// The `poll` form of [`readable`](TcpStream::readable). All `poll_*` callers
-    /// of one direction share one place: the last one waits, the one before is
-    /// woken at once.
+    /// The `poll` form of [`readable`](TcpStream::readable). Up to 32 tasks may
+    /// wait in each direction by the `poll_*` methods; all of them are woken.
     ///
     /// # Errors
     /// As `ready`.
