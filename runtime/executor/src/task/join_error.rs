@@ -4,6 +4,7 @@ use std::{
     any::Any,
     error::Error,
     fmt, io,
+    panic::{RefUnwindSafe, UnwindSafe},
     sync::{Mutex, PoisonError},
 };
 
@@ -94,6 +95,10 @@ impl JoinError {
         }
     }
 }
+
+// What a panic could leave half-done is behind the error, and is only read.
+impl UnwindSafe for JoinError {}
+impl RefUnwindSafe for JoinError {}
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
