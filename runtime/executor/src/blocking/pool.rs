@@ -7,6 +7,7 @@ use std::{
     io,
     panic::Location,
     pin::Pin,
+    process,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -114,6 +115,8 @@ struct Shared {
     /// Rung for each thread that leaves.
     left: Condvar,
     options: PoolOptions,
+    /// The process that has the threads.
+    process: u32,
 }
 
 impl BlockingPool {
@@ -124,6 +127,7 @@ impl BlockingPool {
                 crew: Mutex::default(),
                 left: Condvar::new(),
                 options,
+                process: process::id(),
             }),
         }
     }
@@ -182,7 +186,7 @@ impl BlockingPool {
     /// returns those that are still being made.
     ///
     /// If none is returned, no thread of the pool is left but the calling one, if that is one. Called again, it waits
-    /// again for what is left.
+    /// again for what is left. In a forked child, which has none of the threads, it does not wait.
     #[must_use = "these calls are still being made"]
     pub fn shutdown(&self, grace: Duration) -> Vec<TaskInfo> {
         let deadline = Instant::now().checked_add(grace);
@@ -190,6 +194,10 @@ impl BlockingPool {
         let host = lock(&self.shared.crew).close();
         drop(host);
         self.shared.drain();
+        if process::id() != self.shared.process {
+            // fork(2) copies the caller's thread alone: nobody is there who could be waited for.
+            return Vec::new();
+        }
         let mut crew = lock(&self.shared.crew);
         while crew.has_others(here) && !is_over(deadline) {
             crew = wait_until(&self.shared.left, crew, deadline);
