@@ -30,3 +30,11 @@ pub(crate) fn turn_failed(outer: &Location<'_>, error: &io::Error) -> String {
          look at the limits and the system-call filters of the process"
     )
 }
+
+pub(crate) fn shut_down_by_panic(outer: &Location<'_>, line: &str) -> String {
+    format!(
+        "bourn: the runtime of the block_on called at {outer} was shut down, as its policy for unhandled panics asks, for \
+         this: {}. Await the task's handle, or choose another policy",
+        line.strip_prefix("bourn: ").unwrap_or(line)
+    )
+}

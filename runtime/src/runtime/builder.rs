@@ -1,9 +1,12 @@
 //! How a runtime is built.
 
 use std::io;
+use std::time::Duration;
 
+use bourn_executor::{PoolOptions, UnhandledPanic};
 use bourn_reactor::Backend;
 
+use crate::blocking::DEFAULT_GRACE;
 use crate::park::ReactorPark;
 use crate::runtime::Runtime;
 
@@ -24,13 +27,21 @@ use crate::runtime::Runtime;
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     backend: Option<Backend>,
+    pub(super) pool: PoolOptions,
+    pub(super) blocking_grace: Duration,
+    pub(super) unhandled_panic: UnhandledPanic,
 }
 
 impl Builder {
     /// A runtime whose tasks run on the thread that is inside
     /// [`block_on`](Runtime::block_on).
     pub fn new_current_thread() -> Builder {
-        Builder { backend: None }
+        Builder {
+            backend: None,
+            pool: PoolOptions::new(),
+            blocking_grace: DEFAULT_GRACE,
+            unhandled_panic: UnhandledPanic::default(),
+        }
     }
 
     /// The kernel call that the reactor waits in. Default: what the environment
@@ -38,6 +49,35 @@ impl Builder {
     /// elsewhere.
     pub fn backend(mut self, backend: Backend) -> Builder {
         self.backend = Some(backend);
+        self
+    }
+
+    /// The most threads for [blocking calls](crate::task::spawn_blocking) at a
+    /// time, at least one; further calls wait for one. Default: 512.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Builder {
+        self.pool = self.pool.threads(threads);
+        self
+    }
+
+    /// How long a thread for blocking calls waits for the next one before it ends.
+    /// Default: 10 seconds.
+    pub fn thread_keep_alive(mut self, limit: Duration) -> Builder {
+        self.pool = self.pool.idle(limit);
+        self
+    }
+
+    /// How long the runtime, when it is dropped, waits for blocking calls that have
+    /// begun; those that have not are dropped. A line on stderr names each that
+    /// still runs then. Default: 10 seconds.
+    pub fn blocking_grace(mut self, grace: Duration) -> Builder {
+        self.blocking_grace = grace;
+        self
+    }
+
+    /// What becomes of a panic in a task whose [`JoinHandle`](crate::JoinHandle)
+    /// nobody holds. Default: [`UnhandledPanic::Report`].
+    pub fn unhandled_panic(mut self, policy: UnhandledPanic) -> Builder {
+        self.unhandled_panic = policy;
         self
     }
 
@@ -54,6 +94,6 @@ impl Builder {
             Some(backend) => backend,
             None => Backend::from_env()?,
         };
-        Ok(Runtime::with_park(ReactorPark::new(backend)?))
+        Ok(Runtime::build(self, ReactorPark::new(backend)?))
     }
 }

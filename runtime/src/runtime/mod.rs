@@ -6,21 +6,25 @@ mod handle;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
-use bourn_executor::CurrentThread;
+use bourn_executor::{BlockingPool, CurrentThread};
 
+use crate::blocking::Blocking;
 use crate::context;
 use crate::park::ReactorPark;
 use crate::task::JoinHandle;
 
+pub use bourn_executor::{PoolMetrics, UnhandledPanic};
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
 
 /// An executor and a reactor, joined.
 ///
 /// Tasks run on the thread that is inside [`block_on`](Runtime::block_on), and
-/// rest while there is none. Dropping the runtime drops every task; sockets that
-/// were used in it go on working elsewhere.
+/// rest while there is none. Dropping the runtime drops every task, and waits for
+/// blocking calls as long as [`Builder::blocking_grace`] says; sockets that were
+/// used in it go on working elsewhere.
 ///
 /// # Panics
 /// Dropping it on a thread that is inside a `block_on` shuts it down and panics
@@ -46,7 +50,10 @@ pub use handle::{EnterGuard, Handle};
 /// # }
 /// ```
 pub struct Runtime {
+    /// Dropped before `blocking`: tasks that are left may start blocking calls.
     executor: CurrentThread<ReactorPark>,
+    #[expect(dead_code, reason = "ends the pool when it is dropped")]
+    blocking: Blocking,
     handle: Handle,
 }
 
@@ -59,10 +66,15 @@ impl Runtime {
         Builder::new_current_thread().build()
     }
 
-    fn with_park(park: ReactorPark) -> Runtime {
-        let executor = CurrentThread::new(std::sync::Arc::new(park));
-        let handle = Handle::new(executor.handle());
-        Runtime { executor, handle }
+    fn build(builder: &Builder, park: ReactorPark) -> Runtime {
+        let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
+        let pool = BlockingPool::new(builder.pool.clone());
+        let handle = Handle::new(executor.handle(), pool.clone());
+        Runtime {
+            executor,
+            blocking: Blocking::new(&handle, pool, builder.blocking_grace),
+            handle,
+        }
     }
 
     /// Runs `future` to its end on this thread, and the runtime's tasks as long
@@ -92,6 +104,17 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         self.handle.spawn(future)
+    }
+
+    /// Has `work` called on a thread that may block: see
+    /// [`spawn_blocking`](crate::task::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<T, W>(&self, work: W) -> JoinHandle<T>
+    where
+        W: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.handle.spawn_blocking(work)
     }
 
     /// A handle for other threads.

@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, panic::Location, sync::Arc, thread};
 
 use super::{drive, handle::Handle, shared::Shared};
-use crate::{context, misuse, park::Park, unwind};
+use crate::{context, misuse, park::Park, unhandled::UnhandledPanic, unwind};
 
 /// A runtime whose tasks run on the thread that is inside [`block_on`](Self::block_on), and rest while there is none.
 ///
@@ -39,8 +39,14 @@ impl<P: Park> CurrentThread<P> {
     /// Nobody else may wait in the same `park`: neither another runtime nor a turn of one's own that blocks.
     #[must_use]
     pub fn new(park: Arc<P>) -> Self {
+        Self::with_policy(park, UnhandledPanic::default())
+    }
+
+    /// As [`new`](Self::new), with another policy for panics that nobody sees.
+    #[must_use]
+    pub fn with_policy(park: Arc<P>, policy: UnhandledPanic) -> Self {
         Self {
-            shared: Arc::new(Shared::new(park)),
+            shared: Arc::new(Shared::new(park, policy)),
         }
     }
 
@@ -67,8 +73,8 @@ impl<P: Park> CurrentThread<P> {
     ///
     /// # Panics
     ///
-    /// If this thread is inside a `block_on` already, of this runtime or another; if the wait for events fails; and
-    /// with the panic of the future, if it panics. A panic of a task is not passed on; its handle has it.
+    /// If this thread is inside a `block_on` already, of this runtime or another; if the wait for events fails; if the
+    /// runtime was shut down by [`UnhandledPanic::Shutdown`]; and with the panic of the future, if it panics. A panic of a task is not passed on; its handle has it.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         drive::block_on(&self.shared, future, Location::caller())
