@@ -1,9 +1,10 @@
 //! How a runtime is built.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
-use bourn_executor::{PoolOptions, UnhandledPanic};
+use bourn_executor::{BlockingPool, PoolOptions, UnhandledPanic};
 use bourn_reactor::Backend;
 
 use crate::blocking::DEFAULT_GRACE;
@@ -27,7 +28,7 @@ use crate::runtime::Runtime;
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     backend: Option<Backend>,
-    pub(super) pool: PoolOptions,
+    pool: PoolOptions,
     pub(super) blocking_grace: Duration,
     pub(super) unhandled_panic: UnhandledPanic,
 }
@@ -66,6 +67,21 @@ impl Builder {
         self
     }
 
+    /// What the threads that the runtime starts are called, before a hyphen and a
+    /// number; the kernel keeps 15 bytes of it all. They are those for blocking
+    /// calls. Default: `bourn-block`.
+    pub fn thread_name(mut self, name: impl Into<Cow<'static, str>>) -> Builder {
+        self.pool = self.pool.name(name);
+        self
+    }
+
+    /// The size of those threads' stacks in bytes. Default: that of
+    /// [`std::thread`].
+    pub fn thread_stack_size(mut self, bytes: usize) -> Builder {
+        self.pool = self.pool.stack_size(bytes);
+        self
+    }
+
     /// How long the runtime, when it is dropped, waits for blocking calls that have
     /// begun; those that have not are dropped. A line on stderr names each that
     /// still runs then. Default: 10 seconds.
@@ -75,7 +91,8 @@ impl Builder {
     }
 
     /// What becomes of a panic in a task whose [`JoinHandle`](crate::JoinHandle)
-    /// nobody holds. Default: [`UnhandledPanic::Report`].
+    /// nobody holds; in a blocking call, too, also while the runtime is being
+    /// dropped. Default: [`UnhandledPanic::Report`].
     pub fn unhandled_panic(mut self, policy: UnhandledPanic) -> Builder {
         self.unhandled_panic = policy;
         self
@@ -94,6 +111,8 @@ impl Builder {
             Some(backend) => backend,
             None => Backend::from_env()?,
         };
-        Ok(Runtime::build(self, ReactorPark::new(backend)?))
+        let pool = BlockingPool::new(self.pool.clone());
+        let park = ReactorPark::new(backend, pool.clone())?;
+        Ok(Runtime::build(self, park, pool))
     }
 }

@@ -7,13 +7,14 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bourn_executor::{BlockingPool, CurrentThread};
 
 use crate::blocking::Blocking;
 use crate::context;
 use crate::park::ReactorPark;
-use crate::task::JoinHandle;
+use crate::task::{JoinHandle, TaskInfo};
 
 pub use bourn_executor::{PoolMetrics, UnhandledPanic};
 pub use builder::Builder;
@@ -23,8 +24,10 @@ pub use handle::{EnterGuard, Handle};
 ///
 /// Tasks run on the thread that is inside [`block_on`](Runtime::block_on), and
 /// rest while there is none. Dropping the runtime drops every task, and waits for
-/// blocking calls as long as [`Builder::blocking_grace`] says; sockets that were
-/// used in it go on working elsewhere.
+/// blocking calls as long as [`Builder::blocking_grace`] says
+/// ([`shutdown_timeout`](Runtime::shutdown_timeout) and
+/// [`shutdown_background`](Runtime::shutdown_background) say otherwise); sockets
+/// that were used in it go on working elsewhere.
 ///
 /// # Panics
 /// Dropping it on a thread that is inside a `block_on` shuts it down and panics
@@ -52,7 +55,6 @@ pub use handle::{EnterGuard, Handle};
 pub struct Runtime {
     /// Dropped before `blocking`: tasks that are left may start blocking calls.
     executor: CurrentThread<ReactorPark>,
-    #[expect(dead_code, reason = "ends the pool when it is dropped")]
     blocking: Blocking,
     handle: Handle,
 }
@@ -66,9 +68,8 @@ impl Runtime {
         Builder::new_current_thread().build()
     }
 
-    fn build(builder: &Builder, park: ReactorPark) -> Runtime {
+    fn build(builder: &Builder, park: ReactorPark, pool: BlockingPool) -> Runtime {
         let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
-        let pool = BlockingPool::new(builder.pool.clone());
         let handle = Handle::new(executor.handle(), pool.clone());
         Runtime {
             executor,
@@ -126,6 +127,48 @@ impl Runtime {
     /// [`Handle::enter`].
     pub fn enter(&self) -> EnterGuard {
         self.handle.enter()
+    }
+
+    /// Drops the runtime, waits for blocking calls that have begun no longer than
+    /// `grace`, and returns those that are still being made; nothing is written to
+    /// stderr. The one that this is called in is neither waited for nor returned.
+    ///
+    /// # Panics
+    /// As dropping it does: on a thread that is inside a `block_on`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bourn::runtime::Runtime;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = Runtime::new()?;
+    /// runtime.spawn_blocking(|| std::fs::metadata("/"));
+    /// for call in runtime.shutdown_timeout(Duration::from_secs(5)) {
+    ///     println!("{:?} from {} is not done", call.name, call.location);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown_timeout(self, grace: Duration) -> Vec<TaskInfo> {
+        let Runtime {
+            executor, blocking, ..
+        } = self;
+        drop(executor);
+        blocking.shutdown(grace)
+    }
+
+    /// Drops the runtime without waiting for blocking calls, and returns those
+    /// that are still being made, or that ended a moment ago. It may be called
+    /// inside a `block_on`, such as to drop a runtime in async code.
+    pub fn shutdown_background(self) -> Vec<TaskInfo> {
+        let Runtime {
+            executor, blocking, ..
+        } = self;
+        // Said in so many words, so that the drop refuses nothing.
+        executor.shutdown();
+        drop(executor);
+        blocking.shutdown(Duration::ZERO)
     }
 }
 
