@@ -1,4 +1,4 @@
-//! Async TCP sockets that work under any executor.
+//! Async TCP and UDP sockets that work under any executor.
 //!
 //! This crate moves bytes: it tries an operation, and if the kernel would block,
 //! waits at a reactor of [`bourn_reactor`] and tries again. It runs no tasks, has
@@ -84,11 +84,14 @@
 #![deny(unsafe_code)]
 
 mod addr;
+mod datagram;
 pub mod offload;
+mod readiness;
 mod socket;
 #[allow(unsafe_code)]
 mod sys;
 mod tcp;
+mod udp;
 mod vacancy;
 
 pub use addr::{ToSocketAddrs, lookup_host};
@@ -98,3 +101,6 @@ pub use tcp::{
     ConnectAttempt, ConnectError, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf,
     ReuniteError, TcpListener, TcpSocket, TcpStream, WriteAllError, WriteHalf,
 };
+pub use udp::UdpSocket;
+#[cfg(target_os = "linux")]
+pub use udp::{Received, RecvBatch};

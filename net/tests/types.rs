@@ -5,7 +5,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use bourn_net::offload::Job;
 use bourn_net::{
     ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf,
-    ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream, WriteAllError, WriteHalf,
+    ReadHalf, Received, RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket,
+    WriteAllError, WriteHalf,
 };
 
 fn send<T: Send>() {}
@@ -27,6 +28,9 @@ table! {
     TcpListener:     send sync unpin unwind_safe;
     TcpSocket:       send sync unpin unwind_safe;
     TcpStream:       send sync unpin unwind_safe;
+    UdpSocket:       send sync unpin unwind_safe;
+    RecvBatch:       send sync unpin unwind_safe;
+    Received<'_>:    send sync unpin unwind_safe;
     Incoming<'_>:    send sync unpin;
     ReadHalf<'_>:    send sync unpin unwind_safe;
     WriteHalf<'_>:   send sync unpin unwind_safe;
@@ -57,4 +61,13 @@ fn futures_are_send() {
         send_value(TcpListener::bind(("localhost", 1)));
     }
     let _ = of;
+
+    fn of_datagrams(socket: &UdpSocket, batch: &'static mut RecvBatch, buf: &'static mut [u8]) {
+        send_value(socket.recv_from(buf));
+        send_value(socket.send_to(b"x", ([127, 0, 0, 1], 1).into()));
+        send_value(socket.recv_batch(batch));
+        send_value(socket.send_batch(&[]));
+        send_value(UdpSocket::bind(("localhost", 1)));
+    }
+    let _ = of_datagrams;
 }

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use bourn_reactor::{Direction, Interest, Kind, Ticket};
 
 use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::readiness::descriptor_traits;
 use crate::socket::Socket;
 use crate::sys;
 use crate::tcp::{Incoming, TcpSocket, TcpStream};
@@ -197,20 +198,4 @@ fn stream_of((fd, peer): (OwnedFd, SocketAddr)) -> (TcpStream, SocketAddr) {
     (TcpStream::new(Socket::new(fd, Kind::Stream)), peer)
 }
 
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl From<TcpListener> for OwnedFd {
-    fn from(listener: TcpListener) -> OwnedFd {
-        listener.socket.into_fd()
-    }
-}
+descriptor_traits!(TcpListener);
