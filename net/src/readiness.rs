@@ -47,9 +47,8 @@ macro_rules! readiness_methods {
                 self.socket.reported(bourn_reactor::Direction::Write).await
             }
 
-            /// The `poll` form of [`readable`](Self::readable). All `poll_*` callers
-            /// of one direction share one place: the last one waits, the one before is
-            /// woken at once.
+            /// The `poll` form of [`readable`](Self::readable). Up to 32 tasks may
+            /// wait in each direction by the `poll_*` methods; all of them are woken.
             ///
             /// # Errors
             /// As `ready`.

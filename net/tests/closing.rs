@@ -130,9 +130,10 @@ mod alone {
             let mut buf = [0; 8];
             let mut read = pin!(healthy.read(&mut buf));
             assert!(pends(read.as_mut()).await);
-            // SAFETY: nothing uses the descriptor after this; its owner is leaked.
-            assert_eq!(unsafe { libc::close(broken.as_raw_fd()) }, 0);
-            std::mem::forget(broken);
+            let number = broken.as_raw_fd();
+            // SAFETY: nothing uses the descriptor until another one is put in its
+            // place below.
+            assert_eq!(unsafe { libc::close(number) }, 0);
 
             let (start, cpu) = (Instant::now(), cpu_time());
             Sleep::after(Duration::from_millis(200)).await;
@@ -140,6 +141,14 @@ mod alone {
             assert!(spent * 10 < passed, "{spent:?} of {passed:?}");
             other.write_all(b"x").expect("still connected");
             assert_eq!(read.await.expect("a byte"), 1);
+            // So that the owner closes a descriptor of its own in the end.
+            let null = std::fs::File::open("/dev/null").expect("the null device");
+            // SAFETY: the number is free, or `null` itself has it.
+            assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), number) }, number);
+            if null.as_raw_fd() == number {
+                std::mem::forget(null);
+            }
+            drop(broken);
         }
     }
 }

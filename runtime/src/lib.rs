@@ -22,7 +22,7 @@
 //!   that is inside [`block_on`](runtime::Runtime::block_on). (Runtimes with many
 //!   workers are being built.)
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
-//!   and listed.
+//!   and listed; sets of them; task-locals; threads for calls that block.
 //! * [`net`]: TCP listeners and streams.
 //! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
 //!   [`interval`](time::interval()).
@@ -51,6 +51,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod context;
 mod misuse;
 mod park;

@@ -1,10 +1,17 @@
 //! Tasks: how they are started, awaited, aborted and named.
 
+mod join_set;
+mod task_local;
+
 use std::future::Future;
 
 use bourn_executor::Options;
 
 use crate::runtime::Handle;
+
+pub use crate::task_local;
+pub use join_set::JoinSet;
+pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 
 pub use bourn_executor::{
     AbortHandle, Id, JoinError, JoinHandle, TaskInfo, TaskState, YieldNow, yield_now,
@@ -64,6 +71,40 @@ where
     Handle::current_for("spawn_local").spawn_local(future)
 }
 
+/// Has `work` called on a thread that may block, of the runtime of this thread, and
+/// returns the handle of its result.
+///
+/// For calls that have no other form: files, name look-ups, foreign libraries, long
+/// computations. The threads start when they are needed
+/// ([at most 512](crate::runtime::Builder::max_blocking_threads)) and end when they
+/// are idle; they are in the runtime, so `work` can [`spawn`] and start further
+/// calls. Calls begin in the order of their arrival.
+///
+/// Aborting the handle keeps a call from being made that has not begun; one that
+/// has goes on to its end. When the runtime is dropped, it waits for these
+/// [a while](crate::runtime::Builder::blocking_grace). If the system has no thread
+/// for the call, and there is none already, the handle yields the system's error
+/// ([`JoinError::is_refused`]).
+///
+/// # Panics
+/// If the thread is in no runtime.
+///
+/// # Examples
+/// ```
+/// # bourn::block_on(async {
+/// let hosts = bourn::task::spawn_blocking(|| std::fs::read_to_string("/etc/hosts"));
+/// assert!(hosts.await.unwrap().is_ok());
+/// # });
+/// ```
+#[track_caller]
+pub fn spawn_blocking<T, W>(work: W) -> JoinHandle<T>
+where
+    W: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Handle::current_for("spawn_blocking").spawn_blocking(work)
+}
+
 /// Starts tasks with more than a future: with a name.
 ///
 /// # Examples
@@ -115,5 +156,18 @@ impl Builder {
         F::Output: 'static,
     {
         Handle::current_for("task::Builder::spawn_local").spawn_local_with(self.options, future)
+    }
+
+    /// As [`spawn_blocking`].
+    ///
+    /// # Panics
+    /// If the thread is in no runtime.
+    #[track_caller]
+    pub fn spawn_blocking<T, W>(self, work: W) -> JoinHandle<T>
+    where
+        W: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Handle::current_for("task::Builder::spawn_blocking").spawn_blocking_with(self.options, work)
     }
 }

@@ -50,6 +50,12 @@ table! {
     bourn::task::Id:                                   true  true  true  true;
     bourn::task::TaskInfo:                             true  true  true  true;
     bourn::task::TaskState:                            true  true  true  true;
+    bourn::task::JoinSet<()>:                          true  true  true  true;
+    bourn::task::JoinSet<Local>:                       false false true  true;
+    bourn::task::LocalKey<u8>:                         true  true  true  true;
+    bourn::task::AccessError:                          true  true  true  true;
+    bourn::runtime::UnhandledPanic:                    true  true  true  true;
+    bourn::runtime::PoolMetrics:                       true  true  true  true;
     bourn::task::YieldNow:                             true  true  true  true;
     bourn::time::Sleep:                                true  true  true  true;
     bourn::time::Interval:                             true  true  true  true;

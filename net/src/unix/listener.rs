@@ -104,8 +104,8 @@ impl UnixListener {
         accepted.await.and_then(stream_of)
     }
 
-    /// Accepts a connection, or wakes the task when there may be one. Of several
-    /// tasks that call this, the last one waits, the others are woken at once.
+    /// Accepts a connection, or wakes the task when there may be one. Up to 32
+    /// tasks may wait in this way; all of them are woken.
     ///
     /// # Errors
     /// As [`accept`](UnixListener::accept).

@@ -48,6 +48,7 @@
 #![deny(unsafe_code)]
 
 mod awake;
+mod blocking;
 mod context;
 mod current_thread;
 mod injector;
@@ -56,12 +57,15 @@ mod park;
 mod signal;
 mod sync;
 mod task;
+mod unhandled;
 mod unwind;
 
 pub use crate::{
+    blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
     current_thread::{CurrentThread, Handle},
     park::{Park, ThreadPark, Turn, Wait},
     task::{
         AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now,
     },
+    unhandled::UnhandledPanic,
 };

@@ -17,6 +17,13 @@ pub(crate) fn spawn_local_outside(here: &Location<'_>) -> String {
     )
 }
 
+pub(crate) fn forked(here: &Location<'_>) -> String {
+    format!(
+        "bourn: a blocking call was spawned at {here}, in a forked child of the process that made the pool: its threads are \
+         the parent's. Make a new runtime in the child, or start the child with exec (std::process::Command)"
+    )
+}
+
 pub(crate) fn dropped_inside(outer: &Location<'_>) -> String {
     format!(
         "bourn: a runtime was dropped on a thread that is inside the block_on called at {outer}; its tasks have been dropped. \
@@ -28,5 +35,13 @@ pub(crate) fn turn_failed(outer: &Location<'_>, error: &io::Error) -> String {
     format!(
         "bourn: the wait for events failed inside the block_on called at {outer}: {error}. Without it no task can be woken; \
          look at the limits and the system-call filters of the process"
+    )
+}
+
+pub(crate) fn shut_down_by_panic(outer: &Location<'_>, line: &str) -> String {
+    format!(
+        "bourn: the runtime of the block_on called at {outer} was shut down, as its policy for unhandled panics asks, for \
+         this: {}. Await the task's handle, or choose another policy",
+        line.strip_prefix("bourn: ").unwrap_or(line)
     )
 }

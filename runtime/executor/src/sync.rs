@@ -16,8 +16,8 @@ pub(crate) use loom::{
 /// loom's takes no `const` block.
 #[cfg(loom)]
 macro_rules! loom_thread_local {
-    (static $name:ident: $type:ty = const $initial:block;) => {
-        loom::thread_local! { static $name: $type = $initial; }
+    ($(#[$attribute:meta])* static $name:ident: $type:ty = const $initial:block;) => {
+        loom::thread_local! { $(#[$attribute])* static $name: $type = $initial; }
     };
 }
 #[cfg(loom)]
@@ -32,12 +32,54 @@ pub(crate) use std::{
     thread, thread_local,
 };
 
-use std::sync::PoisonError;
+use std::{io, sync::PoisonError, time::Instant};
 
 /// Locks `mutex`, also after a panic under it: no code of ours leaves a half-made change behind a lock, and a runtime
 /// that refuses to work on because one task panicked would be worse.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for `condition` until `deadline`, or, without one, until it is rung; it may return without a reason.
+pub(crate) fn wait_until<'a, T>(
+    condition: &Condvar,
+    guard: MutexGuard<'a, T>,
+    deadline: Option<Instant>,
+) -> MutexGuard<'a, T> {
+    let Some(deadline) = deadline else {
+        return condition
+            .wait(guard)
+            .unwrap_or_else(PoisonError::into_inner);
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    match condition.wait_timeout(guard, left) {
+        Ok((guard, _)) => guard,
+        Err(error) => error.into_inner().0,
+    }
+}
+
+/// Starts a thread.
+#[cfg(not(loom))]
+pub(crate) fn start_thread(
+    name: String,
+    stack_size: Option<usize>,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    let mut builder = thread::Builder::new().name(name);
+    if let Some(bytes) = stack_size {
+        builder = builder.stack_size(bytes);
+    }
+    builder.spawn(body)
+}
+
+/// loom's threads have no stack size.
+#[cfg(loom)]
+pub(crate) fn start_thread(
+    name: String,
+    _stack_size: Option<usize>,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name).spawn(body)
 }
 
 /// std's cell with the closure-taking methods of loom's, which needs them to see how long an access lasts.

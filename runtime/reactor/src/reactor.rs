@@ -133,6 +133,10 @@ impl Reactor {
         let mut batch = context::take_batch();
         let result = self.gather(wait, &mut batch);
         wake_all(&mut batch.wakers);
+        // The last reference to a source may be among these, and drop wakers.
+        for (source, _) in batch.sources.drain(..) {
+            guarded(|| drop(source));
+        }
         context::give_batch(batch);
         result
     }
@@ -151,7 +155,7 @@ impl Reactor {
                 }
             }
         }
-        for (source, event) in batch.sources.drain(..) {
+        for (source, event) in &batch.sources {
             source.mark(event.ready, &mut batch.wakers);
         }
         self.expire(&mut batch.wakers);
@@ -212,6 +216,7 @@ impl Reactor {
         let sources = self.table.lock().close();
         for source in sources {
             source.leave(self, &mut wakers);
+            guarded(|| drop(source));
         }
         {
             let mut timers = self.timers.lock();
@@ -403,13 +408,20 @@ impl fmt::Debug for Reactor {
     }
 }
 
-/// Wakes every waker under a guard of its own. A panic has been reported by the
-/// panic hook; its payload is leaked, for its destructor might panic again.
+/// Wakes every waker under a guard of its own.
 pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            std::mem::forget(payload);
-        }
+        guarded(|| waker.wake());
+    }
+}
+
+/// Runs foreign code. Its panic has been reported by the panic hook and ends here;
+/// so does one of its payload's destructor, whose own payload is leaked.
+fn guarded(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign))
+        && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(payload);
     }
 }
 

@@ -15,8 +15,8 @@
 //!
 //! A source registers at its first wait, at the reactor of the thread that waits.
 //! It moves when its home is closed or belongs to another runtime, and within a
-//! runtime when its waits come from another reactor [`STRAYS`] times in a row
-//! while nobody else waits. It is added at the new home, which reports all that
+//! runtime when [`STRAYS`] looks in a row come from another reactor while nobody
+//! else waits (a wait looks once or twice). It is added at the new home, which reports all that
 //! is pending, before it is removed from the old one; what the old one still
 //! reports carries a stale token. If adding fails, it stays where it is.
 //!
@@ -38,7 +38,7 @@ use crate::sync::Mutex;
 use crate::table::Token;
 use crate::waiters::{Displaced, Ticket, Waiters};
 
-/// How many waits in a row from another reactor of the same runtime move a source
+/// How many looks in a row from another reactor of the same runtime move a source
 /// there.
 const STRAYS: u8 = 4;
 
@@ -228,6 +228,9 @@ impl Registered {
                 // as good as it was.
                 state.strays = 0;
                 self.readiness.set_level(was_level);
+                // Whoever cleared meanwhile took the home for another kind, and
+                // has not asked it again.
+                self.readiness.revive();
                 drop(state);
                 current.release(token);
                 return Ok(None);

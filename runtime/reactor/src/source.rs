@@ -215,9 +215,10 @@ impl Source {
         result
     }
 
-    /// Gives up the place of a wait that ends before it was woken.
+    /// Gives up the place of a wait that ends before it was woken. The places of
+    /// [`Ticket::shared`] are other tasks' too, and stay.
     pub fn forget(&self, direction: Direction, ticket: &Ticket) {
-        if ticket.has_place() {
+        if ticket.is_own() {
             let waker = self.registered.remove_waiter(direction, ticket);
             drop(waker);
         }

@@ -34,6 +34,11 @@ impl Ticket {
     pub(crate) fn has_place(&self) -> bool {
         self.0 != NONE
     }
+
+    /// Whether it is for one operation alone, which may give its place back.
+    pub(crate) fn is_own(&self) -> bool {
+        self.has_place() && self.0 != SHARED
+    }
 }
 
 impl Default for Ticket {

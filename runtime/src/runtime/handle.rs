@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-use bourn_executor::{Options, Park, TaskInfo};
+use bourn_executor::{BlockingPool, Options, Park, PoolMetrics, TaskInfo};
 use bourn_reactor::{Backend, SourceInfo};
 
 use crate::context;
@@ -20,11 +20,15 @@ use crate::task::JoinHandle;
 #[derive(Clone)]
 pub struct Handle {
     executor: bourn_executor::Handle<ReactorPark>,
+    blocking: BlockingPool,
 }
 
 impl Handle {
-    pub(super) fn new(executor: bourn_executor::Handle<ReactorPark>) -> Handle {
-        Handle { executor }
+    pub(super) fn new(
+        executor: bourn_executor::Handle<ReactorPark>,
+        blocking: BlockingPool,
+    ) -> Handle {
+        Handle { executor, blocking }
     }
 
     /// The runtime of this thread: the one whose
@@ -91,6 +95,39 @@ impl Handle {
         self.executor.spawn_local(future)
     }
 
+    /// Has `work` called on a thread that may block: see
+    /// [`spawn_blocking`](crate::task::spawn_blocking).
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the runtime.
+    #[track_caller]
+    pub fn spawn_blocking<T, W>(&self, work: W) -> JoinHandle<T>
+    where
+        W: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.blocking.spawn(work)
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn_blocking_with<T, W>(&self, options: Options, work: W) -> JoinHandle<T>
+    where
+        W: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.blocking.spawn_with(options, work)
+    }
+
+    /// Tells whether a blocking call that comes now would be made.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.blocking.is_open()
+    }
+
+    /// What the runtime's policy says about a panic outside its own tasks.
+    pub(crate) fn unhandled_panic(&self, line: &str) {
+        self.executor.unhandled_panic(line);
+    }
+
     #[track_caller]
     pub(crate) fn spawn_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
     where
@@ -113,6 +150,16 @@ impl Handle {
     /// time. A task is listed once it has waited for the first time.
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.executor.tasks()
+    }
+
+    /// What the threads for blocking calls are doing.
+    pub fn blocking_metrics(&self) -> PoolMetrics {
+        self.blocking.metrics()
+    }
+
+    /// The blocking calls that are being made.
+    pub fn blocking_tasks(&self) -> Vec<TaskInfo> {
+        self.blocking.running()
     }
 
     /// The sockets that are registered at this runtime's reactor, and who waits

@@ -6,21 +6,28 @@ mod handle;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use bourn_executor::CurrentThread;
+use bourn_executor::{BlockingPool, CurrentThread};
 
+use crate::blocking::Blocking;
 use crate::context;
 use crate::park::ReactorPark;
-use crate::task::JoinHandle;
+use crate::task::{JoinHandle, TaskInfo};
 
+pub use bourn_executor::{PoolMetrics, UnhandledPanic};
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
 
 /// An executor and a reactor, joined.
 ///
 /// Tasks run on the thread that is inside [`block_on`](Runtime::block_on), and
-/// rest while there is none. Dropping the runtime drops every task; sockets that
-/// were used in it go on working elsewhere.
+/// rest while there is none. Dropping the runtime drops every task, and waits for
+/// blocking calls as long as [`Builder::blocking_grace`] says
+/// ([`shutdown_timeout`](Runtime::shutdown_timeout) and
+/// [`shutdown_background`](Runtime::shutdown_background) say otherwise); sockets
+/// that were used in it go on working elsewhere.
 ///
 /// # Panics
 /// Dropping it on a thread that is inside a `block_on` shuts it down and panics
@@ -46,7 +53,9 @@ pub use handle::{EnterGuard, Handle};
 /// # }
 /// ```
 pub struct Runtime {
+    /// Dropped before `blocking`: tasks that are left may start blocking calls.
     executor: CurrentThread<ReactorPark>,
+    blocking: Blocking,
     handle: Handle,
 }
 
@@ -59,10 +68,14 @@ impl Runtime {
         Builder::new_current_thread().build()
     }
 
-    fn with_park(park: ReactorPark) -> Runtime {
-        let executor = CurrentThread::new(std::sync::Arc::new(park));
-        let handle = Handle::new(executor.handle());
-        Runtime { executor, handle }
+    fn build(builder: &Builder, park: ReactorPark, pool: BlockingPool) -> Runtime {
+        let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
+        let handle = Handle::new(executor.handle(), pool.clone());
+        Runtime {
+            executor,
+            blocking: Blocking::new(&handle, pool, builder.blocking_grace),
+            handle,
+        }
     }
 
     /// Runs `future` to its end on this thread, and the runtime's tasks as long
@@ -94,6 +107,17 @@ impl Runtime {
         self.handle.spawn(future)
     }
 
+    /// Has `work` called on a thread that may block: see
+    /// [`spawn_blocking`](crate::task::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<T, W>(&self, work: W) -> JoinHandle<T>
+    where
+        W: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.handle.spawn_blocking(work)
+    }
+
     /// A handle for other threads.
     pub fn handle(&self) -> &Handle {
         &self.handle
@@ -103,6 +127,48 @@ impl Runtime {
     /// [`Handle::enter`].
     pub fn enter(&self) -> EnterGuard {
         self.handle.enter()
+    }
+
+    /// Drops the runtime, waits for blocking calls that have begun no longer than
+    /// `grace`, and returns those that are still being made; nothing is written to
+    /// stderr. The one that this is called in is neither waited for nor returned.
+    ///
+    /// # Panics
+    /// As dropping it does: on a thread that is inside a `block_on`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bourn::runtime::Runtime;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = Runtime::new()?;
+    /// runtime.spawn_blocking(|| std::fs::metadata("/"));
+    /// for call in runtime.shutdown_timeout(Duration::from_secs(5)) {
+    ///     println!("{:?} from {} is not done", call.name, call.location);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown_timeout(self, grace: Duration) -> Vec<TaskInfo> {
+        let Runtime {
+            executor, blocking, ..
+        } = self;
+        drop(executor);
+        blocking.shutdown(grace)
+    }
+
+    /// Drops the runtime without waiting for blocking calls, and returns those
+    /// that are still being made, or that ended a moment ago. It may be called
+    /// inside a `block_on`, such as to drop a runtime in async code.
+    pub fn shutdown_background(self) -> Vec<TaskInfo> {
+        let Runtime {
+            executor, blocking, ..
+        } = self;
+        // Said in so many words, so that the drop refuses nothing.
+        executor.shutdown();
+        drop(executor);
+        blocking.shutdown(Duration::ZERO)
     }
 }
 

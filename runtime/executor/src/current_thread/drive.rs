@@ -116,6 +116,9 @@ impl<'a, P: Park> Place<'a, P> {
         let shared = &self.seat.shared;
         if shared.awake.is_closed() {
             self.leave_core();
+            if let Some(line) = shared.unhandled.fatal() {
+                panic!("{}", misuse::shut_down_by_panic(self.location, line));
+            }
         } else if !self.context.is_driving() {
             match shared.take_core(&self.seat) {
                 Claim::Core(core) => {

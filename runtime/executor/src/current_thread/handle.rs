@@ -91,6 +91,12 @@ impl<P: Park> Handle<P> {
         self.shared.awake.is_closed()
     }
 
+    /// Does what the runtime's [`UnhandledPanic`](crate::UnhandledPanic) says about a panic elsewhere, which `line`
+    /// describes.
+    pub fn unhandled_panic(&self, line: &str) {
+        self.shared.meet_panic(line);
+    }
+
     /// What the runtime sleeps in.
     #[must_use]
     pub fn park(&self) -> &Arc<P> {

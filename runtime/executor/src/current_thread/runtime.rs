@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, panic::Location, sync::Arc, thread};
 
 use super::{drive, handle::Handle, shared::Shared};
-use crate::{context, misuse, park::Park, unwind};
+use crate::{context, misuse, park::Park, unhandled::UnhandledPanic, unwind};
 
 /// A runtime whose tasks run on the thread that is inside [`block_on`](Self::block_on), and rest while there is none.
 ///
@@ -12,7 +12,7 @@ use crate::{context, misuse, park::Park, unwind};
 /// # Panics
 ///
 /// Dropping it on a thread that is inside a `block_on` shuts it down and panics; or, if the thread is panicking
-/// already, says the same on stderr.
+/// already, says the same on stderr. One that was shut down before may be dropped anywhere.
 ///
 /// # Examples
 ///
@@ -39,8 +39,14 @@ impl<P: Park> CurrentThread<P> {
     /// Nobody else may wait in the same `park`: neither another runtime nor a turn of one's own that blocks.
     #[must_use]
     pub fn new(park: Arc<P>) -> Self {
+        Self::with_policy(park, UnhandledPanic::default())
+    }
+
+    /// As [`new`](Self::new), with another policy for panics that nobody sees.
+    #[must_use]
+    pub fn with_policy(park: Arc<P>, policy: UnhandledPanic) -> Self {
         Self {
-            shared: Arc::new(Shared::new(park)),
+            shared: Arc::new(Shared::new(park, policy)),
         }
     }
 
@@ -67,8 +73,8 @@ impl<P: Park> CurrentThread<P> {
     ///
     /// # Panics
     ///
-    /// If this thread is inside a `block_on` already, of this runtime or another; if the wait for events fails; and
-    /// with the panic of the future, if it panics. A panic of a task is not passed on; its handle has it.
+    /// If this thread is inside a `block_on` already, of this runtime or another; if the wait for events fails; if the
+    /// runtime was shut down by [`UnhandledPanic::Shutdown`]; and with the panic of the future, if it panics. A panic of a task is not passed on; its handle has it.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         drive::block_on(&self.shared, future, Location::caller())
@@ -86,8 +92,9 @@ impl<P: Park> CurrentThread<P> {
 
 impl<P: Park> Drop for CurrentThread<P> {
     fn drop(&mut self) {
+        let on_purpose = self.shared.awake.is_closed();
         self.shared.shut_down();
-        if let Some(outer) = context::entered_at() {
+        if !on_purpose && let Some(outer) = context::entered_at() {
             let message = misuse::dropped_inside(outer);
             if thread::panicking() {
                 unwind::report(format_args!("{message}"));

@@ -151,4 +151,8 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
         self.live.fetch_sub(1, Relaxed);
         self.shared.live.retire(key)
     }
+
+    fn unhandled_panic(&self, line: &str) {
+        self.shared.meet_panic(line);
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
     signal::WORK,
     sync::{Mutex, lock},
     task::{Live, Schedule, Task},
+    unhandled::{Unhandled, UnhandledPanic},
 };
 
 pub(crate) struct Shared<P: Park> {
@@ -19,6 +20,7 @@ pub(crate) struct Shared<P: Park> {
     /// Tasks woken or spawned by threads that do not drive.
     pub(super) injector: Injector<Task>,
     pub(crate) live: Live,
+    pub(super) unhandled: Unhandled,
     desk: Mutex<Desk<P>>,
 }
 
@@ -41,12 +43,13 @@ pub(super) enum Claim {
 }
 
 impl<P: Park> Shared<P> {
-    pub(super) fn new(park: Arc<P>) -> Self {
+    pub(super) fn new(park: Arc<P>, policy: UnhandledPanic) -> Self {
         Self {
             park,
             awake: Awake::new(),
             injector: Injector::new(),
             live: Live::new(),
+            unhandled: Unhandled::new(policy),
             desk: Mutex::new(Desk {
                 core: Some(VecDeque::new()),
                 strangers: Vec::new(),
@@ -134,6 +137,13 @@ impl<P: Park> Shared<P> {
         }
     }
 
+    /// Does what the policy says about a panic that nobody will see.
+    pub(super) fn meet_panic(self: &Arc<Self>, line: &str) {
+        if self.unhandled.meet(line) {
+            self.shut_down();
+        }
+    }
+
     fn drain_injector(&self) {
         while let Some(task) = self.injector.pop() {
             task.cancel();
@@ -159,5 +169,9 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
 
     fn retire(&self, key: u32) -> Task {
         self.live.retire(key)
+    }
+
+    fn unhandled_panic(&self, line: &str) {
+        self.meet_panic(line);
     }
 }

@@ -36,6 +36,11 @@ pub(crate) trait Schedule: Send + Sync + 'static {
 
     /// Takes a task that has ended out of the live table.
     fn retire(&self, key: u32) -> Task;
+
+    /// Hears, in one line, of a panic in a task whose handle nobody holds. May run foreign code.
+    fn unhandled_panic(&self, line: &str) {
+        unwind::report(format_args!("{line}"));
+    }
 }
 
 /// The key of a task that is not in the live table.
@@ -77,8 +82,8 @@ enum Stage<F: Future> {
 pub(super) struct Calls {
     /// Takes a reference out of a queue, and does what the state asks for.
     pub(super) run: unsafe fn(NonNull<Header>),
-    /// Drops the future unless it is gone or running. Consumes a reference.
-    pub(super) cancel: unsafe fn(NonNull<Header>),
+    /// Drops the future unless it is gone or running, and makes that the result. Consumes a reference.
+    pub(super) cancel: unsafe fn(NonNull<Header>, Failure),
     /// Queues the task, consuming one reference, while the caller holds another.
     pub(super) schedule: unsafe fn(NonNull<Header>),
     /// Moves the result to where the second pointer points, a `Option<Result<Output, Failure>>`. The stage is the
@@ -216,12 +221,12 @@ where
         unsafe { Self::end(pointer, result) };
     }
 
-    unsafe fn cancel(pointer: NonNull<Header>) {
+    unsafe fn cancel(pointer: NonNull<Header>, failure: Failure) {
         // SAFETY: the contract of `Calls`; both paths below give the reference up last.
         let cell = unsafe { Self::from_header(pointer) };
         match cell.head.header.state.cancel() {
             Cancel::Drop => {
-                let result = Err(cell.drop_future(Failure::Cancelled));
+                let result = Err(cell.drop_future(failure));
                 // SAFETY: `cancel` made this the runner, which hands its reference over.
                 unsafe { Self::end(pointer, result) };
             }
@@ -342,7 +347,7 @@ where
     fn drop_future(&self, failure: Failure) -> Failure {
         match (self.try_drop_future(), failure) {
             (Ok(()), failure) => failure,
-            (Err(payload), Failure::Cancelled) => Failure::Panicked(payload),
+            (Err(payload), Failure::Cancelled | Failure::Refused(_)) => Failure::Panicked(payload),
             (Err(payload), first @ Failure::Panicked(_)) => {
                 unwind::discard(payload);
                 first
@@ -382,7 +387,8 @@ where
             // SAFETY: COMPLETE was set while JOIN_WAKER was, so the waker is the runner's.
             let waker = unsafe { Self::swap_waker(pointer, None) };
             if let Some(Err(payload)) = waker.map(|waker| unwind::catch(|| waker.wake())) {
-                cell.report("the waker of whoever awaited it panicked", payload);
+                let line = cell.describe("the waker of whoever awaited it panicked", payload);
+                unwind::report(format_args!("{line}"));
             }
         }
         if complete.discard {
@@ -393,24 +399,27 @@ where
 
     /// Drops a result that nobody will take. Only for the owner of the stage.
     fn discard_result(&self) {
-        match self.replace(Stage::Taken) {
-            Stage::Ended(Ok(output)) => {
-                if let Err(payload) = unwind::catch(|| drop(output)) {
-                    self.report(
-                        "its output, which nobody took, panicked when it was dropped",
-                        payload,
-                    );
-                }
-            }
+        let (what, payload) = match self.replace(Stage::Taken) {
+            Stage::Ended(Ok(output)) => match unwind::catch(|| drop(output)) {
+                Ok(()) => return,
+                Err(payload) => (
+                    "its output, which nobody took, panicked when it was dropped",
+                    payload,
+                ),
+            },
             Stage::Ended(Err(Failure::Panicked(payload))) => {
-                self.report("it panicked, and nobody awaited it", payload);
+                ("it panicked, and nobody awaited it", payload)
             }
-            Stage::Ended(Err(Failure::Cancelled)) | Stage::Future(_) | Stage::Taken => {}
-        }
+            Stage::Ended(Err(Failure::Cancelled | Failure::Refused(_)))
+            | Stage::Future(_)
+            | Stage::Taken => return,
+        };
+        let line = self.describe(what, payload);
+        self.head.scheduler.unhandled_panic(&line);
     }
 
-    /// Says in one line on stderr what nobody else will hear of.
-    fn report(&self, what: &str, payload: Payload) {
+    /// Puts into one line what nobody else will hear of.
+    fn describe(&self, what: &str, payload: Payload) -> String {
         let header = &self.head.header;
         let name = header
             .name
@@ -420,11 +429,11 @@ where
         let message = unwind::message(&*payload)
             .map(|text| format!(": {text:?}"))
             .unwrap_or_default();
-        unwind::report(format_args!(
+        unwind::discard(payload);
+        format!(
             "bourn: task {}{name} (spawned at {}): {what}{message}",
             header.id, header.location
-        ));
-        unwind::discard(payload);
+        )
     }
 
     /// Puts a stage in the place of one that needs no pinned drop. Only for the owner of the stage.

@@ -4,6 +4,7 @@ use std::{
     any::Any,
     error::Error,
     fmt, io,
+    panic::{RefUnwindSafe, UnwindSafe},
     sync::{Mutex, PoisonError},
 };
 
@@ -14,9 +15,10 @@ use crate::unwind::{self, Payload};
 pub(super) enum Failure {
     Cancelled,
     Panicked(Payload),
+    Refused(io::Error),
 }
 
-/// A task ended without an output: it panicked, or it was cancelled.
+/// A task ended without an output: it panicked, it was cancelled, or there was no thread for it.
 pub struct JoinError {
     id: Id,
     reason: Reason,
@@ -26,6 +28,7 @@ enum Reason {
     Cancelled,
     /// The mutex only makes the payload `Sync`, which a panic's payload need not be.
     Panicked(Mutex<Payload>),
+    Refused(io::Error),
 }
 
 impl JoinError {
@@ -33,6 +36,7 @@ impl JoinError {
         let reason = match failure {
             Failure::Cancelled => Reason::Cancelled,
             Failure::Panicked(payload) => Reason::Panicked(Mutex::new(payload)),
+            Failure::Refused(error) => Reason::Refused(error),
         };
         Self { id, reason }
     }
@@ -55,11 +59,17 @@ impl JoinError {
         matches!(self.reason, Reason::Panicked(_))
     }
 
+    /// The task was a blocking call, and the system had no thread for it; the error's `source` is what the system said.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.reason, Reason::Refused(_))
+    }
+
     /// The payload of the panic, as `std::panic::resume_unwind` takes it.
     ///
     /// # Panics
     ///
-    /// If the task did not panic but was cancelled; [`try_into_panic`](Self::try_into_panic) does not.
+    /// If the task did not panic; [`try_into_panic`](Self::try_into_panic) does not.
     #[must_use]
     #[track_caller]
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
@@ -75,21 +85,32 @@ impl JoinError {
     ///
     /// # Errors
     ///
-    /// The error itself, if the task was cancelled.
+    /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, Self> {
         match self.reason {
             Reason::Panicked(payload) => {
                 Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
-            Reason::Cancelled => Err(self),
+            Reason::Cancelled | Reason::Refused(_) => Err(self),
         }
     }
 }
+
+// What a panic could leave half-done is behind the error, and is only read.
+impl UnwindSafe for JoinError {}
+impl RefUnwindSafe for JoinError {}
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::Cancelled => write!(f, "task {} was cancelled", self.id),
+            Reason::Refused(error) => {
+                write!(
+                    f,
+                    "no thread could be started for task {}: {error}",
+                    self.id
+                )
+            }
             Reason::Panicked(payload) => {
                 // Copied out: the formatter is foreign code, which runs under no lock.
                 let message = {
@@ -111,11 +132,22 @@ impl fmt::Debug for JoinError {
     }
 }
 
-impl Error for JoinError {}
+impl Error for JoinError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.reason {
+            Reason::Refused(error) => Some(error),
+            Reason::Cancelled | Reason::Panicked(_) => None,
+        }
+    }
+}
 
 impl From<JoinError> for io::Error {
-    /// An error of the kind `Other` that keeps the `JoinError` as its payload.
+    /// An error that keeps the `JoinError` as its payload, of the kind `Other`, or of the kind of the system's refusal.
     fn from(error: JoinError) -> Self {
-        Self::other(error)
+        let kind = match &error.reason {
+            Reason::Refused(refusal) => refusal.kind(),
+            Reason::Cancelled | Reason::Panicked(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }

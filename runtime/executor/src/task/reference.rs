@@ -4,6 +4,7 @@
 
 use std::{
     future::Future,
+    io,
     marker::PhantomData,
     mem::ManuallyDrop,
     panic::Location,
@@ -98,10 +99,19 @@ impl Task {
 
     /// Drops the future now, unless it is gone or running; in the last case its runner will.
     pub(crate) fn cancel(self) {
+        self.fail(Failure::Cancelled);
+    }
+
+    /// As [`cancel`](Self::cancel), because the system refused what the task needs.
+    pub(crate) fn refuse(self, error: io::Error) {
+        self.fail(Failure::Refused(error));
+    }
+
+    fn fail(self, failure: Failure) {
         let cell = ManuallyDrop::new(self).cell;
         let cancel = header(&cell).calls.cancel;
         // SAFETY: `calls` is the table of this cell's type, and the reference is handed over.
-        unsafe { cancel(cell) };
+        unsafe { cancel(cell, failure) };
     }
 
     /// Asks whoever runs the task to drop the future.
