@@ -28,6 +28,9 @@ pub(crate) const MOST_SLICES: usize = 1024;
 /// notes of read(2)).
 pub(crate) const MOST_BYTES: usize = 0x7fff_f000;
 
+/// More than an `int` holds, the kernel would take for something else.
+const MOST_OPTION: usize = c_int::MAX as usize;
+
 /// No descriptor: what a call is about that makes one.
 const NONE: RawFd = -1;
 
@@ -571,11 +574,21 @@ pub(crate) fn nodelay(fd: BorrowedFd<'_>) -> io::Result<bool> {
 /// `IP_TTL`, and on an IPv6 socket `IPV6_UNICAST_HOPS` too: it may have IPv4 peers
 /// (ipv6(7), mapped addresses), to which the latter means nothing.
 pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
+    let hops = in_range(hops)?;
     let socket = option(&fd)?;
     if local_addr(fd)?.is_ipv6() {
         socket.set_unicast_hops_v6(hops)?;
     }
     socket.set_ttl_v4(hops)
+}
+
+/// A number of hops that an IP header has room for. The kernel would take what
+/// turns into -1 for its default.
+fn in_range(hops: u32) -> io::Result<u32> {
+    if hops > u8::MAX.into() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(hops)
 }
 
 /// `IP_TTL` or `IPV6_UNICAST_HOPS`, whichever is used towards the peer.
@@ -594,7 +607,7 @@ pub(crate) fn set_zero_linger(fd: BorrowedFd<'_>, zero: bool) -> io::Result<()> 
 
 /// `SO_SNDBUF`.
 pub(crate) fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    option(&fd)?.set_send_buffer_size(bytes)
+    option(&fd)?.set_send_buffer_size(bytes.min(MOST_OPTION))
 }
 
 /// `SO_SNDBUF`.
@@ -604,7 +617,7 @@ pub(crate) fn send_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
 
 /// `SO_RCVBUF`.
 pub(crate) fn set_recv_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    option(&fd)?.set_recv_buffer_size(bytes)
+    option(&fd)?.set_recv_buffer_size(bytes.min(MOST_OPTION))
 }
 
 /// `SO_RCVBUF`.
@@ -663,9 +676,27 @@ options! {
     "`SO_BROADCAST`." broadcast set_broadcast: bool = broadcast set_broadcast;
     "`IP_MULTICAST_LOOP`." multicast_loop_v4 set_multicast_loop_v4: bool = multicast_loop_v4 set_multicast_loop_v4;
     "`IPV6_MULTICAST_LOOP`." multicast_loop_v6 set_multicast_loop_v6: bool = multicast_loop_v6 set_multicast_loop_v6;
-    "`IP_MULTICAST_TTL`." multicast_ttl_v4 set_multicast_ttl_v4: u32 = multicast_ttl_v4 set_multicast_ttl_v4;
-    "`IPV6_MULTICAST_HOPS`." multicast_hops_v6 set_multicast_hops_v6: u32 = multicast_hops_v6 set_multicast_hops_v6;
     "`IPV6_MULTICAST_IF`." multicast_if_v6 set_multicast_if_v6: u32 = multicast_if_v6 set_multicast_if_v6;
+}
+
+/// `IP_MULTICAST_TTL`.
+pub(crate) fn multicast_ttl_v4(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    option(&fd)?.multicast_ttl_v4()
+}
+
+/// `IP_MULTICAST_TTL`.
+pub(crate) fn set_multicast_ttl_v4(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
+    option(&fd)?.set_multicast_ttl_v4(in_range(hops)?)
+}
+
+/// `IPV6_MULTICAST_HOPS`.
+pub(crate) fn multicast_hops_v6(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    option(&fd)?.multicast_hops_v6()
+}
+
+/// `IPV6_MULTICAST_HOPS`.
+pub(crate) fn set_multicast_hops_v6(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
+    option(&fd)?.set_multicast_hops_v6(in_range(hops)?)
 }
 
 /// `IP_MULTICAST_IF`.

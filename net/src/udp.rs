@@ -19,7 +19,8 @@ use crate::sys::{self, Group, Queue};
 /// All methods take `&self`: several tasks can send and receive at once. An error
 /// that the network reports ([`ConnectionRefused`](io::ErrorKind::ConnectionRefused),
 /// when nobody listens at the peer's port) comes out of the next call of a
-/// connected socket, once; then the socket works on.
+/// connected socket, once; then the socket works on. (A
+/// [`send_batch`](UdpSocket::send_batch) of several can lose it.)
 ///
 /// The [rules of all sockets](crate#rules-of-all-sockets) hold.
 ///
@@ -209,7 +210,7 @@ impl RecvBatch {
     /// most, so more room is of no use.
     ///
     /// # Panics
-    /// If either is 0.
+    /// If either is 0, or the room does not fit the address space.
     #[track_caller]
     pub fn new(datagrams: usize, size: usize) -> RecvBatch {
         assert!(
@@ -217,8 +218,9 @@ impl RecvBatch {
             "a batch of {datagrams} datagrams of {size} bytes has no room: both have to be above 0"
         );
         let datagrams = datagrams.min(sys::MOST_DATAGRAMS);
+        let room = datagrams.checked_mul(size);
         RecvBatch {
-            slots: vec![0; datagrams * size],
+            slots: vec![0; room.expect("a batch's room has to fit the address space")],
             size,
             received: Vec::with_capacity(datagrams),
         }
@@ -274,8 +276,10 @@ impl UdpSocket {
     /// its address, or to the connected peer (sendmmsg(2)).
     ///
     /// # Errors
-    /// As [`send_to`](UdpSocket::send_to), if it concerns the first one; later ones
-    /// are only not sent then, and the next call tells why.
+    /// As [`send_to`](UdpSocket::send_to), if it concerns the first one. A later one
+    /// that fails is only not sent: the next call meets an error of the datagram
+    /// itself (`EMSGSIZE`) again, but one that the network reported (a peer that
+    /// refuses) is lost, for sendmmsg(2) forgets it. Who needs those uses `send`.
     ///
     /// # Cancel safety
     /// Nothing is sent unless the future completes.

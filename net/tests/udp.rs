@@ -73,10 +73,13 @@ on_every_backend! {
 
     async fn a_refusal_is_told_at_once_and_once() {
         let (socket, addr) = bound().await;
-        let (gone, gone_addr) = bound().await;
+        // An address of its own, so that no other test takes the port.
+        let gone = UdpSocket::bind("127.0.0.77:0").await.expect("a port");
+        let gone_addr = gone.local_addr().expect("an address");
         drop(gone);
         socket.connect(gone_addr).await.expect("an address");
         let mut buf = [0; 10];
+        let mut fastest = Duration::MAX;
         for _ in 0..3 {
             let start = Instant::now();
             {
@@ -85,9 +88,22 @@ on_every_backend! {
                 assert_eq!(socket.try_send(b"anybody?").expect("room"), 8);
                 assert_eq!(kind(receive.await), Err(ErrorKind::ConnectionRefused));
             }
-            assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+            fastest = fastest.min(start.elapsed());
             assert_eq!(kind(socket.try_recv(&mut buf)), Err(ErrorKind::WouldBlock));
         }
+        // One of three, for the machine may have something else to do.
+        assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+        // Batches of one tell it, too; of more, see the docs.
+        let one: [(&[u8], _); 1] = [(b"anybody?", None)];
+        assert_eq!(socket.send_batch(&one).await.expect("room"), 1);
+        let refused = loop {
+            // Until the answer of the kernel is there.
+            if let Err(error) = socket.send_batch(&one).await {
+                break error.kind();
+            }
+        };
+        assert_eq!(refused, ErrorKind::ConnectionRefused);
+        while socket.take_error().expect("an answer").is_some() {}
         let peer = net::UdpSocket::bind(gone_addr).expect("the port is free again");
         socket.send(b"there you are").await.expect("room");
         peer.send_to(b"yes", addr).expect("room");
@@ -167,6 +183,12 @@ on_every_backend! {
         assert_ne!(kind(socket.send_to(b"all", destination).await), Err(ErrorKind::PermissionDenied));
         socket.set_ttl(7).expect("an option");
         assert_eq!(socket.ttl().expect("an option"), 7);
+        for beyond in [256, u32::MAX] {
+            let refused = [socket.set_ttl(beyond), socket.set_multicast_ttl_v4(beyond)];
+            for refused in refused {
+                assert_eq!(kind(refused), Err(ErrorKind::InvalidInput));
+            }
+        }
         socket.set_multicast_ttl_v4(3).expect("an option");
         assert_eq!(socket.multicast_ttl_v4().expect("an option"), 3);
         socket.set_recv_buffer_size(9000).expect("an option");
