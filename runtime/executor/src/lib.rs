@@ -50,9 +50,12 @@ mod awake;
 mod blocking;
 mod context;
 mod current_thread;
-mod injector;
+mod handle;
 mod misuse;
+mod multi_thread;
 mod park;
+mod queue;
+mod seat;
 mod signal;
 mod sync;
 mod task;
@@ -61,7 +64,11 @@ mod unwind;
 
 pub use crate::{
     blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
-    current_thread::{CurrentThread, Handle},
+    current_thread::CurrentThread,
+    handle::Handle,
+    multi_thread::{
+        Metrics, MultiThread, MultiThreadOptions, Stall, StallCause, WorkerMetrics,
+    },
     park::{Park, ThreadPark, Turn, Wait},
     task::{
         AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now,

@@ -9,45 +9,58 @@ use std::{
     task::Wake,
 };
 
-use super::shared::Shared;
 use crate::{
     context::{self, Context},
-    injector::Injector,
-    park::Park,
+    queue::injector::Injector,
     signal::{Door, Signal, WOKEN, WORK},
-    task::{Schedule, Task},
+    task::{Live, Schedule, Task},
 };
 
+/// The runtime that a seat is in, as far as a seat needs to know it.
+pub(crate) trait House: Send + Sync + Sized + 'static {
+    /// The table of live tasks.
+    fn live(&self) -> &Live;
+
+    /// Wakes the thread of a seat that drives: it sleeps where the runtime has it sleep.
+    fn knock(&self, seat: &Seat<Self>);
+
+    /// Does what the policy says about a panic that nobody will see.
+    fn meet_panic(self: &Arc<Self>, line: &str);
+}
+
 /// Is also what is behind the waker of the future of `block_on`, so it may outlive its `block_on`.
-pub(crate) struct Seat<P: Park> {
-    pub(super) shared: Arc<Shared<P>>,
-    pub(super) signal: Signal,
+pub(crate) struct Seat<H: House> {
+    pub(crate) shared: Arc<H>,
+    pub(crate) signal: Signal,
     /// Local tasks of this seat that other threads have woken.
     returning: Injector<Task>,
     /// How many local tasks of this seat are in the live table. Only the seat's thread changes it.
     live: AtomicUsize,
     /// Local tasks were spawned here since the last eviction. Only the seat's thread changes it.
     is_host: AtomicBool,
+    /// The number of the thread's core, where the runtime has several. Only the seat's thread changes it.
+    core: AtomicUsize,
 }
 
-impl<P: Park> Seat<P> {
+impl<H: House> Seat<H> {
     /// A seat for the calling thread.
-    pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
+    pub(crate) fn new(shared: Arc<H>) -> Self {
         Self {
             shared,
             signal: Signal::new(),
             returning: Injector::new(),
             live: AtomicUsize::new(0),
             is_host: AtomicBool::new(false),
+            core: AtomicUsize::new(0),
         }
     }
 
-    pub(super) fn address(self: &Arc<Self>) -> usize {
+    pub(crate) fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
 
     /// Gives the thread a reason to get up, and wakes it if it may sleep.
-    pub(super) fn raise(self: &Arc<Self>, reason: usize) {
+    pub(crate) fn raise(self: &Arc<Self>, reason: usize) {
         let door = self.signal.raise(reason);
         self.knock(door);
     }
@@ -57,19 +70,38 @@ impl<P: Park> Seat<P> {
             // On its own thread it is up.
             Door::Thread if !context::is_seated(self.address()) => self.signal.unpark(),
             Door::Park if !context::is_seated(self.address()) => {
-                self.shared.awake.notify(&*self.shared.park);
+                self.shared.knock(self);
             }
             Door::Thread | Door::Park | Door::Known | Door::Closed => {}
         }
     }
 
     /// Notes that a local task is about to be queued here. Only on the seat's thread.
-    pub(super) fn host(&self) {
+    pub(crate) fn host(&self) {
         self.is_host.store(true, Relaxed);
     }
 
+    /// Whether local tasks may be queued here.
+    pub(crate) fn is_host(&self) -> bool {
+        self.is_host.load(Relaxed)
+    }
+
+    /// How many local tasks have waited and not ended. Only on the seat's thread.
+    pub(crate) fn live_count(&self) -> usize {
+        self.live.load(Relaxed)
+    }
+
+    /// Says which core the thread has from now on. Its signal is raised to driving after that.
+    pub(crate) fn set_core(&self, core: usize) {
+        self.core.store(core, Relaxed);
+    }
+
+    pub(crate) fn core(&self) -> usize {
+        self.core.load(Relaxed)
+    }
+
     /// Moves the local tasks that other threads have woken into the thread's queue.
-    pub(super) fn collect(&self, context: &Context) {
+    pub(crate) fn collect(&self, context: &Context) {
         while let Some(task) = self.returning.pop() {
             context.push(task);
         }
@@ -78,7 +110,7 @@ impl<P: Park> Seat<P> {
     /// Drops this seat's local tasks, all of them, and takes the other tasks out of the thread's queue.
     ///
     /// Only on the seat's thread. A destructor may wake and spawn further ones, hence the loop.
-    pub(super) fn evict(self: &Arc<Self>, context: &Context) -> VecDeque<Task> {
+    pub(crate) fn evict(self: &Arc<Self>, context: &Context) -> VecDeque<Task> {
         let mut others = VecDeque::new();
         loop {
             if !self.is_host.load(Relaxed) {
@@ -99,7 +131,7 @@ impl<P: Park> Seat<P> {
                 }
             }
             if self.live.load(Relaxed) > 0 {
-                for task in self.shared.live.of_seat(self.address()) {
+                for task in self.shared.live().of_seat(self.address()) {
                     task.cancel();
                 }
             }
@@ -110,7 +142,7 @@ impl<P: Park> Seat<P> {
     }
 }
 
-impl<P: Park> Wake for Seat<P> {
+impl<H: House> Wake for Seat<H> {
     fn wake(self: Arc<Self>) {
         self.raise(WOKEN);
     }
@@ -120,7 +152,7 @@ impl<P: Park> Wake for Seat<P> {
     }
 }
 
-impl<P: Park> Schedule for Arc<Seat<P>> {
+impl<H: House> Schedule for Arc<Seat<H>> {
     const LOCAL: bool = true;
 
     fn schedule(&self, task: Task) {
@@ -139,14 +171,14 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
     }
 
     fn admit(&self, task: Task) -> Result<u32, Task> {
-        let key = self.shared.live.admit(task, self.address())?;
+        let key = self.shared.live().admit(task, self.address(), self.core())?;
         self.live.fetch_add(1, Relaxed);
         Ok(key)
     }
 
     fn retire(&self, key: u32) -> Task {
         self.live.fetch_sub(1, Relaxed);
-        self.shared.live.retire(key)
+        self.shared.live().retire(key)
     }
 
     fn unhandled_panic(&self, line: &str) {
