@@ -1,7 +1,12 @@
 //! The README's echo server is a file, and it works.
 
-#[path = "../readme/echo.rs"]
-mod echo;
+mod echo {
+    include!("../readme/echo.rs");
+
+    pub fn run() -> std::io::Result<()> {
+        main()
+    }
+}
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -23,7 +28,7 @@ fn the_readme_shows_the_tested_file() {
 
 #[test]
 fn the_echo_server_echoes() {
-    let server = thread::spawn(echo::main);
+    let server = thread::spawn(echo::run);
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut client = loop {
         match TcpStream::connect(ADDRESS) {
@@ -41,8 +46,15 @@ fn the_echo_server_echoes() {
             Err(error) => panic!("{ADDRESS}: {error}"),
         }
     };
+    // A stranger at that address would keep us waiting.
+    for limited in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+        limited(&client, Some(Duration::from_secs(10))).expect("a limit");
+    }
     // Two connections at once, the first of which ends by a reset.
     let reset = TcpStream::connect(ADDRESS).expect("a second connection");
+    reset
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a limit");
     (&reset).write_all(b"never read").expect("a write");
     let mut first = [0; 1];
     (&reset).read_exact(&mut first).expect("an echo");
@@ -52,5 +64,5 @@ fn the_echo_server_echoes() {
     let mut echoed = Vec::new();
     client.read_to_end(&mut echoed).expect("an echo");
     assert_eq!(echoed, b"a small stream");
-    assert!(!server.is_finished());
+    assert!(!server.is_finished(), "somebody else listens on {ADDRESS}");
 }

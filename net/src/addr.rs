@@ -62,11 +62,20 @@ impl Target {
 /// it can not find; the errors of [`offload::run`].
 ///
 /// # Cancel safety
-/// Nothing is lost: the look-up goes on by itself, and its result is dropped.
+/// Nothing is lost. A look-up that has begun goes on by itself, and its result is
+/// dropped.
 pub async fn lookup_host(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     let addrs = match addr.target()? {
         Target::Known(addrs) => addrs,
-        Target::Name { host, port } => offload::run(move || sys::look_up(&host, port)).await??,
+        Target::Name { host, port } => {
+            let found = offload::ask({
+                let host = host.clone();
+                move || sys::look_up(&host, port)
+            });
+            found
+                .await?
+                .map_err(|error| io::Error::new(error.kind(), format!("{host:?}: {error}")))?
+        }
     };
     if addrs.is_empty() {
         return Err(io::Error::new(
@@ -88,7 +97,14 @@ macro_rules! one_address {
     )*};
 }
 
-one_address!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+one_address!(
+    SocketAddr,
+    SocketAddrV4,
+    SocketAddrV6,
+    (IpAddr, u16),
+    (Ipv4Addr, u16),
+    (Ipv6Addr, u16)
+);
 
 impl ToSocketAddrs for [SocketAddr] {}
 impl sealed::Sealed for [SocketAddr] {

@@ -33,9 +33,9 @@
 //! * **Fairness.** A task that never has to wait gives way to others after
 //!   [a number](bourn_reactor::budget) of operations, where the executor sets one.
 //! * **Several tasks** may use one socket at a time; each has its own place among
-//!   those who wait. Only the `poll_*` methods and traits of a whole stream share
-//!   one place for each direction: the last caller waits, the one before it is
-//!   woken. Halves have places of their own.
+//!   those who wait. The `poll_*` methods and traits of a whole stream share the
+//!   places of one [ticket](bourn_reactor::Ticket::shared): enough for 32 tasks in
+//!   each direction. Halves have places of their own.
 //! * **Closing.** Dropping a socket closes it at once. A socket that was registered
 //!   is taken out of its reactor first.
 //! * **No SIGPIPE**, whatever the process thinks of it.

@@ -78,9 +78,38 @@ where
     T: Send + 'static,
     W: FnOnce() -> T + Send + 'static,
 {
+    call(work, Abandoned::Made).await
+}
+
+/// Like [`run`], for a call that only its result is worth: if the future is
+/// dropped before a thread has come to it, it is not made, so that it keeps no
+/// other one waiting.
+pub(crate) async fn ask<T, W>(work: W) -> io::Result<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    call(work, Abandoned::LeftOut).await
+}
+
+/// What becomes of a call that nobody awaits any more when a thread comes to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Abandoned {
+    Made,
+    LeftOut,
+}
+
+async fn call<T, W>(work: W, abandoned: Abandoned) -> io::Result<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
     let ours = Arc::new(Handover::default());
     let giver = Giver(Arc::clone(&ours));
     let job = Job(Box::new(move || {
+        if abandoned == Abandoned::LeftOut && giver.is_alone() {
+            return;
+        }
         // The panic goes on at the other side, which thus sees no broken state
         // but what `work` has shared otherwise.
         let result = catch_unwind(AssertUnwindSafe(work));
@@ -148,6 +177,12 @@ impl<T> Handover<T> {
 struct Giver<T>(Arc<Handover<T>>);
 
 impl<T> Giver<T> {
+    /// Whether the future is gone. (A future that goes right after this answer
+    /// costs one call in vain.)
+    fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     fn give(self, result: Result<T, Box<dyn Any + Send>>) {
         self.0.put(Stage::Given(result));
     }
@@ -231,5 +266,50 @@ fn serve() {
             ours.threads -= 1;
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Context;
+
+    use super::*;
+
+    /// While every thread is busy, more questions are put and abandoned: none of
+    /// them is asked, and one that is awaited is.
+    #[test]
+    fn abandoned_questions_keep_nobody_waiting() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (begun, busy) = mpsc::channel();
+        let (release, blocked) = mpsc::channel::<()>();
+        let blocked = Arc::new(Mutex::new(blocked));
+        let mut blockers: Vec<_> = (0..MOST_THREADS)
+            .map(|_| {
+                let begun = begun.clone();
+                let blocked = Arc::clone(&blocked);
+                Box::pin(ask(move || {
+                    begun.send(()).unwrap();
+                    // Until the sender is gone.
+                    let _ended = blocked.lock().unwrap().recv();
+                }))
+            })
+            .collect();
+        for blocker in &mut blockers {
+            assert!(blocker.as_mut().poll(&mut cx).is_pending());
+        }
+        for _ in 0..MOST_THREADS {
+            busy.recv().unwrap();
+        }
+        let asked = Arc::new(Mutex::new(0));
+        for _ in 0..50 {
+            let asked = Arc::clone(&asked);
+            let mut question = pin!(ask(move || *asked.lock().unwrap() += 1));
+            assert!(question.as_mut().poll(&mut cx).is_pending());
+        }
+        drop(release);
+        assert_eq!(futures_lite::future::block_on(ask(|| 7)).unwrap(), 7);
+        assert_eq!(*asked.lock().unwrap(), 0);
     }
 }

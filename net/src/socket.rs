@@ -125,8 +125,9 @@ impl Socket {
             .iter()
             .take(sys::MOST_SLICES)
             .fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
-        let received =
-            self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_vectored(fd, bufs));
+        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| {
+            sys::recv_vectored(fd, bufs)
+        });
         let (received, seen) = ready!(received)?;
         self.conclude(received, asked, seen);
         Poll::Ready(Ok(received))
@@ -172,8 +173,10 @@ impl Socket {
             return Poll::Ready(Ok(0));
         };
         let bufs = &bufs[first..];
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_vectored(fd, bufs))
-            .map_ok(|(sent, _)| sent)
+        self.poll_operation(cx, Direction::Write, ticket, |fd| {
+            sys::send_vectored(fd, bufs)
+        })
+        .map_ok(|(sent, _)| sent)
     }
 
     pub(crate) fn poll_accept(
@@ -212,7 +215,10 @@ impl Socket {
         direction: Direction,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<()>> {
-        self.source.poll_reported(cx, direction, ticket).map_ok(drop)
+        ready!(budget::poll_left(cx));
+        let reported = ready!(self.source.poll_reported(cx, direction, ticket));
+        budget::spend();
+        Poll::Ready(reported.map(drop))
     }
 
     pub(crate) fn poll_read_closed(
@@ -220,7 +226,10 @@ impl Socket {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<()>> {
-        self.source.poll_read_closed(cx, ticket)
+        ready!(budget::poll_left(cx));
+        let closed = ready!(self.source.poll_read_closed(cx, ticket));
+        budget::spend();
+        Poll::Ready(closed)
     }
 
     /// Runs `operation` once; if it says `WouldBlock`, clears what was known of
@@ -289,7 +298,8 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     pub(crate) fn poll_reported(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_reported(cx, self.direction, &mut self.ticket)
+        self.socket
+            .poll_reported(cx, self.direction, &mut self.ticket)
     }
 
     pub(crate) fn poll_read_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -84,7 +84,14 @@ pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> 
 pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     count(|| {
         // SAFETY: `buf` is readable for its length.
-        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), libc::MSG_NOSIGNAL) }
+        unsafe {
+            libc::send(
+                fd.as_raw_fd(),
+                buf.as_ptr().cast(),
+                buf.len(),
+                libc::MSG_NOSIGNAL,
+            )
+        }
     })
 }
 
@@ -121,7 +128,10 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
 
 fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the address is not one of the internet")
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the address is not one of the internet",
+        )
     })
 }
 
@@ -247,23 +257,22 @@ pub(crate) fn nodelay(fd: BorrowedFd<'_>) -> io::Result<bool> {
     SockRef::from(&fd).tcp_nodelay()
 }
 
-/// `IP_TTL` or `IPV6_UNICAST_HOPS`.
+/// `IP_TTL`, and on an IPv6 socket `IPV6_UNICAST_HOPS` too: it may have IPv4 peers
+/// (ipv6(7), mapped addresses), to which the latter means nothing.
 pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
     let socket = SockRef::from(&fd);
     if local_addr(fd)?.is_ipv6() {
-        socket.set_unicast_hops_v6(hops)
-    } else {
-        socket.set_ttl_v4(hops)
+        socket.set_unicast_hops_v6(hops)?;
     }
+    socket.set_ttl_v4(hops)
 }
 
-/// `IP_TTL` or `IPV6_UNICAST_HOPS`.
+/// `IP_TTL` or `IPV6_UNICAST_HOPS`, whichever is used towards the peer.
 pub(crate) fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let socket = SockRef::from(&fd);
-    if local_addr(fd)?.is_ipv6() {
-        socket.unicast_hops_v6()
-    } else {
-        socket.ttl_v4()
+    match peer_addr(fd).or_else(|_| local_addr(fd))? {
+        SocketAddr::V6(addr) if addr.ip().to_ipv4_mapped().is_none() => socket.unicast_hops_v6(),
+        _ => socket.ttl_v4(),
     }
 }
 

@@ -103,7 +103,10 @@ impl Drop for Watch {
     fn drop(&mut self) {
         WATCHES.fetch_sub(1, Ordering::SeqCst);
         let mut board = board();
-        let place = board.waiting.iter().position(|(number, _)| *number == self.number);
+        let place = board
+            .waiting
+            .iter()
+            .position(|(number, _)| *number == self.number);
         let waiter = place.map(|place| board.waiting.swap_remove(place));
         drop(board);
         drop(waiter);
@@ -112,10 +115,25 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::net::UdpSocket;
+    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
+
+    use bourn_reactor::Kind;
+
     use super::*;
+    use crate::socket::Socket;
+
+    /// The tests share one board: one at a time.
+    static TURN: Mutex<()> = Mutex::new(());
 
     #[test]
     fn a_vacancy_is_seen_once_by_every_watch() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cx = Context::from_waker(Waker::noop());
         let (mut first, mut second) = (Watch::new(), Watch::new());
         assert!(first.poll_vacancy(&mut cx).is_pending());
@@ -124,5 +142,43 @@ mod tests {
         assert!(first.poll_vacancy(&mut cx).is_ready());
         assert!(second.poll_vacancy(&mut cx).is_ready());
         assert!(first.poll_vacancy(&mut cx).is_pending());
+    }
+
+    /// Looks, when it is woken, whether a descriptor is still what it was.
+    struct Look {
+        descriptor: PathBuf,
+        socket: PathBuf,
+        was_closed: AtomicBool,
+    }
+
+    impl Wake for Look {
+        fn wake(self: Arc<Self>) {
+            let now = fs::read_link(&self.descriptor);
+            let closed = now.map_or(true, |now| now != self.socket);
+            self.was_closed.store(closed, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_descriptor_is_free_when_its_vacancy_is_announced() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let fd = OwnedFd::from(UdpSocket::bind("127.0.0.1:0").expect("a port is free"));
+        let descriptor = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let socket = fs::read_link(&descriptor).expect("procfs");
+        let look = Arc::new(Look {
+            descriptor,
+            socket,
+            was_closed: AtomicBool::new(false),
+        });
+        let socket = Socket::new(fd, Kind::Other);
+        let waker = Waker::from(Arc::clone(&look));
+        let mut watch = Watch::new();
+        assert!(
+            watch
+                .poll_vacancy(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        drop(socket);
+        assert!(look.was_closed.load(Ordering::Relaxed));
     }
 }

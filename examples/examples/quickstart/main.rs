@@ -43,7 +43,7 @@ use std::process::ExitCode;
 use crate::servers::Kind;
 
 const USAGE: &str = "\
-usage: quickstart                  compares bourn with blocking servers (25 s)
+usage: quickstart                  compares bourn with blocking servers (15 s)
        quickstart --serve ADDRESS  serves HTTP until it is interrupted; for example
                                    --serve 127.0.0.1:8080 (port 0: any free one)
 ";

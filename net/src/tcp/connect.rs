@@ -21,7 +21,9 @@ pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStre
         Connecting::UnderWay => {
             let socket = Socket::new(fd, Kind::Connecting);
             socket
-                .wait(Direction::Write, |cx, ticket| socket.poll_connect(cx, ticket))
+                .wait(Direction::Write, |cx, ticket| {
+                    socket.poll_connect(cx, ticket)
+                })
                 .await?;
             Ok(TcpStream::new(socket))
         }
@@ -50,7 +52,8 @@ async fn connect_to(addr: SocketAddr) -> io::Result<TcpStream> {
     let fd = sys::tcp_socket(&addr)?;
     sys::set_nodelay(fd.as_fd(), true)?;
     let stream = connect(fd, addr).await?;
-    if stream.local_addr()? == stream.peer_addr()? {
+    // A peer that is gone already is told by the first read, as ever.
+    if stream.peer_addr().ok() == Some(stream.local_addr()?) {
         // The kernel gave us the very port that we asked for, where nobody
         // listens, and joined the socket to itself (RFC 9293, 3.5, simultaneous
         // open). A reset leaves no TIME_WAIT to keep a server from that port.
@@ -115,7 +118,11 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "none of {} addresses answered", self.attempts.len())?;
+        write!(
+            formatter,
+            "none of {} addresses answered",
+            self.attempts.len()
+        )?;
         for (place, attempt) in self.attempts.iter().enumerate() {
             let mark = if place == 0 { ": " } else { "; " };
             write!(

@@ -80,7 +80,11 @@ impl<'a> Incoming<'a> {
         }
         loop {
             let error = match self.listener.poll_accept_with(cx, &mut self.ticket) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // Nobody waits for a descriptor any more.
+                    self.exhaustion = None;
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok((stream, _))) => {
                     self.exhaustion = None;
                     return Poll::Ready(Ok(stream));
@@ -177,7 +181,10 @@ mod tests {
     #[test]
     fn a_server_survives_what_is_not_its_listener_s_fault() {
         let meaning_of = |code| meaning(&io::Error::from_raw_os_error(code));
-        assert!(matches!(meaning_of(libc::ECONNABORTED), Meaning::Connection));
+        assert!(matches!(
+            meaning_of(libc::ECONNABORTED),
+            Meaning::Connection
+        ));
         assert!(matches!(meaning_of(libc::EMFILE), Meaning::Exhaustion));
         assert!(matches!(meaning_of(libc::EBADF), Meaning::Fatal));
         assert!(matches!(meaning_of(libc::EINVAL), Meaning::Fatal));

@@ -112,8 +112,8 @@ impl TcpListener {
         accepted.await.map(stream_of)
     }
 
-    /// Accepts a connection, or wakes the task when there may be one. Of several
-    /// tasks that call this, the last one waits, the others are woken at once.
+    /// Accepts a connection, or wakes the task when there may be one. Up to 32
+    /// tasks may wait in this way; all of them are woken.
     ///
     /// # Errors
     /// As [`accept`](TcpListener::accept).
@@ -147,7 +147,9 @@ impl TcpListener {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
     /// [`accept`](TcpListener::accept).
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.try_io(Interest::READ, sys::accept).map(stream_of)
+        self.socket
+            .try_io(Interest::READ, sys::accept)
+            .map(stream_of)
     }
 
     /// Connections, one after the other, without the errors that a server has to

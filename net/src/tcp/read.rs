@@ -21,7 +21,9 @@ impl TcpStream {
     /// Nothing is lost: bytes are read only when the future completes.
     pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.socket
-            .wait(Direction::Read, |cx, ticket| self.socket.poll_recv(cx, ticket, buf))
+            .wait(Direction::Read, |cx, ticket| {
+                self.socket.poll_recv(cx, ticket, buf)
+            })
             .await
     }
 
@@ -95,7 +97,9 @@ impl TcpStream {
     /// Nothing is lost.
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.socket
-            .wait(Direction::Read, |cx, ticket| self.socket.poll_peek(cx, ticket, buf))
+            .wait(Direction::Read, |cx, ticket| {
+                self.socket.poll_peek(cx, ticket, buf)
+            })
             .await
     }
 
@@ -122,7 +126,8 @@ impl TcpStream {
     /// # Errors
     /// As `try_read`.
     pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READ, |fd| sys::recv_vectored(fd, bufs))
+        self.socket
+            .try_io(Interest::READ, |fd| sys::recv_vectored(fd, bufs))
     }
 
     /// Like [`try_read`](TcpStream::try_read), but leaves what it returns in the

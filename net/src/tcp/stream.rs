@@ -84,7 +84,11 @@ impl TcpStream {
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         let fd = OwnedFd::from(stream);
         sys::set_nonblocking(fd.as_fd())?;
-        let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
+        let kind = if sys::is_plain_tcp(fd.as_fd()) {
+            Kind::Stream
+        } else {
+            Kind::Other
+        };
         Ok(TcpStream::new(Socket::new(fd, kind)))
     }
 
@@ -206,15 +210,14 @@ impl TcpStream {
     }
 
     async fn wait_for(&self, direction: Direction) -> io::Result<()> {
-        let reported = self
-            .socket
-            .wait(direction, |cx, ticket| self.socket.poll_reported(cx, direction, ticket));
+        let reported = self.socket.wait(direction, |cx, ticket| {
+            self.socket.poll_reported(cx, direction, ticket)
+        });
         reported.await
     }
 
-    /// The `poll` form of [`readable`](TcpStream::readable). All `poll_*` callers
-    /// of one direction share one place: the last one waits, the one before is
-    /// woken at once.
+    /// The `poll` form of [`readable`](TcpStream::readable). Up to 32 tasks may
+    /// wait in each direction by the `poll_*` methods; all of them are woken.
     ///
     /// # Errors
     /// As `ready`.
@@ -242,9 +245,9 @@ impl TcpStream {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn read_closed(&self) -> io::Result<()> {
-        let closed = self
-            .socket
-            .wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
+        let closed = self.socket.wait(Direction::Read, |cx, ticket| {
+            self.socket.poll_read_closed(cx, ticket)
+        });
         closed.await
     }
 
@@ -272,7 +275,10 @@ impl TcpStream {
     /// for a task of its own.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let stream = Arc::new(self);
-        (OwnedReadHalf::new(Arc::clone(&stream)), OwnedWriteHalf::new(stream))
+        (
+            OwnedReadHalf::new(Arc::clone(&stream)),
+            OwnedWriteHalf::new(stream),
+        )
     }
 }
 

@@ -26,7 +26,9 @@ impl TcpStream {
     /// Nothing is lost: bytes are written only when the future completes.
     pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
         self.socket
-            .wait(Direction::Write, |cx, ticket| self.socket.poll_send(cx, ticket, buf))
+            .wait(Direction::Write, |cx, ticket| {
+                self.socket.poll_send(cx, ticket, buf)
+            })
             .await
     }
 
@@ -68,29 +70,33 @@ impl TcpStream {
             .await
     }
 
-    /// Writes all of several buffers, which are
-    /// [advanced](IoSlice::advance_slices) past what is written.
+    /// Writes all of several buffers. What is written is cut off their front: a
+    /// slice that is done is empty then.
     ///
     /// # Errors
     /// As [`write_all`](TcpStream::write_all).
     ///
     /// # Cancel safety
-    /// Nothing is lost as long as `bufs` is: it tells what is still to be written,
-    /// its first slices being empty or cut.
+    /// Nothing is lost as long as `bufs` is not: it says what is still to be
+    /// written, and calling this again goes on from there.
     pub async fn write_all_vectored(&self, bufs: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let mut bufs = bufs;
         let mut written = 0;
+        let mut first = 0;
         self.socket
             .wait(Direction::Write, |cx, ticket| {
-                // Drops empty slices at the front, so that none is left at the end.
-                IoSlice::advance_slices(&mut bufs, 0);
-                while !bufs.is_empty() {
-                    let sent = ready!(self.socket.poll_send_vectored(cx, ticket, bufs));
+                loop {
+                    while bufs.get(first).is_some_and(|buf| buf.is_empty()) {
+                        first += 1;
+                    }
+                    if first == bufs.len() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let rest = &mut bufs[first..];
+                    let sent = ready!(self.socket.poll_send_vectored(cx, ticket, rest));
                     let sent = progress(sent, written)?;
-                    IoSlice::advance_slices(&mut bufs, sent);
+                    cut(rest, sent);
                     written += sent;
                 }
-                Poll::Ready(Ok(()))
             })
             .await
     }
@@ -109,7 +115,22 @@ impl TcpStream {
     /// # Errors
     /// As `try_write`.
     pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITE, |fd| sys::send_vectored(fd, bufs))
+        self.socket
+            .try_io(Interest::WRITE, |fd| sys::send_vectored(fd, bufs))
+    }
+}
+
+/// Cuts `count` bytes off the front. `IoSlice::advance_slices` would leave slices
+/// that are done as they are, in front of the rest that it returns; whoever is
+/// cancelled has no such rest, only the whole.
+fn cut(bufs: &mut [IoSlice<'_>], mut count: usize) {
+    for buf in bufs {
+        let part = count.min(buf.len());
+        buf.advance(part);
+        count -= part;
+        if count == 0 {
+            return;
+        }
     }
 }
 
@@ -123,7 +144,10 @@ fn progress(sent: io::Result<usize>, written: usize) -> io::Result<usize> {
     if written == 0 {
         return Err(error);
     }
-    Err(io::Error::new(error.kind(), WriteAllError { written, error }))
+    Err(io::Error::new(
+        error.kind(),
+        WriteAllError { written, error },
+    ))
 }
 
 /// Not everything was written: the payload ([`get_ref`](io::Error::get_ref)) of
@@ -149,7 +173,11 @@ impl WriteAllError {
 
 impl fmt::Display for WriteAllError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} (after {} bytes were written)", self.error, self.written)
+        write!(
+            formatter,
+            "{} (after {} bytes were written)",
+            self.error, self.written
+        )
     }
 }
 

@@ -18,7 +18,8 @@
 //!            '--- Pending ---> [live table] <---- wake --'
 //! ```
 //!
-//! A task is one allocation; waking one allocates nothing, and on the driving thread takes no lock and no system call.
+//! A task is one allocation. Waking one on the driving thread allocates nothing and takes no lock and no system call;
+//! from another thread it is a push to a queue that allocates a block for every 31 of them.
 //! A panic in a task, in its destructor, in its output's or in a waker ends that task and nothing else.
 //!
 //! # Examples
@@ -66,9 +67,7 @@ pub use crate::{
     blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
     current_thread::CurrentThread,
     handle::Handle,
-    multi_thread::{
-        Metrics, MultiThread, MultiThreadOptions, Stall, StallCause, WorkerMetrics,
-    },
+    multi_thread::{Metrics, MultiThread, MultiThreadOptions, Stall, StallCause, WorkerMetrics},
     park::{Park, ThreadPark, Turn, Wait},
     task::{
         AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now,

@@ -114,6 +114,9 @@ impl<H: House> Seat<H> {
         let mut others = VecDeque::new();
         loop {
             if !self.is_host.load(Relaxed) {
+                // References to ended tasks, pushed after the last eviction by wakes that had begun before it: they
+                // would keep the seat that keeps them.
+                while self.returning.pop().is_some() {}
                 // The common case: nothing in the queue needs to be looked at.
                 let mut queue = context.take_queue();
                 if others.is_empty() {
@@ -171,7 +174,10 @@ impl<H: House> Schedule for Arc<Seat<H>> {
     }
 
     fn admit(&self, task: Task) -> Result<u32, Task> {
-        let key = self.shared.live().admit(task, self.address(), self.core())?;
+        let key = self
+            .shared
+            .live()
+            .admit(task, self.address(), self.core())?;
         self.live.fetch_add(1, Relaxed);
         Ok(key)
     }

@@ -137,4 +137,25 @@ mod tests {
             other.join().unwrap();
         });
     }
+
+    /// What the waker of `block_on` did before the wake is seen after it. Kills `executor-signal-carries`.
+    #[test]
+    fn loom_signal_carries() {
+        use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+        loom::model(|| {
+            let shared = Arc::new((Signal::new(), AtomicBool::new(false)));
+            let other = {
+                let shared = Arc::clone(&shared);
+                loom::thread::spawn(move || {
+                    shared.1.store(true, Relaxed);
+                    shared.0.raise(WOKEN);
+                })
+            };
+            if shared.0.take() != 0 {
+                assert!(shared.1.load(Relaxed));
+            }
+            other.join().unwrap();
+        });
+    }
 }

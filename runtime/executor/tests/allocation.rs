@@ -1,4 +1,4 @@
-//! A task is one allocation of at most 120 bytes around a small future; waking it allocates nothing.
+//! A task is one allocation of at most 120 bytes around a small future; waking it on its own thread allocates nothing.
 //!
 //! One test, for the counters are the whole process's.
 

@@ -3,10 +3,13 @@
 mod support;
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc, Barrier,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
+    task::{Poll, Waker},
     thread,
 };
 
@@ -42,6 +45,41 @@ fn the_second_takes_over_when_the_first_leaves() {
         let second = scope.spawn(|| runtime.block_on(task).unwrap());
         leave.open();
         assert_eq!(second.join().unwrap(), 8);
+    });
+}
+
+/// A thread that does not drive hears of its local tasks' wakes from other threads.
+#[test]
+fn a_stranger_s_local_task_is_woken_from_elsewhere() {
+    let _watchdog = watchdog();
+    let runtime = runtime();
+    let handle = runtime.handle();
+    let (driving, leave) = (Door::new(), Door::new());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime.block_on(async {
+                // Drives as soon as it has waited once.
+                yield_now().await;
+                driving.open();
+                leave.pass().await;
+            });
+        });
+        driving.wait();
+        runtime.block_on(async {
+            let (send, receive) = mpsc::channel::<Waker>();
+            let mut polls = 0;
+            let task = handle.spawn_local(poll_fn(move |cx| {
+                polls += 1;
+                if polls == 1 {
+                    send.send(cx.waker().clone()).unwrap();
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            }));
+            scope.spawn(move || receive.recv().unwrap().wake());
+            task.await.unwrap();
+        });
+        leave.open();
     });
 }
 

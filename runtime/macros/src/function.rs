@@ -56,14 +56,15 @@ impl Function {
         let signature = &self.signature;
         let mut errors = Errors::default();
         if signature.asyncness.is_none() {
+            let token = &signature.fn_token;
             errors.add(
-                &signature.fn_token,
+                token,
                 format!("`{attribute}` needs an `async fn`: write `async` before `fn`"),
             );
         }
-        if signature.constness.is_some() {
+        if let Some(token) = &signature.constness {
             errors.add(
-                &signature.constness,
+                token,
                 format!("a function under `{attribute}` cannot be `const`"),
             );
         }

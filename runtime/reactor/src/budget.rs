@@ -24,6 +24,11 @@ pub fn reset() {
     LEFT.try_with(|left| left.set(PER_POLL)).ok();
 }
 
+/// Whether no limit is set: on threads that our executor does not run on.
+pub fn is_unlimited() -> bool {
+    LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) == UNLIMITED
+}
+
 /// Lifts the limit: called when the executor leaves the thread.
 pub fn lift() {
     LEFT.try_with(|left| left.set(UNLIMITED)).ok();

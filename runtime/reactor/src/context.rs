@@ -16,7 +16,8 @@ use crate::sys;
 const SLACK: u64 = 1;
 
 per_thread! {
-    static CURRENT: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
+    static ENTERED: RefCell<Vec<(u64, Arc<Reactor>)>> = const { RefCell::new(Vec::new()) };
+    static ENTRIES: Cell<u64> = const { Cell::new(0) };
     static SLACK_BEFORE: Cell<Option<u64>> = const { Cell::new(None) };
     static BATCH: Cell<Option<Batch>> = const { Cell::new(None) };
 }
@@ -26,24 +27,31 @@ per_thread! {
 #[must_use = "dropping it leaves the reactor"]
 #[derive(Debug)]
 pub struct Entered {
-    before: Option<Arc<Reactor>>,
+    number: u64,
     /// Belongs to the thread whose context it changes.
     thread: PhantomData<*const ()>,
 }
 
 pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
-    let before = CURRENT.with(|current| current.replace(Some(Arc::clone(reactor))));
+    let number = ENTRIES.with(|entries| entries.replace(entries.get() + 1));
+    ENTERED.with(|entered| entered.borrow_mut().push((number, Arc::clone(reactor))));
     Entered {
-        before,
+        number,
         thread: PhantomData,
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let outermost = self.before.is_none();
+        let left = ENTERED.try_with(|entered| {
+            let mut entered = entered.borrow_mut();
+            let place = entered
+                .iter()
+                .rposition(|(number, _)| *number == self.number);
+            (place.map(|place| entered.remove(place)), entered.is_empty())
+        });
+        let outermost = matches!(left, Ok((_, true)));
         // Dropped outside the borrow: the last reference closes descriptors.
-        let left = CURRENT.try_with(|current| current.replace(self.before.take()));
         drop(left);
         if outermost && let Ok(Some(slack)) = SLACK_BEFORE.try_with(Cell::take) {
             sys::set_timer_slack(slack);
@@ -58,9 +66,9 @@ impl Drop for Entered {
 /// Those of starting the background reactor.
 pub(crate) fn with_current<R>(visit: impl FnOnce(&Arc<Reactor>) -> R) -> io::Result<R> {
     let mut visit = Some(visit);
-    let visited = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        let reactor = current.as_ref()?;
+    let visited = ENTERED.try_with(|entered| {
+        let entered = entered.borrow();
+        let (_, reactor) = entered.last()?;
         visit.take().map(|visit| visit(reactor))
     });
     match (visited, visit) {

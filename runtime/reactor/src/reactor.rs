@@ -12,7 +12,7 @@ use crate::clock;
 use crate::context::{self, Entered};
 use crate::event::Event;
 use crate::poller::{Poller, Wait};
-use crate::source::{Registered, SourceInfo};
+use crate::registered::{Registered, SourceInfo};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sys;
@@ -133,6 +133,10 @@ impl Reactor {
         let mut batch = context::take_batch();
         let result = self.gather(wait, &mut batch);
         wake_all(&mut batch.wakers);
+        // The last reference to a source may be among these, and drop wakers.
+        for (source, _) in batch.sources.drain(..) {
+            guarded(|| drop(source));
+        }
         context::give_batch(batch);
         result
     }
@@ -151,7 +155,7 @@ impl Reactor {
                 }
             }
         }
-        for (source, event) in batch.sources.drain(..) {
+        for (source, event) in &batch.sources {
             source.mark(event.ready, &mut batch.wakers);
         }
         self.expire(&mut batch.wakers);
@@ -212,6 +216,7 @@ impl Reactor {
         let sources = self.table.lock().close();
         for source in sources {
             source.leave(self, &mut wakers);
+            guarded(|| drop(source));
         }
         {
             let mut timers = self.timers.lock();
@@ -403,13 +408,18 @@ impl fmt::Debug for Reactor {
     }
 }
 
-/// Wakes every waker under a guard of its own. A panic has been reported by the
-/// panic hook; its payload is leaked, for its destructor might panic again.
+/// Wakes every waker under a guard of its own.
 pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            std::mem::forget(payload);
-        }
+        guarded(|| waker.wake());
+    }
+}
+
+/// Runs foreign code. Its panic has been reported by the panic hook and ends here;
+/// the payload is leaked, for its destructor might panic again.
+fn guarded(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+        std::mem::forget(payload);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::source::Registered;
+use crate::registered::Registered;
 
 /// Names one registration: a place in the table and the generation of what was
 /// put there. A place is used again, a generation not before 2^32 more

@@ -7,14 +7,18 @@ use std::task::Waker;
 ///
 /// Every future that waits has a ticket of its own and gives it back
 /// ([`Source::forget`](crate::Source::forget)) when it is dropped. The `poll_*`
-/// functions of one direction share the ticket [`shared`](Ticket::shared): the
-/// last one to poll is woken, and the one it displaces is woken at once, so that
-/// no wake-up is lost.
+/// functions of one direction share the ticket [`shared`](Ticket::shared), which has
+/// a place for each of 32 tasks: all that have polled since the last report are
+/// woken by the next. A further one displaces one of them, which is woken at once, so
+/// that no wake-up is lost.
 #[derive(Debug)]
 pub struct Ticket(u64);
 
 const NONE: u64 = 0;
 const SHARED: u64 = u64::MAX;
+/// Places of the shared ticket: more than any sound use needs, and an end for an
+/// executor that makes a new waker for each poll. The models reach the end with one.
+const SHARED_PLACES: usize = if cfg!(loom) { 1 } else { 32 };
 
 impl Ticket {
     /// A ticket without a place yet.
@@ -22,13 +26,18 @@ impl Ticket {
         Ticket(NONE)
     }
 
-    /// The one place of all `poll_*` functions.
+    /// The ticket of all `poll_*` functions.
     pub const fn shared() -> Ticket {
         Ticket(SHARED)
     }
 
     pub(crate) fn has_place(&self) -> bool {
         self.0 != NONE
+    }
+
+    /// Whether it is for one operation alone, which may give its place back.
+    pub(crate) fn is_own(&self) -> bool {
+        self.has_place() && self.0 != SHARED
     }
 }
 
@@ -79,19 +88,19 @@ impl Waiters {
         usize::from(self.slot.is_some()) + self.list.len()
     }
 
-    fn find(&mut self, ticket: u64) -> Option<&mut Waiter> {
+    fn of(&mut self, ticket: u64) -> impl Iterator<Item = &mut Waiter> {
         self.slot
             .iter_mut()
             .chain(&mut self.list)
-            .find(|waiter| waiter.ticket == ticket)
+            .filter(move |waiter| waiter.ticket == ticket)
     }
 
     /// Whether a waker that wakes the same task as `waker` is in place already.
     pub(crate) fn holds(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
         ticket.has_place()
             && self
-                .find(ticket.0)
-                .is_some_and(|waiter| waiter.waker.will_wake(waker))
+                .of(ticket.0)
+                .any(|waiter| waiter.waker.will_wake(waker))
     }
 
     /// Puts `waker` into the ticket's place, or into a free one.
@@ -100,13 +109,14 @@ impl Waiters {
             self.last += 1;
             ticket.0 = self.last;
         }
-        if let Some(waiter) = self.find(ticket.0) {
-            let old = std::mem::replace(&mut waiter.waker, waker);
-            return Some(if ticket.0 == SHARED {
-                Displaced::Other(old)
-            } else {
-                Displaced::Own(old)
-            });
+        if ticket.0 == SHARED {
+            if self.of(SHARED).count() >= SHARED_PLACES
+                && let Some(other) = self.of(SHARED).next()
+            {
+                return Some(Displaced::Other(std::mem::replace(&mut other.waker, waker)));
+            }
+        } else if let Some(own) = self.of(ticket.0).next() {
+            return Some(Displaced::Own(std::mem::replace(&mut own.waker, waker)));
         }
         let waiter = Waiter {
             ticket: ticket.0,

@@ -79,18 +79,28 @@ fn expect(poller: &Poller, key: u64, wanted: fn(Ready) -> bool) -> Ready {
 }
 
 /// Everything that waits of 100 ms together report, and how many waits that took.
+/// They must sleep meanwhile, and not go round inside.
+#[track_caller]
 fn listen(poller: &Poller) -> (Vec<Event>, usize) {
-    let deadline = Instant::now() + Duration::from_millis(100);
+    let span = Duration::from_millis(100);
+    let deadline = Instant::now() + span;
+    let before = harness::processor_time();
     let mut events = Vec::new();
     let mut waits = 0;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return (events, waits);
+            break;
         }
         poller.wait(&mut events, Some(left)).unwrap();
         waits += 1;
     }
+    let used = harness::processor_time() - before;
+    assert!(
+        used < span / 5,
+        "{used:?} of processor time in {waits} waits of {span:?}"
+    );
+    (events, waits)
 }
 
 /// A thread that waits once, for as long as it takes; returns when it sleeps.

@@ -74,9 +74,10 @@ fn sleeps_end_in_order(backend: Backend) {
     let reactor = harness::reactor(backend);
     let _entered = reactor.enter();
     let start = Instant::now();
-    let mut sleeps: Vec<_> = [32, 23, 29, 21, 26]
-        .into_iter()
-        .map(|count| (Sleep::until(start + millis(count)), Wakes::new()))
+    // Close together, and in no order.
+    let mut sleeps: Vec<_> = (0..40)
+        .map(|number| start + millis(20) + Duration::from_micros(number * 7 % 40 * 100))
+        .map(|deadline| (Sleep::until(deadline), Wakes::new()))
         .collect();
     // On a busy machine, the first may be over by now.
     sleeps.retain_mut(|(sleep, (_, waker))| poll(sleep, waker).is_pending());

@@ -36,7 +36,11 @@ pub fn interval(period: Duration) -> Interval {
 /// If `period` is zero.
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(!period.is_zero(), "{}", misuse::zero_period(Location::caller()));
+    assert!(
+        !period.is_zero(),
+        "{}",
+        misuse::zero_period(Location::caller())
+    );
     Interval {
         sleep: Sleep::until(start),
         period,
@@ -44,13 +48,16 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     }
 }
 
+/// No tick is on time to the nanosecond: this much counts as on time.
+const LATE: Duration = Duration::from_millis(5);
+
 /// What an [`Interval`] does when ticks were awaited too late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedTickBehavior {
     /// Ticks at once for each one that was missed, and is then on time again.
     #[default]
     Burst,
-    /// Counts the period from the tick that was late.
+    /// Counts the period from the tick that was late, if it was by more than 5 ms.
     Delay,
     /// Leaves out what was missed, and goes on with the next one that is due.
     Skip,
@@ -84,10 +91,10 @@ impl Interval {
 
     fn next_after(&self, tick: Instant, now: Instant) -> Instant {
         let next = match self.missed {
-            MissedTickBehavior::Burst => tick.checked_add(self.period),
-            // Less than a period late is late, not missed.
-            _ if now < tick.checked_add(self.period).unwrap_or(now) => tick.checked_add(self.period),
-            MissedTickBehavior::Delay => now.checked_add(self.period),
+            MissedTickBehavior::Delay if now.saturating_duration_since(tick) > LATE => {
+                now.checked_add(self.period)
+            }
+            MissedTickBehavior::Burst | MissedTickBehavior::Delay => tick.checked_add(self.period),
             MissedTickBehavior::Skip => {
                 let late = now.saturating_duration_since(tick).as_nanos();
                 let over = late % self.period.as_nanos();
@@ -135,18 +142,34 @@ mod tests {
 
     #[test]
     fn a_tick_on_time_is_followed_one_period_later() {
-        for behavior in [MissedTickBehavior::Burst, MissedTickBehavior::Delay, MissedTickBehavior::Skip] {
+        for behavior in [
+            MissedTickBehavior::Burst,
+            MissedTickBehavior::Delay,
+            MissedTickBehavior::Skip,
+        ] {
             assert_eq!(next(behavior, 0), Duration::from_millis(10));
-            assert_eq!(next(behavior, 9), Duration::from_millis(10));
+            assert_eq!(next(behavior, 4), Duration::from_millis(10));
         }
     }
 
     #[test]
     fn missed_ticks_burst_delay_or_are_skipped() {
-        assert_eq!(next(MissedTickBehavior::Burst, 35), Duration::from_millis(10));
-        assert_eq!(next(MissedTickBehavior::Delay, 35), Duration::from_millis(45));
-        assert_eq!(next(MissedTickBehavior::Skip, 35), Duration::from_millis(40));
-        assert_eq!(next(MissedTickBehavior::Skip, 40), Duration::from_millis(50));
+        assert_eq!(
+            next(MissedTickBehavior::Burst, 35),
+            Duration::from_millis(10)
+        );
+        assert_eq!(
+            next(MissedTickBehavior::Delay, 35),
+            Duration::from_millis(45)
+        );
+        assert_eq!(
+            next(MissedTickBehavior::Skip, 35),
+            Duration::from_millis(40)
+        );
+        assert_eq!(
+            next(MissedTickBehavior::Skip, 40),
+            Duration::from_millis(50)
+        );
     }
 
     #[test]

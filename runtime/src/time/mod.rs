@@ -1,8 +1,8 @@
 //! Waiting for moments: sleeps, time-outs, intervals.
 //!
 //! Everything here works under any executor. Nothing is ever early. How late it
-//! is depends on the backend: some microseconds on `epoll`, `poll` and `select`,
-//! up to a millisecond on `mio`; and on how long tasks hold their thread.
+//! is depends on the backend: some tens of microseconds on `epoll`, `poll` and
+//! `select`, up to a millisecond on `mio`; and on how long tasks hold their thread.
 //!
 //! Moments are [`std::time::Instant`]s: `CLOCK_MONOTONIC`, which does not count
 //! the time that the system is suspended (`clock_gettime(2)`).

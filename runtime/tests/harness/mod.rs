@@ -36,7 +36,9 @@ pub fn runtime(backend: Backend) -> Runtime {
 }
 
 pub fn run<F: Future>(backend: Backend, what: &str, body: F) -> F::Output {
-    watched(&format!("{what} on {backend}"), || runtime(backend).block_on(body))
+    watched(&format!("{what} on {backend}"), || {
+        runtime(backend).block_on(body)
+    })
 }
 
 /// Makes a test of each async function on each backend.

@@ -7,7 +7,7 @@ use bourn::net::{TcpSocket, TcpStream};
 use bourn_heavy::{child, is_child, on_every_backend, resident, succeeded};
 
 const MEBIBYTE: usize = 1024 * 1024;
-const BUFFER: u32 = 4096;
+const BUFFER: usize = 4096;
 
 async fn pair() -> (TcpStream, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();

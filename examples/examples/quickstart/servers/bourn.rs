@@ -27,10 +27,10 @@ pub fn run(
         loop {
             let stream = incoming.next().await?;
             // The task goes on without its handle.
-            drop(bourn::spawn(async move {
+            bourn::spawn(async move {
                 // An error here is a client that broke off, which ends nothing but its connection.
                 let _broke_off = serve(&stream).await;
-            }));
+            });
         }
     })
 }

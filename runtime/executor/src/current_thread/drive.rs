@@ -140,6 +140,7 @@ impl<'a, P: Park> Place<'a, P> {
         let round = self.context.queued().min(STEPS_PER_TURN);
         let mut steps = 0;
         while steps < round
+            && !self.seat.shared.awake.is_closed()
             && let Some(task) = self.context.pop()
         {
             self.park().before_poll();

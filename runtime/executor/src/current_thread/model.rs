@@ -93,3 +93,34 @@ fn loom_shutdown_meets_a_driver() {
         assert!(queued.is_finished());
     });
 }
+
+/// A local task's wake from elsewhere that meets a shutdown leaves nothing behind that would keep the runtime.
+/// Kills `executor-evict-leaves-returning`.
+#[test]
+fn loom_local_wake_leaves_no_cycle() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let park = Arc::new(ThreadPark::new());
+        let runtime = CurrentThread::new(Arc::clone(&park));
+        let handle = runtime.handle();
+        let mut other = None;
+        let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let kept = Arc::clone(&slot);
+        runtime.block_on(async {
+            drop(handle.spawn_local(poll_fn(move |cx| {
+                *kept.lock().unwrap() = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            })));
+            yield_now().await;
+            let waker = slot.lock().unwrap().take().unwrap();
+            other = Some(thread::spawn(move || waker.wake()));
+            runtime.shutdown();
+            yield_now().await;
+        });
+        other.unwrap().join().unwrap();
+        drop(runtime);
+        drop(handle);
+        assert_eq!(Arc::strong_count(&park), 1, "a seat was leaked");
+    });
+}

@@ -74,12 +74,7 @@ impl<'a> Lease<'a> {
     ) -> Option<Self> {
         let core = &shared.cores[index];
         // Acquire: pairs with the Release in `drop`, for what only the owner may touch.
-        if core.is_taken()
-            || core
-                .taken
-                .compare_exchange(0, 1, Acquire, Relaxed)
-                .is_err()
-        {
+        if core.is_taken() || core.taken.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
             return None;
         }
         context.set_core(Some(index));

@@ -90,7 +90,10 @@ pub(super) fn serve<P: Park>(
         if let Some(group) = group {
             driver.join_group(group);
         }
-        driver.core().watch.set_thread(super::stall::thread_number());
+        driver
+            .core()
+            .watch
+            .set_thread(super::stall::thread_number());
         let _entered = driver.park().enter();
         body(&stay, &mut driver);
         stay.evict();
@@ -122,7 +125,11 @@ pub(super) fn block_on<P: Park, F: Future>(
             driver: RefCell::new(None),
         };
         caller.claim_core();
-        let group = caller.driver.borrow().as_ref().map_or(0, |driver| driver.core().group());
+        let group = caller
+            .driver
+            .borrow()
+            .as_ref()
+            .map_or(0, |driver| driver.core().group());
         let _entered = shared.parks()[group].enter();
         // Declared last, so it is dropped first, inside the runtime.
         let future = pin!(future);
@@ -149,7 +156,10 @@ impl<P: Park> Caller<'_, P> {
         for index in workers..workers + self.shared.options.callers {
             let driver = Driver::take(self.context, self.shared, &self.stay.seat, index);
             if let Some(driver) = driver {
-                driver.core().watch.set_thread(super::stall::thread_number());
+                driver
+                    .core()
+                    .watch
+                    .set_thread(super::stall::thread_number());
                 self.driver.replace(Some(driver));
                 return;
             }

@@ -4,14 +4,8 @@ use std::{fmt, future::Future, io, panic::Location, sync::Arc, thread, time::Dur
 
 use super::{enter, options::MultiThreadOptions, sentinel, shared::Shared};
 use crate::{
-    blocking::PoolHost,
-    context,
-    handle::Handle,
-    misuse,
-    park::Park,
-    sync::start_thread,
-    task::TaskInfo,
-    unwind,
+    blocking::PoolHost, context, handle::Handle, misuse, park::Park, sync::start_thread,
+    task::TaskInfo, unwind,
 };
 
 /// How long a runtime that is dropped waits for its threads.

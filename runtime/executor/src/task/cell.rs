@@ -212,24 +212,29 @@ where
     unsafe fn run(pointer: NonNull<Header>) {
         // SAFETY: the contract of `Calls`; every path below gives the reference up last.
         let cell = unsafe { Self::from_header(pointer) };
-        match cell.head.header.state.start() {
-            Start::Skip => release(pointer, 1),
-            Start::Cancel => cell.end(pointer, Err(cell.drop_future(Failure::Cancelled))),
+        let result = match cell.head.header.state.start() {
+            Start::Skip => return release(pointer, 1),
+            Start::Cancel => Err(cell.drop_future(Failure::Cancelled)),
             Start::Poll => match cell.poll(pointer) {
-                Ok(Poll::Pending) => cell.pend(pointer),
-                Ok(Poll::Ready(output)) => cell.end(pointer, cell.finish(output)),
-                Err(payload) => {
-                    cell.end(pointer, Err(cell.drop_future(Failure::Panicked(payload))))
-                }
+                // SAFETY: this is the runner, which hands its reference over.
+                Ok(Poll::Pending) => return unsafe { Self::pend(pointer) },
+                Ok(Poll::Ready(output)) => cell.finish(output),
+                Err(payload) => Err(cell.drop_future(Failure::Panicked(payload))),
             },
-        }
+        };
+        // SAFETY: this is the runner, which hands its reference over.
+        unsafe { Self::end(pointer, result) };
     }
 
     unsafe fn cancel(pointer: NonNull<Header>, failure: Failure) {
         // SAFETY: the contract of `Calls`; both paths below give the reference up last.
         let cell = unsafe { Self::from_header(pointer) };
         match cell.head.header.state.cancel() {
-            Cancel::Drop => cell.end(pointer, Err(cell.drop_future(failure))),
+            Cancel::Drop => {
+                let result = Err(cell.drop_future(failure));
+                // SAFETY: `cancel` made this the runner, which hands its reference over.
+                unsafe { Self::end(pointer, result) };
+            }
             Cancel::Nothing => release(pointer, 1),
         }
     }
@@ -293,28 +298,42 @@ where
         })
     }
 
-    /// After a poll that returned `Pending`; gives the runner's reference up. Only for the runner.
-    fn pend(&self, pointer: NonNull<Header>) {
-        let state = &self.head.header.state;
-        let admit = self.live_key() == NOT_LIVE;
+    /// After a poll that returned `Pending`; gives the runner's reference up.
+    ///
+    /// It takes no `&self`, and `end` likewise: an argument counts as alive until the function returns, and another
+    /// thread may free the cell before that.
+    ///
+    /// # Safety
+    ///
+    /// Only for the runner, with the pointer to a cell of this type.
+    unsafe fn pend(pointer: NonNull<Header>) {
+        // SAFETY: the caller's promise; it is not used after the reference is given up.
+        let cell = unsafe { Self::from_header(pointer) };
+        let admit = cell.live_key() == NOT_LIVE;
         if admit {
             // The table's reference is counted by `pend`. Until then the runner's keeps the cell, and only the runner
             // takes the task out of the table.
-            match self.head.scheduler.admit(Task { cell: pointer }) {
-                Ok(key) => self.set_live_key(key),
+            match cell.head.scheduler.admit(Task { cell: pointer }) {
+                Ok(key) => cell.set_live_key(key),
                 Err(task) => {
                     mem::forget(task);
-                    return self.end(pointer, Err(self.drop_future(Failure::Cancelled)));
+                    let result = Err(cell.drop_future(Failure::Cancelled));
+                    // SAFETY: the caller's promise, handed on.
+                    return unsafe { Self::end(pointer, result) };
                 }
             }
         }
-        match state.pend(admit) {
+        match cell.head.header.state.pend(admit) {
             Pend::Idle => {}
             Pend::Again => {
-                self.head.scheduler.reschedule(Task { cell: pointer });
+                cell.head.scheduler.reschedule(Task { cell: pointer });
                 release(pointer, 1);
             }
-            Pend::Cancel => self.end(pointer, Err(self.drop_future(Failure::Cancelled))),
+            Pend::Cancel => {
+                let result = Err(cell.drop_future(Failure::Cancelled));
+                // SAFETY: the caller's promise, handed on.
+                unsafe { Self::end(pointer, result) };
+            }
         }
     }
 
@@ -353,27 +372,32 @@ where
         })
     }
 
-    /// Stores the result, tells who waits for it, and gives the runner's reference up. Only for the runner.
-    fn end(&self, pointer: NonNull<Header>, result: Result<F::Output, Failure>) {
-        let header = &self.head.header;
-        self.replace(Stage::Ended(result));
-        let key = self.live_key();
+    /// Stores the result, tells who waits for it, and gives the runner's reference up.
+    ///
+    /// # Safety
+    ///
+    /// As for `pend`.
+    unsafe fn end(pointer: NonNull<Header>, result: Result<F::Output, Failure>) {
+        // SAFETY: the caller's promise; it is not used after the reference is given up.
+        let cell = unsafe { Self::from_header(pointer) };
+        cell.replace(Stage::Ended(result));
+        let key = cell.live_key();
         let mut references = 1;
         if key != NOT_LIVE {
-            mem::forget(self.head.scheduler.retire(key));
+            mem::forget(cell.head.scheduler.retire(key));
             references = 2;
         }
-        let complete = header.state.complete();
+        let complete = cell.head.header.state.complete();
         if complete.wake {
             // SAFETY: COMPLETE was set while JOIN_WAKER was, so the waker is the runner's.
             let waker = unsafe { Self::swap_waker(pointer, None) };
             if let Some(Err(payload)) = waker.map(|waker| unwind::catch(|| waker.wake())) {
-                let line = self.describe("the waker of whoever awaited it panicked", payload);
+                let line = cell.describe("the waker of whoever awaited it panicked", payload);
                 unwind::report(format_args!("{line}"));
             }
         }
         if complete.discard {
-            self.discard_result();
+            cell.discard_result();
         }
         release(pointer, references);
     }

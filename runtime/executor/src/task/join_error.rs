@@ -112,8 +112,12 @@ impl fmt::Display for JoinError {
                 )
             }
             Reason::Panicked(payload) => {
-                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                match unwind::message(&**payload) {
+                // Copied out: the formatter is foreign code, which runs under no lock.
+                let message = {
+                    let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                    unwind::message(&**payload).map(str::to_owned)
+                };
+                match message {
                     Some(message) => write!(f, "task {} panicked: {message}", self.id),
                     None => write!(f, "task {} panicked", self.id),
                 }

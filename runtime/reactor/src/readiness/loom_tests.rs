@@ -13,23 +13,22 @@ fn loom_readiness_clear_keeps_a_report() {
     loom::model(|| {
         let word = Arc::new(Readiness::new(true, false));
         let data = Arc::new(AtomicBool::new(false));
-        let kernel = {
+        let reader = {
             let (word, data) = (Arc::clone(&word), Arc::clone(&data));
             thread::spawn(move || {
-                data.store(true, Ordering::Relaxed);
-                word.mark(Ready::model(true, false));
+                let seen = word.load(Direction::Read);
+                let would_block = !data.load(Ordering::Relaxed);
+                if would_block {
+                    word.clear(Direction::Read, seen);
+                }
+                would_block
             })
         };
-        let seen = word.load(Direction::Read);
-        let would_block = !data.load(Ordering::Relaxed);
-        if would_block {
-            word.clear(Direction::Read, seen);
-        }
-        kernel.join().unwrap();
-        assert!(
-            !would_block || word.load(Direction::Read).is_ready(),
-            "the report is lost"
-        );
+        data.store(true, Ordering::Relaxed);
+        word.mark(Ready::model(true, false));
+        let would_block = reader.join().unwrap();
+        let is_ready = word.load(Direction::Read).is_ready();
+        assert!(!would_block || is_ready, "the report is lost");
     });
 }
 

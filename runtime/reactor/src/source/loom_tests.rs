@@ -6,9 +6,14 @@ use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
+use std::os::fd::RawFd;
+use std::task::Waker;
+
 use super::*;
 use crate::Backend;
+use crate::event::Ready;
 use crate::poller::Wait;
+use crate::reactor::Reactor;
 use crate::reactor::{RuntimeId, Turned};
 
 const READABLE: Ready = Ready::model(true, false);
@@ -58,12 +63,12 @@ fn reactor(backend: Backend) -> Arc<Reactor> {
 /// A source of which nothing is assumed.
 fn source() -> Arc<Source> {
     let source = Source::new(File::open("/dev/null").unwrap().into(), Kind::Other);
-    source.registered.readiness.forget(Direction::Read);
+    source.registered.readiness().forget(Direction::Read);
     Arc::new(source)
 }
 
 fn fd(source: &Source) -> RawFd {
-    source.registered.fd
+    source.registered.raw_fd()
 }
 
 fn turn(reactor: &Arc<Reactor>) {
@@ -142,7 +147,7 @@ fn loom_source_a_ticket_given_back_takes_no_wake_up_along() {
         );
         kernel.join().unwrap();
         assert_eq!(stays.wakes.count(), 1, "the other is lost");
-        assert!(source.registered.state.lock().read.is_empty());
+        assert!(source.registered.info().readers.is_empty());
     });
 }
 
@@ -215,7 +220,7 @@ fn loom_source_a_close_strands_nobody() {
             "it waits at a closed reactor"
         );
         assert!(
-            source.registered.state.lock().home.is_none(),
+            !source.registered.is_at_home(),
             "a closed reactor is its home"
         );
         assert!(!reactor.occupied());

@@ -1,0 +1,60 @@
+//! What every public type is, checked at compile time.
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use bourn_net::offload::Job;
+use bourn_net::{
+    ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf,
+    ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream, WriteAllError, WriteHalf,
+};
+
+fn send<T: Send>() {}
+fn sync<T: Sync>() {}
+fn unpin<T: Unpin>() {}
+fn unwind_safe<T: UnwindSafe + RefUnwindSafe>() {}
+fn send_value<T: Send>(_: T) {}
+
+macro_rules! table {
+    ($($kind:ty: $($property:ident)*;)*) => {
+        #[test]
+        fn types_have_their_properties() {
+            $($($property::<$kind>();)*)*
+        }
+    };
+}
+
+table! {
+    TcpListener:     send sync unpin unwind_safe;
+    TcpSocket:       send sync unpin unwind_safe;
+    TcpStream:       send sync unpin unwind_safe;
+    Incoming<'_>:    send sync unpin;
+    ReadHalf<'_>:    send sync unpin unwind_safe;
+    WriteHalf<'_>:   send sync unpin unwind_safe;
+    OwnedReadHalf:   send sync unpin unwind_safe;
+    OwnedWriteHalf:  send sync unpin unwind_safe;
+    Keepalive:       send sync unpin unwind_safe;
+    Interest:        send sync unpin unwind_safe;
+    // They hold an `io::Error`, which promises no unwind safety.
+    ConnectAttempt:  send sync unpin;
+    ConnectError:    send sync unpin;
+    WriteAllError:   send sync unpin;
+    ReuniteError:    send sync unpin unwind_safe;
+    Job:             send unpin;
+}
+
+/// The futures too, so that they can be spawned.
+#[test]
+fn futures_are_send() {
+    fn of(stream: &TcpStream, listener: &TcpListener, buf: &'static mut [u8]) {
+        send_value(stream.write_all(b"x"));
+        send_value(stream.read_exact(buf));
+        send_value(stream.readable());
+        send_value(stream.ready(Interest::READ));
+        send_value(stream.read_closed());
+        send_value(listener.accept());
+        send_value(listener.incoming().next());
+        send_value(TcpStream::connect("localhost:1"));
+        send_value(TcpListener::bind(("localhost", 1)));
+    }
+    let _ = of;
+}
