@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    panic::Location,
+    panic::{Location, RefUnwindSafe, UnwindSafe},
     sync::{
         Arc,
         atomic::Ordering::{Relaxed, SeqCst},
@@ -50,6 +50,11 @@ pub(crate) struct Shared<P: Park> {
     /// Rung when a thread has left.
     left: Condvar,
 }
+
+// Foreign code (tasks, wakers, the hook for stalls) runs under no lock of a runtime and under a guard of its own, so a
+// panic leaves nothing half-changed that could be seen later.
+impl<P: Park + RefUnwindSafe> UnwindSafe for Shared<P> {}
+impl<P: Park + RefUnwindSafe> RefUnwindSafe for Shared<P> {}
 
 /// Who is here.
 struct Roll<P: Park> {
