@@ -18,7 +18,8 @@ pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// A runtime's hold on its pool: dropping it ends the pool.
 pub(crate) struct Blocking {
     pool: BlockingPool,
-    grace: Duration,
+    /// `None`: the pool has been ended.
+    grace: Option<Duration>,
 }
 
 impl Blocking {
@@ -26,17 +27,21 @@ impl Blocking {
     pub(crate) fn new(handle: &Handle, pool: BlockingPool, grace: Duration) -> Blocking {
         // The host has the handle, which has the pool, which has the host: the
         // circle is broken by the pool's shutdown.
-        pool.set_host(Arc::new(Host(handle.clone())));
+        pool.set_host(host(handle));
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             // One that the program has set before stays.
             let _ours = offload::set(&PoolOffload);
         });
-        Blocking { pool, grace }
+        Blocking {
+            pool,
+            grace: Some(grace),
+        }
     }
 
     /// Ends the pool, and returns what still runs when `grace` is over.
-    pub(crate) fn shutdown(&self, grace: Duration) -> Vec<TaskInfo> {
+    pub(crate) fn shutdown(&mut self, grace: Duration) -> Vec<TaskInfo> {
+        self.grace = None;
         self.pool.shutdown(grace)
     }
 }
@@ -45,10 +50,10 @@ impl Drop for Blocking {
     fn drop(&mut self) {
         // A thread that panics has no time to wait, and may be one whose tasks the
         // calls wait for: so it is with a runtime dropped in async code.
-        let grace = if thread::panicking() {
-            Duration::ZERO
-        } else {
-            self.grace
+        let grace = match self.grace {
+            None => return,
+            Some(_) if thread::panicking() => Duration::ZERO,
+            Some(grace) => grace,
         };
         for task in self.shutdown(grace) {
             let name = task
@@ -62,6 +67,11 @@ impl Drop for Blocking {
             );
         }
     }
+}
+
+/// What the threads of a runtime's own, workers or for blocking calls, are inside.
+pub(crate) fn host(handle: &Handle) -> Arc<dyn PoolHost> {
+    Arc::new(Host(handle.clone()))
 }
 
 /// What the pool asks of its runtime.

@@ -63,6 +63,12 @@ mod task;
 mod unhandled;
 mod unwind;
 
+/// Tells whether the calling thread is inside a `block_on`, or is one of a runtime's own.
+#[must_use]
+pub fn is_inside() -> bool {
+    context::entered_at().is_some()
+}
+
 pub use crate::{
     blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
     current_thread::CurrentThread,

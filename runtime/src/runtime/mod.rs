@@ -7,22 +7,24 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bourn_executor::{BlockingPool, CurrentThread};
+use bourn_executor::{BlockingPool, CurrentThread, MultiThread};
 
-use crate::blocking::Blocking;
+use crate::blocking::{self, Blocking};
 use crate::context;
 use crate::park::ReactorPark;
-use crate::task::JoinHandle;
+use crate::task::{JoinHandle, TaskInfo};
 
-pub use bourn_executor::{PoolMetrics, UnhandledPanic};
+pub use bourn_executor::{Metrics, PoolMetrics, Stall, StallCause, UnhandledPanic, WorkerMetrics};
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
 
 /// An executor and a reactor, joined.
 ///
-/// Tasks run on the thread that is inside [`block_on`](Runtime::block_on), and
-/// rest while there is none. Dropping the runtime drops every task, and waits for
+/// Tasks run on the [workers](Builder::new_multi_thread), or, if there are none,
+/// on the thread that is inside [`block_on`](Runtime::block_on), and rest while
+/// there is none. Dropping the runtime drops every task, and waits for
 /// blocking calls as long as [`Builder::blocking_grace`] says; sockets that were
 /// used in it go on working elsewhere.
 ///
@@ -33,7 +35,7 @@ pub use handle::{EnterGuard, Handle};
 ///
 /// # Examples
 /// ```
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 /// use bourn::runtime::Runtime;
 ///
 /// # fn main() -> std::io::Result<()> {
@@ -51,10 +53,15 @@ pub use handle::{EnterGuard, Handle};
 /// ```
 pub struct Runtime {
     /// Dropped before `blocking`: tasks that are left may start blocking calls.
-    executor: CurrentThread<ReactorPark>,
-    #[expect(dead_code, reason = "ends the pool when it is dropped")]
+    executor: Executor,
     blocking: Blocking,
     handle: Handle,
+}
+
+/// Who runs the tasks.
+enum Executor {
+    CurrentThread(CurrentThread<ReactorPark>),
+    MultiThread(MultiThread<ReactorPark>),
 }
 
 impl Runtime {
@@ -66,10 +73,13 @@ impl Runtime {
         Builder::new_current_thread().build()
     }
 
-    fn build(builder: &Builder, park: ReactorPark) -> Runtime {
-        let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
+    fn with_executor(builder: &Builder, executor: Executor) -> Runtime {
         let pool = BlockingPool::new(builder.pool.clone());
-        let handle = Handle::new(executor.handle(), pool.clone());
+        let handle = match &executor {
+            Executor::CurrentThread(executor) => executor.handle(),
+            Executor::MultiThread(executor) => executor.handle(),
+        };
+        let handle = Handle::new(handle, pool.clone());
         Runtime {
             executor,
             blocking: Blocking::new(&handle, pool, builder.blocking_grace),
@@ -77,13 +87,31 @@ impl Runtime {
         }
     }
 
+    fn current_thread(builder: &Builder, park: ReactorPark) -> Runtime {
+        let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
+        Runtime::with_executor(builder, Executor::CurrentThread(executor))
+    }
+
+    #[track_caller]
+    fn multi_thread(
+        builder: &Builder,
+        make_park: impl FnMut() -> io::Result<Arc<ReactorPark>>,
+    ) -> io::Result<Runtime> {
+        let executor = MultiThread::new(builder.workers(), make_park)?;
+        let runtime = Runtime::with_executor(builder, Executor::MultiThread(executor));
+        if let Executor::MultiThread(executor) = &runtime.executor {
+            executor.start(Some(blocking::host(&runtime.handle)))?;
+        }
+        Ok(runtime)
+    }
+
     /// Runs `future` to its end on this thread, and the runtime's tasks as long
     /// as it waits.
     ///
     /// Tasks that are left when the future ends stay, and go on in the next call;
     /// those of [`spawn_local`](crate::spawn_local) are dropped before it returns.
-    /// Of several threads inside `block_on` of one runtime, one at a time runs
-    /// the tasks.
+    /// Several threads may be inside `block_on` of one runtime. Without workers, one
+    /// of them at a time runs the tasks; beside workers, up to four do.
     ///
     /// # Panics
     /// If this thread is inside a `block_on` already, of this runtime or another;
@@ -92,10 +120,13 @@ impl Runtime {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.handle.clone());
-        self.executor.block_on(future)
+        match &self.executor {
+            Executor::CurrentThread(executor) => executor.block_on(future),
+            Executor::MultiThread(executor) => executor.block_on(future),
+        }
     }
 
-    /// Starts a task. It runs when a thread is inside
+    /// Starts a task. Without workers it runs when a thread is inside
     /// [`block_on`](Runtime::block_on).
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
@@ -126,6 +157,49 @@ impl Runtime {
     /// [`Handle::enter`].
     pub fn enter(&self) -> EnterGuard {
         self.handle.enter()
+    }
+
+    /// What the workers have done so far.
+    pub fn metrics(&self) -> Metrics {
+        self.handle.metrics()
+    }
+
+    /// Drops every task, and waits for what is being polled and for blocking calls
+    /// until `grace` is over. Returns what is left even then; its threads go on by
+    /// themselves.
+    ///
+    /// # Panics
+    /// If this thread is inside a `block_on`, or is a worker.
+    pub fn shutdown_timeout(mut self, grace: Duration) -> Vec<TaskInfo> {
+        let start = Instant::now();
+        let mut left = match &self.executor {
+            Executor::CurrentThread(executor) => {
+                executor.shutdown();
+                Vec::new()
+            }
+            Executor::MultiThread(executor) => {
+                if bourn_executor::is_inside() {
+                    // Dropping `self` says why it can not wait.
+                    return Vec::new();
+                }
+                executor.shutdown(grace)
+            }
+        };
+        left.extend(
+            self.blocking
+                .shutdown(grace.saturating_sub(start.elapsed())),
+        );
+        left
+    }
+
+    /// Drops every task without waiting for anything: the workers see to it. With
+    /// workers it may be called in async code.
+    pub fn shutdown_background(mut self) {
+        match self.executor {
+            Executor::CurrentThread(executor) => executor.shutdown(),
+            Executor::MultiThread(executor) => executor.shutdown_background(),
+        }
+        self.blocking.shutdown(Duration::ZERO);
     }
 }
 

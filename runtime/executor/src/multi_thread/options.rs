@@ -1,6 +1,12 @@
 //! How a multi-thread runtime is to be.
 
-use std::{fmt, sync::Arc, thread, time::Duration};
+use std::{
+    fmt,
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use super::stall::Stall;
 use crate::unhandled::UnhandledPanic;
@@ -109,6 +115,10 @@ impl Default for MultiThreadOptions {
         Self::new()
     }
 }
+
+// The hook is called under a guard, and what its panic leaves half-done is its own.
+impl UnwindSafe for MultiThreadOptions {}
+impl RefUnwindSafe for MultiThreadOptions {}
 
 impl fmt::Debug for MultiThreadOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

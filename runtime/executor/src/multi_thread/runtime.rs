@@ -93,7 +93,8 @@ impl<P: Park> MultiThread<P> {
 
     /// Runs `future` to its end on this thread, which also runs tasks as long as it waits.
     ///
-    /// Local tasks of this thread are dropped before it returns. Up to four threads at a time run tasks in this way,
+    /// A task that blocks this thread delays the future, which cannot go on elsewhere; what must not be delayed belongs
+    /// into a task. Local tasks of this thread are dropped before it returns. Up to four threads at a time run tasks in this way,
     /// beside the workers; any further one runs its future alone.
     ///
     /// # Panics
@@ -170,7 +171,10 @@ impl<P: Park> Drop for Enrolled<P> {
 
 impl<P: Park> Drop for MultiThread<P> {
     fn drop(&mut self) {
-        self.shared.shut_down();
+        if !self.shared.shut_down() {
+            // Whoever did so has chosen how long to wait, and been told what is left.
+            return;
+        }
         if let Some(outer) = context::entered_at() {
             let message = if context::is_worker() {
                 misuse::dropped_on_worker(outer)

@@ -54,6 +54,8 @@ pub(super) struct Sentinel {
     pub(super) stalls: AtomicU64,
     pub(super) rescues: AtomicU64,
     pub(super) refusals: AtomicU64,
+    /// Not 0 once it has been said that there are too few spares.
+    complained: AtomicUsize,
 }
 
 impl Sentinel {
@@ -67,6 +69,7 @@ impl Sentinel {
             stalls: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
+            complained: AtomicUsize::new(0),
         }
     }
 
@@ -187,7 +190,14 @@ fn look<P: Park>(
     let lasted = sighting.since.elapsed();
     if sighting.clocks.is_some() && lasted >= sighting.report_after {
         sighting.report_after = lasted * 2;
-        reporter.report(shared, index, step, lasted, sighting.clocks);
+        let is_stall = reporter.report(shared, index, step, lasted, sighting.clocks);
+        if is_stall && !sighting.is_helped && shared.sentinel.complained.swap(1, Relaxed) == 0 {
+            unwind::report(format_args!(
+                "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
+                 until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
+                shared.options.spares, shared.location
+            ));
+        }
     }
     true
 }
@@ -213,12 +223,8 @@ fn help<P: Park>(
         } else if Spares::lend(shared, host, index, step) {
             sighting.is_helped = true;
             shared.sentinel.rescues.fetch_add(1, Relaxed);
-        } else if shared.sentinel.refusals.fetch_add(1, Relaxed) == 0 {
-            unwind::report(format_args!(
-                "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
-                 until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
-                shared.options.spares, shared.location
-            ));
+        } else {
+            shared.sentinel.refusals.fetch_add(1, Relaxed);
         }
     }
     if core.has_work() {

@@ -225,10 +225,10 @@ impl<P: Park> Shared<P> {
         lock(&self.roll).strangers.retain(is_other);
     }
 
-    /// Closes the runtime: its threads drop all tasks and leave.
-    pub(super) fn shut_down(self: &Arc<Self>) {
+    /// Closes the runtime: its threads drop all tasks and leave. Returns whether that is news.
+    pub(super) fn shut_down(self: &Arc<Self>) -> bool {
         if self.closed.swap(1, SeqCst) != 0 {
-            return;
+            return false;
         }
         self.live.close();
         // Pairs with the fences in `notify`, for pushes, and in `Idle::publish`, for threads about to rest.
@@ -248,6 +248,7 @@ impl<P: Park> Shared<P> {
             self.sweep();
             self.close_parks();
         }
+        true
     }
 
     fn close_parks(&self) {

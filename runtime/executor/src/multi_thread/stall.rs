@@ -145,7 +145,7 @@ impl Reporter {
         }
     }
 
-    /// Reports that the thread of core `index` is in the step `step` still.
+    /// Reports that the thread of core `index` is in the step `step` still. `false`: it is not to blame, or has gone on.
     pub(super) fn report<P: Park>(
         &mut self,
         shared: &Shared<P>,
@@ -153,14 +153,14 @@ impl Reporter {
         step: usize,
         lasted: Duration,
         before: Option<Clocks>,
-    ) {
+    ) -> bool {
         let core = &shared.cores[index];
         let now = Clocks::of(core.watch.thread());
         let Some(cause) = before.zip(now).and_then(|(before, now)| before.cause(now)) else {
-            return;
+            return false;
         };
         let Some(doing) = core.watch.doing(step) else {
-            return;
+            return false;
         };
         shared.sentinel.stalls.fetch_add(1, Relaxed);
         let name = doing.task.and_then(|id| shared.live.name_of(id));
@@ -183,6 +183,7 @@ impl Reporter {
             )),
             None => {}
         }
+        true
     }
 
     fn may_write(&mut self) -> bool {
