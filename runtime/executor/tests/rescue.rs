@@ -265,15 +265,22 @@ fn many_medium_polls_are_not_reported_but_hurried() {
     let _watchdog = watchdog();
     let runtime = workers_with(quiet(1).spares(0));
     let handle = runtime.handle();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, started) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     for _ in 0..20 {
-        let stop = stop.clone();
+        let (stop, started) = (stop.clone(), started.clone());
         drop(handle.spawn(async move {
+            started.fetch_add(1, SeqCst);
             while !stop.load(SeqCst) {
                 thread::sleep(Duration::from_millis(2));
                 yield_now().await;
             }
         }));
+    }
+    while started.load(SeqCst) < 20 {
+        thread::sleep(Duration::from_millis(1));
     }
     // 20 tasks of 2 ms each between two looks of every 61st step would be 122 ms.
     let worst = worst_delay(&handle, BLOCK);

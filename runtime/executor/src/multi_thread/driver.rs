@@ -1,7 +1,7 @@
 //! The run loop of every thread that has a core.
 //!
-//! A *step* is one poll. Every 61st step, and when the sentinel asks for it, comes a look around: a turn that does not
-//! wait, and a task from the injector. Otherwise the next task is the one in the LIFO slot, but at most three times in a
+//! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector.
+//! The same happens when the sentinel asks for it, with a few tasks from the injector. Otherwise the next task is the one in the LIFO slot, but at most three times in a
 //! row while the ring has others; then the ring's first; then a share of the injector; then half of what somebody else
 //! has. Local tasks take every other step. When nothing is found, the reactors of other groups are turned, in case
 //! nobody waits in them; then the thread rests.
@@ -27,6 +27,10 @@ const STEPS_PER_LOOK: u32 = 61;
 /// How often in a row the LIFO slot may come before the ring.
 const LIFO_IN_A_ROW: u32 = 3;
 
+/// How many tasks from the injector run next when the sentinel asks for a look around. In the time of one tick few polls
+/// of medium length fit; with one task a tick, what many threads push would pile up.
+const INJECTED_IN_A_HURRY: u32 = 4;
+
 /// A thread with a core. Dropping it gives the core back, and what is in it to the others.
 pub(super) struct Driver<'a, P: Park> {
     context: &'a Context,
@@ -35,6 +39,8 @@ pub(super) struct Driver<'a, P: Park> {
     lease: Lease<'a>,
     steps: u32,
     lifo_in_a_row: u32,
+    /// As many of the next steps are for tasks from the injector, if it has some.
+    injector_first: u32,
     searching: bool,
     /// Has waited in the park since the last time that another thread was sent there.
     has_waited: bool,
@@ -62,6 +68,7 @@ impl<'a, P: Park> Driver<'a, P> {
             lease,
             steps: 0,
             lifo_in_a_row: 0,
+            injector_first: 0,
             searching: false,
             has_waited: false,
             random: 0x9e37_79b9 ^ index as u32,
@@ -102,8 +109,13 @@ impl<'a, P: Park> Driver<'a, P> {
     fn next(&mut self) -> Option<Task> {
         self.steps = self.steps.wrapping_add(1);
         let core = self.core();
-        if self.steps.is_multiple_of(STEPS_PER_LOOK) || core.watch.take_hurry() {
+        let hurry = core.watch.take_hurry();
+        if hurry || self.steps.is_multiple_of(STEPS_PER_LOOK) {
             self.look_around();
+            self.injector_first = if hurry { INJECTED_IN_A_HURRY } else { 1 };
+        }
+        if self.injector_first > 0 {
+            self.injector_first -= 1;
             if let Some(task) = self.shared.injector.pop() {
                 return Some(task);
             }

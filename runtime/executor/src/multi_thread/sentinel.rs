@@ -124,6 +124,8 @@ struct Sighting {
     clocks: Option<Clocks>,
     /// The stuck thread has been seen to: somebody helps out.
     is_helped: bool,
+    /// Nobody was left to help out.
+    is_refused: bool,
     /// It is reported when it has lasted as long.
     report_after: Duration,
 }
@@ -136,6 +138,7 @@ pub(super) fn watch<P: Park>(shared: &Arc<Shared<P>>, host: Option<&Arc<dyn Pool
         since: Instant::now(),
         clocks: None,
         is_helped: false,
+        is_refused: false,
         report_after: Duration::ZERO,
     };
     let mut sightings: Vec<Sighting> = shared.cores.iter().map(sighting).collect();
@@ -176,6 +179,7 @@ fn look<P: Park>(
             since: Instant::now(),
             clocks: None,
             is_helped: false,
+            is_refused: false,
             report_after: shared.options.stall_threshold,
         };
         // Unless it says itself that it is going to block.
@@ -191,7 +195,7 @@ fn look<P: Park>(
     if sighting.clocks.is_some() && lasted >= sighting.report_after {
         sighting.report_after = lasted * 2;
         let is_stall = reporter.report(shared, index, step, lasted, sighting.clocks);
-        if is_stall && !sighting.is_helped && shared.sentinel.complained.swap(1, Relaxed) == 0 {
+        if is_stall && sighting.is_refused && shared.sentinel.complained.swap(1, Relaxed) == 0 {
             unwind::report(format_args!(
                 "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
                  until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
@@ -224,7 +228,14 @@ fn help<P: Park>(
             sighting.is_helped = true;
             shared.sentinel.rescues.fetch_add(1, Relaxed);
         } else {
-            shared.sentinel.refusals.fetch_add(1, Relaxed);
+            // As long as somebody gets on in this group, tasks are served, if not at full speed.
+            let is_fit = |other: &Core| {
+                other.group() == core.group() && other.is_taken() && !other.watch.is_stuck()
+            };
+            if !shared.cores.iter().any(is_fit) {
+                sighting.is_refused = true;
+                shared.sentinel.refusals.fetch_add(1, Relaxed);
+            }
         }
     }
     if core.has_work() {
