@@ -146,6 +146,34 @@ fn a_ticker_and_an_echo_go_on_beside_blocked_workers() {
     assert!(runtime.metrics().rescues > 0);
 }
 
+/// A worker that comes from the reactor with one task leaves nobody there, while the other naps.
+#[test]
+fn timers_go_on_while_the_worker_that_waited_for_them_blocks() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .on_stall(|_| {})
+        .build()
+        .expect("a runtime");
+    let block = Duration::from_millis(400);
+    let blocker = runtime.spawn(async move {
+        sleep(Duration::from_millis(20)).await;
+        thread::sleep(block);
+        Instant::now()
+    });
+    let sleeper = runtime.spawn(async move {
+        sleep(Duration::from_millis(50)).await;
+        Instant::now()
+    });
+    // Not on this thread: inside `block_on` it would help.
+    let end = futures_lite::future::block_on(blocker).expect("the blocker");
+    let slept = futures_lite::future::block_on(sleeper).expect("the sleeper");
+    assert!(
+        slept + block / 2 < end,
+        "the timer fired only {:?} before the end",
+        end - slept
+    );
+}
+
 #[test]
 fn a_socket_moves_from_one_runtime_to_another() {
     let first = Builder::new_multi_thread()

@@ -8,7 +8,7 @@ pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
     },
     thread,
 };
@@ -27,7 +27,7 @@ pub(crate) use loom_thread_local as thread_local;
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
     },
     thread, thread_local,
 };

@@ -96,15 +96,17 @@ impl Sentinel {
     }
 
     /// Waits for the next tick; with `calm`, if all `rest`, until it is roused.
-    fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
+    pub(super) fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
         let mut deadline = Some(Instant::now() + TICK);
         if calm {
             self.asleep.store(1, Relaxed);
             // Pairs with the fence in `rouse`; see the head of this module.
             fence(SeqCst);
-            if rest() {
-                deadline = None;
+            if !rest() {
+                self.asleep.store(0, Relaxed);
+                return;
             }
+            deadline = None;
         }
         let mut rung = lock(&self.rung);
         while !*rung && deadline.is_none_or(|deadline| Instant::now() < deadline) {
@@ -241,4 +243,6 @@ fn help<P: Park>(
     if core.has_work() {
         shared.wake_where(|_| true);
     }
+    // It may have come from there, while others napped.
+    shared.attend(core.group());
 }

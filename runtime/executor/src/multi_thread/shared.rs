@@ -15,6 +15,7 @@ use super::{
     idle::Idle,
     options::MultiThreadOptions,
     sentinel::Sentinel,
+    sleeper::Post,
 };
 use crate::{
     context, misuse,
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) struct Shared<P: Park> {
     /// One for each group of workers.
     parks: Box<[Arc<P>]>,
+    /// One for each park.
+    pub(super) posts: Box<[Post]>,
     /// Those of the workers, then those for callers, then those for spares.
     pub(super) cores: Box<[Core]>,
     pub(super) options: MultiThreadOptions,
@@ -81,6 +84,7 @@ impl<P: Park> Shared<P> {
         };
         Self {
             cores: (0..count).map(|index| Core::new(group(index))).collect(),
+            posts: parks.iter().map(|_| Post::new()).collect(),
             idle: Idle::new(count, workers),
             injector: Injector::new(),
             live: Live::new(2 * workers),
@@ -137,13 +141,14 @@ impl<P: Park> Shared<P> {
         }
     }
 
-    /// Sends somebody who naps into the park of `group`, if nobody is in it.
+    /// Sends somebody of `group` who rests into its park, if nobody is in it.
+    ///
+    /// Called by whoever leaves the post for good. The fence pairs with the one in `Idle::publish`: a thread that found
+    /// the post taken, and so naps, had put itself into the set before, and is seen there.
     pub(super) fn attend(&self, group: usize) {
-        let mut members = self.cores.iter().filter(|core| core.group() == group);
-        if !members.any(|core| core.sleeper.is_turning()) {
-            self.wake_where(|index| {
-                self.cores[index].group() == group && self.cores[index].sleeper.is_napping()
-            });
+        fence(SeqCst);
+        if !self.posts[group].is_taken() {
+            self.wake_where(|index| self.cores[index].group() == group);
         }
     }
 

@@ -21,13 +21,13 @@ use std::{
     panic::Location,
     ptr,
     sync::atomic::{
-        AtomicBool, AtomicU64,
+        AtomicBool,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
 };
 
 use crate::{
-    sync::{AtomicPtr, AtomicUsize, fence},
+    sync::{AtomicPtr, AtomicU64, AtomicUsize, fence},
     task::Id,
 };
 

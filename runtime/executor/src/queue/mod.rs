@@ -8,3 +8,7 @@ pub(crate) mod injector;
 pub(crate) mod lifo;
 #[allow(unsafe_code)]
 pub(crate) mod ring;
+
+#[cfg(all(test, loom))]
+#[allow(unsafe_code)]
+mod model;
