@@ -126,7 +126,7 @@ struct Sighting {
     clocks: Option<Clocks>,
     /// The stuck thread has been seen to: somebody helps out.
     is_helped: bool,
-    /// Nobody was left to help out.
+    /// At the last tick nobody was left to help out.
     is_refused: bool,
     /// It is reported when it has lasted as long.
     report_after: Duration,
@@ -234,10 +234,9 @@ fn help<P: Park>(
             let is_fit = |other: &Core| {
                 other.group() == core.group() && other.is_taken() && !other.watch.is_stuck()
             };
-            if !shared.cores.iter().any(is_fit) {
-                sighting.is_refused = true;
-                shared.sentinel.refusals.fetch_add(1, Relaxed);
-            }
+            sighting.is_refused = !shared.cores.iter().any(is_fit);
+            let refusals = &shared.sentinel.refusals;
+            refusals.fetch_add(u64::from(sighting.is_refused), Relaxed);
         }
     }
     if core.has_work() {
