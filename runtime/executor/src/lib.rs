@@ -1,9 +1,11 @@
 //! Tasks, and the executors that run them.
 //!
 //! This is the half of bourn that knows nothing about I/O. It has tasks with handles, names and a table; an executor for
-//! the current thread; and one trait, [`Park`], for whatever a thread without work sleeps in. A reactor implements it;
+//! the current thread, one with workers, whose blocked threads keep nothing else waiting; and one trait, [`Park`], for whatever a thread without work sleeps in. A reactor implements it;
 //! [`ThreadPark`] is the implementation for programs that have none. It is not a runtime by itself: sockets, timers and
 //! `#[main]` are in the crate `bourn`, which is what most programs want.
+//!
+//! What happens on one thread ([`CurrentThread`]; [`MultiThread`] has such a core for each worker):
 //!
 //! ```text
 //!      spawn, wake                 spawn, wake

@@ -3,6 +3,7 @@
 use std::{
     mem,
     panic::{Location, RefUnwindSafe, UnwindSafe},
+    process,
     sync::{
         Arc,
         atomic::Ordering::{Relaxed, SeqCst},
@@ -45,6 +46,8 @@ pub(crate) struct Shared<P: Park> {
     pub(super) sentinel: Sentinel,
     /// Where the runtime was made.
     pub(super) location: &'static Location<'static>,
+    /// The process that has its threads.
+    process: u32,
     /// Not 0 once the runtime is closed.
     closed: AtomicUsize,
     /// Not 0 once a wait has failed, and it has been said.
@@ -91,6 +94,7 @@ impl<P: Park> Shared<P> {
             unhandled: Unhandled::new(options.unhandled_panic),
             sentinel: Sentinel::new(workers + options.callers..count),
             location,
+            process: process::id(),
             closed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             roll: Mutex::new(Roll {
@@ -235,6 +239,12 @@ impl<P: Park> Shared<P> {
         if self.closed.swap(1, SeqCst) != 0 {
             return false;
         }
+        if process::id() != self.process {
+            // fork(2) copies the caller's thread alone. The others can neither be waited for, nor will they ever give
+            // up the locks that they held.
+            self.close_parks();
+            return false;
+        }
         self.live.close();
         // Pairs with the fences in `notify`, for pushes, and in `Idle::publish`, for threads about to rest.
         fence(SeqCst);
@@ -265,6 +275,9 @@ impl<P: Park> Shared<P> {
     /// Waits for the runtime's threads to leave until `grace` is over, closes the parks and drops what they left.
     /// Returns the tasks that are being polled even so.
     pub(super) fn await_end(self: &Arc<Self>, grace: Duration) -> Vec<TaskInfo> {
+        if process::id() != self.process {
+            return Vec::new();
+        }
         // A grace beyond the clock's range is one without end.
         let deadline = Instant::now().checked_add(grace);
         let mut roll = lock(&self.roll);

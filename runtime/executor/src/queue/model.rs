@@ -1,6 +1,6 @@
 //! Models of the ring and the slot: the shipped types between their owner and a thief.
 
-use std::{collections::BTreeSet, panic::Location, sync::Arc};
+use std::{collections::BTreeMap, mem, panic::Location, sync::Arc};
 
 use loom::{sync::Mutex, thread};
 
@@ -31,19 +31,22 @@ fn task() -> Task {
 }
 
 /// Where each task goes that was taken out: twice is an error.
-struct Taken(Mutex<BTreeSet<u64>>);
+struct Taken(Mutex<BTreeMap<u64, Task>>);
 
 impl Taken {
     fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(BTreeSet::new())))
+        Arc::new(Self(Mutex::new(BTreeMap::new())))
     }
 
     fn note(&self, task: Task) {
-        assert!(
-            self.0.lock().unwrap().insert(task.id().get()),
-            "a task was taken twice"
-        );
-        task.cancel();
+        let mut taken = self.0.lock().unwrap();
+        let id = task.id().get();
+        if taken.contains_key(&id) {
+            // The same reference is in there.
+            mem::forget(task);
+            panic!("a task was taken twice");
+        }
+        taken.insert(id, task);
     }
 
     fn note_all(&self, ring: &Ring) {
@@ -52,8 +55,11 @@ impl Taken {
         }
     }
 
-    fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
+    /// All must have come, each once.
+    fn end(&self, expected: usize) {
+        let taken = mem::take(&mut *self.0.lock().unwrap());
+        assert_eq!(taken.len(), expected, "a task was lost");
+        taken.into_values().for_each(Task::cancel);
     }
 }
 
@@ -101,7 +107,7 @@ fn loom_ring_gives_each_task_once() {
         taken.note_all(&ring);
         thief.join().unwrap();
         taken.note_all(&ring);
-        assert_eq!(taken.count(), pushed);
+        taken.end(pushed);
     });
 }
 
@@ -126,6 +132,6 @@ fn loom_slot_gives_each_task_once() {
         slot.take().into_iter().for_each(|task| taken.note(task));
         thief.join().unwrap();
         slot.take().into_iter().for_each(|task| taken.note(task));
-        assert_eq!(taken.count(), 2);
+        taken.end(2);
     });
 }
