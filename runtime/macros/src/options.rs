@@ -48,19 +48,11 @@ impl Parse for Options {
                 ));
             }
             if name == "flavor" {
-                options.builder = Some(choose(
-                    "flavor",
-                    &value(&name, input)?,
-                    &FLAVORS,
-                )?);
+                options.builder = Some(choose("flavor", &value(&name, input)?, &FLAVORS)?);
             } else if name == "worker_threads" {
                 options.worker_threads = Some(worker_threads(&name, input)?);
             } else if name == "backend" {
-                options.backend = Some(choose(
-                    "backend",
-                    &value(&name, input)?,
-                    &BACKENDS,
-                )?);
+                options.backend = Some(choose("backend", &value(&name, input)?, &BACKENDS)?);
             } else if name == "crate" {
                 options.krate = Some(krate(&value(&name, input)?)?);
             } else {
@@ -225,7 +217,11 @@ mod tests {
     fn malformed_options_say_how_to_write_them() {
         assert!(message("threads = 4").starts_with("unknown option `threads`"));
         assert!(message("worker_threads = 4").contains("needs `flavor"));
-        for wrong in ["worker_threads", "worker_threads = 0", "worker_threads = \"4\""] {
+        for wrong in [
+            "worker_threads",
+            "worker_threads = 0",
+            "worker_threads = \"4\"",
+        ] {
             assert!(message(wrong).contains("a number of at least 1"), "{wrong}");
         }
         assert!(message("backend").starts_with("`backend` needs a value"));

@@ -94,7 +94,7 @@ fn loom_last_searcher_hands_on() {
 }
 
 /// Two of a group rest, one in the park and one beside it; each is unparked once. Killed by:
-/// executor-sleeper-overwrites, executor-sleeper-nap-token.
+/// executor-sleeper-overwrites, executor-sleeper-without-post.
 #[test]
 fn loom_sleepers_hear_their_unpark() {
     bounded(3, || {
@@ -137,27 +137,28 @@ fn loom_sentinel_hears_who_gets_up() {
     });
 }
 
-/// What is read of a step is of that step. Killed by: executor-watch-write-fence.
+/// What is read of a step is of that step. (The reader is the spawned thread: loom remembers one access to a word, and the
+/// writer's own loads would hide the reader's.) Killed by: executor-watch-write-fence, executor-watch-read-again.
 #[test]
 fn loom_watch_is_not_torn() {
     loom::model(|| {
         let watch = Arc::new(Watch::new());
-        let worker = thread::spawn({
+        let reader = thread::spawn({
             let watch = Arc::clone(&watch);
             move || {
-                for number in [1, 2] {
-                    watch.begin(Id::from_number(number), Some(Location::caller()));
+                if let Some(progress) = watch.progress()
+                    && let Some(doing) = watch.doing(progress)
+                {
+                    // The steps count by four, from the parked first one.
+                    let number = doing.task.map(Id::get);
+                    assert_eq!(number, Some(progress as u64 / 4), "a task of another step");
                 }
             }
         });
-        if let Some(progress) = watch.progress()
-            && let Some(doing) = watch.doing(progress)
-        {
-            // The steps count by four, from the parked first one.
-            let number = doing.task.map(Id::get);
-            assert_eq!(number, Some(progress as u64 / 4), "a task of another step");
+        for number in [1, 2] {
+            watch.begin(Id::from_number(number), Some(Location::caller()));
         }
-        worker.join().unwrap();
+        reader.join().unwrap();
     });
 }
 

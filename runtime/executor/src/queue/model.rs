@@ -69,7 +69,7 @@ fn push(ring: &Ring, task: Task) -> Result<(), Task> {
 }
 
 /// The owner fills its ring, overflows, takes, and comes round, while a thief steals twice. Killed by:
-/// executor-ring-push-relaxed, executor-ring-claim-store.
+/// executor-ring-push-relaxed, executor-ring-claim-store, executor-ring-vain-read.
 #[test]
 fn loom_ring_gives_each_task_once() {
     let mut builder = loom::model::Builder::new();
