@@ -1,4 +1,4 @@
-//! Async TCP sockets that work under any executor.
+//! Async TCP, UDP and Unix sockets that work under any executor.
 //!
 //! This crate moves bytes: it tries an operation, and if the kernel would block,
 //! waits at a reactor of [`bourn_reactor`] and tries again. It runs no tasks, has
@@ -84,17 +84,27 @@
 #![deny(unsafe_code)]
 
 mod addr;
+mod datagram;
 pub mod offload;
+mod readiness;
 mod socket;
+mod stream;
 #[allow(unsafe_code)]
 mod sys;
 mod tcp;
+mod udp;
+pub mod unix;
 mod vacancy;
 
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use bourn_reactor::Interest;
 pub use offload::Offload;
+pub use stream::WriteAllError;
 pub use tcp::{
     ConnectAttempt, ConnectError, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf,
-    ReuniteError, TcpListener, TcpSocket, TcpStream, WriteAllError, WriteHalf,
+    ReuniteError, TcpListener, TcpSocket, TcpStream, WriteHalf,
 };
+pub use udp::UdpSocket;
+#[cfg(target_os = "linux")]
+pub use udp::{Received, RecvBatch};
+pub use unix::{UnixDatagram, UnixListener, UnixStream};

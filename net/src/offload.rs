@@ -39,8 +39,10 @@ impl Job {
     pub fn run(self) {
         // What is left to panic is the waker, or the result's destructor if
         // nobody awaits it any more: reported by the panic hook, and then done
-        // with. The payload is leaked, for its destructor might panic again.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(self.0)) {
+        // with. So is a payload whose destructor panics; that one's is leaked.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(self.0))
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+        {
             std::mem::forget(payload);
         }
     }

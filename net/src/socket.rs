@@ -9,14 +9,20 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bourn_reactor::{Direction, Interest, Kind, Seen, Source, Ticket, budget};
+use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budget};
+use socket2::SockAddr;
 
-use crate::sys;
+use crate::sys::{self, Queue};
 use crate::vacancy::Occupancy;
 
 /// The room that an empty buffer gets before it is read into.
 const SMALLEST_ROOM: usize = 4096;
+
+/// How long to wait at first, and at most, for room that is not reported.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A non-blocking socket that can be waited for.
 #[derive(Debug)]
@@ -179,11 +185,79 @@ impl Socket {
         .map_ok(|(sent, _)| sent)
     }
 
+    /// Receives a datagram, which may be empty, as `buf` may.
+    pub(crate) fn poll_recv_datagram(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &mut [u8],
+        queue: Queue,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_operation(cx, Direction::Read, ticket, |fd| {
+            sys::recv_datagram(fd, buf, queue)
+        })
+        .map_ok(|(received, _)| received)
+    }
+
+    pub(crate) fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &mut [u8],
+        queue: Queue,
+    ) -> Poll<io::Result<(usize, SockAddr)>> {
+        self.poll_operation(cx, Direction::Read, ticket, |fd| {
+            sys::recv_from(fd, buf, queue)
+        })
+        .map_ok(|(received, _)| received)
+    }
+
+    /// Sends a datagram, which may be empty, to `peer` or the connected one.
+    pub(crate) fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &[u8],
+        peer: Option<&SockAddr>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_operation(cx, Direction::Write, ticket, |fd| {
+            sys::send_to(fd, buf, peer)
+        })
+        .map_ok(|(sent, _)| sent)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn poll_recv_batch(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        (slots, size): (&mut [u8], usize),
+        mut each: impl FnMut(usize, SocketAddr, bool),
+    ) -> Poll<io::Result<usize>> {
+        self.poll_operation(cx, Direction::Read, ticket, |fd| {
+            sys::recv_batch(fd, slots, size, &mut each)
+        })
+        .map_ok(|(received, _)| received)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn poll_send_batch(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        datagrams: &[(&[u8], Option<SocketAddr>)],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_operation(cx, Direction::Write, ticket, |fd| {
+            sys::send_batch(fd, datagrams)
+        })
+        .map_ok(|(sent, _)| sent)
+    }
+
     pub(crate) fn poll_accept(
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
-    ) -> Poll<io::Result<(OwnedFd, SocketAddr)>> {
+    ) -> Poll<io::Result<(OwnedFd, SockAddr)>> {
         self.poll_operation(cx, Direction::Read, ticket, sys::accept)
             .map_ok(|(accepted, _)| accepted)
     }
@@ -260,6 +334,34 @@ impl Socket {
         self.source.forget(direction, ticket);
     }
 
+    pub(crate) async fn reported(&self, direction: Direction) -> io::Result<()> {
+        self.wait(direction, |cx, ticket| {
+            self.poll_reported(cx, direction, ticket)
+        })
+        .await
+    }
+
+    /// Tries `operation` until it finds room, for what the kernel reports none:
+    /// again after 1 ms, doubling to 50 ms, as long as it says `WouldBlock`.
+    pub(crate) async fn until_room<R>(
+        &self,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            poll_fn(budget::poll_left).await;
+            match operation(self.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => {
+                    budget::spend();
+                    return result;
+                }
+            }
+            Sleep::after(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
     /// A place among the waiters of `direction`, taken when it is first needed.
     pub(crate) fn place(&self, direction: Direction) -> Place<'_> {
         Place {
@@ -267,6 +369,34 @@ impl Socket {
             direction,
             ticket: Ticket::new(),
         }
+    }
+
+    /// What of `interest` was reported and not cleared since, as soon as some is.
+    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Interest> {
+        let mut places = [
+            (Interest::READ, self.place(Direction::Read)),
+            (Interest::WRITE, self.place(Direction::Write)),
+            (Interest::CLOSED, self.place(Direction::Read)),
+        ];
+        poll_fn(|cx| {
+            let mut held: Option<Interest> = None;
+            for (part, place) in &mut places {
+                if !interest.contains(*part) {
+                    continue;
+                }
+                let reported = if *part == Interest::CLOSED {
+                    place.poll_read_closed(cx)
+                } else {
+                    place.poll_reported(cx)
+                };
+                if let Poll::Ready(result) = reported {
+                    result?;
+                    held = Some(held.map_or(*part, |held| held | *part));
+                }
+            }
+            held.map_or(Poll::Pending, |held| Poll::Ready(Ok(held)))
+        })
+        .await
     }
 
     /// Awaits one of the `poll_*` functions above with a place of its own among

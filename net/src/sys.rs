@@ -5,11 +5,20 @@
 //! Linux and the BSDs have what is used; where `EINTR` (signal(7)) ends a call
 //! before it did anything, the call is made again, so no caller ever sees it.
 
+#[cfg(target_os = "linux")]
+use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use bourn_reactor::faults::{Call, told};
 use libc::{c_int, c_void};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -19,30 +28,46 @@ pub(crate) const MOST_SLICES: usize = 1024;
 /// notes of read(2)).
 pub(crate) const MOST_BYTES: usize = 0x7fff_f000;
 
+/// No descriptor: what a call is about that makes one.
+const NONE: RawFd = -1;
+
 /// Whether a connection is there when `connect(2)` returns.
 pub(crate) enum Connecting {
     Done,
     UnderWay,
 }
 
-/// Makes a call that returns a count of bytes until no signal interrupts it.
-fn count(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+/// Makes a call that is about `asked` bytes or slices of `fd` until no signal
+/// interrupts it; returns the count that it returned.
+fn count(
+    call: Call,
+    fd: BorrowedFd<'_>,
+    asked: usize,
+    mut make: impl FnMut(usize) -> libc::ssize_t,
+) -> io::Result<usize> {
     loop {
-        // Negative is -1, with the reason in `errno`.
-        if let Ok(count) = usize::try_from(call()) {
-            return Ok(count);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        let result = told(call, fd.as_raw_fd(), asked).and_then(|asked| {
+            // Negative is -1, with the reason in `errno`.
+            usize::try_from(make(asked)).map_err(|_| io::Error::last_os_error())
+        });
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
 
+/// The socket, to be asked for or told a name or an option.
+fn option<'a>(fd: &'a BorrowedFd<'_>) -> io::Result<SockRef<'a>> {
+    told(Call::Option, fd.as_raw_fd(), 0)?;
+    Ok(SockRef::from(fd))
+}
+
 fn receive(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
-    count(|| {
-        // SAFETY: `buf` is writable for its length, and exclusively ours.
-        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) }
+    count(Call::Receive, fd, buf.len(), |asked| {
+        // SAFETY: `buf` is writable for its length, which is no less than
+        // `asked`, and exclusively ours.
+        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), asked, flags) }
     })
 }
 
@@ -54,10 +79,10 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// `recv(2)` into the room that is left in `buf`, which grows by what came.
 pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<usize> {
     let spare = buf.spare_capacity_mut();
-    let received = count(|| {
-        // SAFETY: the spare room is writable for its length, and exclusively
-        // ours; recv only writes to it.
-        unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), spare.len(), 0) }
+    let received = count(Call::Receive, fd, spare.len(), |asked| {
+        // SAFETY: the spare room is writable for its length, which is no less
+        // than `asked`, and exclusively ours; recv only writes to it.
+        unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), asked, 0) }
     })?;
     let len = buf.len() + received;
     // SAFETY: the kernel has initialised `received` bytes of the spare room.
@@ -72,23 +97,24 @@ pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 
 /// `readv(2)`, of at most [`MOST_SLICES`] slices.
 pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    let slices = bufs.len().min(MOST_SLICES);
-    count(|| {
-        // SAFETY: `IoSliceMut` has the layout of `iovec`, there are `slices` of
-        // them, and what they point to is writable and exclusively ours.
+    count(Call::Receive, fd, bufs.len().min(MOST_SLICES), |slices| {
+        // SAFETY: `IoSliceMut` has the layout of `iovec`, there are no less than
+        // `slices` of them, and what they point to is writable and exclusively
+        // ours.
         unsafe { libc::readv(fd.as_raw_fd(), bufs.as_mut_ptr().cast(), slices as c_int) }
     })
 }
 
 /// `send(2)`, without a SIGPIPE whatever the process thinks of that signal.
 pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-    count(|| {
-        // SAFETY: `buf` is readable for its length.
+    count(Call::Send, fd, buf.len(), |asked| {
+        // SAFETY: `buf` is readable for its length, which is no less than
+        // `asked`.
         unsafe {
             libc::send(
                 fd.as_raw_fd(),
                 buf.as_ptr().cast(),
-                buf.len(),
+                asked,
                 libc::MSG_NOSIGNAL,
             )
         }
@@ -101,19 +127,209 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Res
     // SAFETY: `msghdr` is integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = bufs.as_ptr().cast_mut().cast();
-    message.msg_iovlen = bufs.len().min(MOST_SLICES) as _;
-    count(|| {
+    count(Call::Send, fd, bufs.len().min(MOST_SLICES), |slices| {
+        message.msg_iovlen = slices as _;
         // SAFETY: `IoSlice` has the layout of `iovec`, `message` counts no more
         // of them than there are, and sendmsg writes to none of it.
         unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }
     })
 }
 
+/// What a receiving call does with the datagram that it returns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Queue {
+    Take,
+    Leave,
+}
+
+impl Queue {
+    fn flags(self) -> c_int {
+        match self {
+            Queue::Take => 0,
+            Queue::Leave => libc::MSG_PEEK,
+        }
+    }
+}
+
+/// `recv(2)` of a datagram; what does not fit `buf` is lost.
+pub(crate) fn recv_datagram(fd: BorrowedFd<'_>, buf: &mut [u8], queue: Queue) -> io::Result<usize> {
+    count(Call::ReceiveDatagram, fd, buf.len(), |asked| {
+        let flags = queue.flags();
+        // SAFETY: `buf` is writable for its length, which is no less than
+        // `asked`, and exclusively ours.
+        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), asked, flags) }
+    })
+}
+
+/// `recvfrom(2)`: a datagram and its sender.
+pub(crate) fn recv_from(
+    fd: BorrowedFd<'_>,
+    buf: &mut [u8],
+    queue: Queue,
+) -> io::Result<(usize, SockAddr)> {
+    let call = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
+        count(Call::ReceiveDatagram, fd, buf.len(), |asked| {
+            // SAFETY: `buf` is writable for its length, which is no less than
+            // `asked`; `try_init` passes storage for any address, and its size.
+            unsafe {
+                libc::recvfrom(
+                    fd.as_raw_fd(),
+                    buf.as_mut_ptr().cast(),
+                    asked,
+                    queue.flags(),
+                    storage.cast(),
+                    len,
+                )
+            }
+        })
+    };
+    // SAFETY: recvfrom stores an address and its length (none for an unnamed
+    // sender), or fails.
+    unsafe { SockAddr::try_init(call) }
+}
+
+/// `sendto(2)`, or `send(2)` to the connected peer.
+pub(crate) fn send_to(
+    fd: BorrowedFd<'_>,
+    buf: &[u8],
+    peer: Option<&SockAddr>,
+) -> io::Result<usize> {
+    let (addr, len) = peer.map_or((std::ptr::null(), 0), |peer| (peer.as_ptr(), peer.len()));
+    count(Call::SendDatagram, fd, buf.len(), |asked| {
+        // SAFETY: `buf` is readable for its length, which is no less than
+        // `asked`, and `addr` is null or readable for `len`.
+        unsafe {
+            libc::sendto(
+                fd.as_raw_fd(),
+                buf.as_ptr().cast(),
+                asked,
+                libc::MSG_NOSIGNAL,
+                addr.cast(),
+                len,
+            )
+        }
+    })
+}
+
+/// How many datagrams one call moves at most, so that its arguments fit a stack
+/// frame.
+#[cfg(target_os = "linux")]
+pub(crate) const MOST_DATAGRAMS: usize = 32;
+
+/// `recvmmsg(2)`: as many datagrams as are there, each into a slot of `size` bytes
+/// of `slots`. Calls `each` with the length, the sender, and whether the rest of
+/// it was lost.
+#[cfg(target_os = "linux")]
+pub(crate) fn recv_batch(
+    fd: BorrowedFd<'_>,
+    slots: &mut [u8],
+    size: usize,
+    mut each: impl FnMut(usize, SocketAddr, bool),
+) -> io::Result<usize> {
+    let mut senders =
+        [const { std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed() }; MOST_DATAGRAMS];
+    // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
+    let mut slices: [libc::iovec; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    // SAFETY: `mmsghdr` is integers and pointers, for which zero is valid.
+    let mut messages: [libc::mmsghdr; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    let mut prepared = 0;
+    for (number, slot) in slots
+        .chunks_exact_mut(size)
+        .take(MOST_DATAGRAMS)
+        .enumerate()
+    {
+        slices[number].iov_base = slot.as_mut_ptr().cast();
+        slices[number].iov_len = slot.len();
+        let header = &mut messages[number].msg_hdr;
+        header.msg_iov = &raw mut slices[number];
+        header.msg_iovlen = 1;
+        header.msg_name = senders[number].as_mut_ptr().cast();
+        header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        prepared += 1;
+    }
+    let received = count(Call::ReceiveDatagram, fd, prepared, |asked| {
+        // SAFETY: no more than `prepared` headers are asked for, each of which
+        // points to a slot of its own and to storage for any address.
+        let received = unsafe {
+            libc::recvmmsg(
+                fd.as_raw_fd(),
+                messages.as_mut_ptr(),
+                asked as _,
+                0,
+                std::ptr::null_mut(),
+            )
+        };
+        received as libc::ssize_t
+    })?;
+    for (message, sender) in messages.iter().zip(senders).take(received) {
+        // SAFETY: zeroed, and then written by the kernel.
+        let storage = unsafe { sender.assume_init() };
+        let len = message.msg_hdr.msg_namelen;
+        // SAFETY: the kernel has stored an address of this length.
+        let sender = unsafe { address(storage, len) };
+        let truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+        each(message.msg_len as usize, internet(&sender)?, truncated);
+    }
+    Ok(received)
+}
+
+/// The address that the kernel has stored.
+///
+/// # Safety
+/// `len` bytes of `storage` are an address.
+#[cfg(target_os = "linux")]
+unsafe fn address(storage: libc::sockaddr_storage, len: libc::socklen_t) -> SockAddr {
+    let mut own = socket2::SockAddrStorage::zeroed();
+    // SAFETY: `sockaddr_storage` is what it is storage for.
+    *unsafe { own.view_as::<libc::sockaddr_storage>() } = storage;
+    // SAFETY: as the caller says.
+    unsafe { SockAddr::new(own, len) }
+}
+
+/// `sendmmsg(2)`: as many of the datagrams, in order, as the kernel takes.
+#[cfg(target_os = "linux")]
+pub(crate) fn send_batch(
+    fd: BorrowedFd<'_>,
+    datagrams: &[(&[u8], Option<SocketAddr>)],
+) -> io::Result<usize> {
+    let peers: [Option<SockAddr>; MOST_DATAGRAMS] =
+        std::array::from_fn(|number| datagrams.get(number)?.1.map(SockAddr::from));
+    // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
+    let mut slices: [libc::iovec; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    // SAFETY: `mmsghdr` is integers and pointers, for which zero is valid.
+    let mut messages: [libc::mmsghdr; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
+    let prepared = datagrams.len().min(MOST_DATAGRAMS);
+    for (number, (bytes, _)) in datagrams.iter().take(prepared).enumerate() {
+        slices[number].iov_base = bytes.as_ptr().cast_mut().cast();
+        slices[number].iov_len = bytes.len();
+        let header = &mut messages[number].msg_hdr;
+        header.msg_iov = &raw mut slices[number];
+        header.msg_iovlen = 1;
+        if let Some(peer) = &peers[number] {
+            header.msg_name = peer.as_ptr().cast_mut().cast();
+            header.msg_namelen = peer.len();
+        }
+    }
+    count(Call::SendDatagram, fd, prepared, |asked| {
+        // SAFETY: no more than `prepared` headers are asked for, each of which
+        // points to readable bytes and to an address or none.
+        let sent = unsafe {
+            libc::sendmmsg(
+                fd.as_raw_fd(),
+                messages.as_mut_ptr(),
+                asked as _,
+                libc::MSG_NOSIGNAL,
+            )
+        };
+        sent as libc::ssize_t
+    })
+}
+
 /// `accept4(2)`: a non-blocking descriptor that no child inherits, and its peer.
-pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let call = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
-        count(|| {
+        count(Call::Accept, fd, 0, |_| {
             // SAFETY: `try_init` passes storage for any address, and its size.
             let fd = unsafe { libc::accept4(fd.as_raw_fd(), storage.cast(), len, flags) };
             fd as libc::ssize_t
@@ -123,10 +339,10 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let (accepted, peer) = unsafe { SockAddr::try_init(call) }?;
     // SAFETY: the kernel just made this descriptor and nobody else knows it.
     let accepted = unsafe { OwnedFd::from_raw_fd(accepted as c_int) };
-    Ok((accepted, internet(&peer)?))
+    Ok((accepted, peer))
 }
 
-fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
+pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -137,30 +353,115 @@ fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
 
 /// `socket(2)`: a non-blocking TCP socket of the family of `addr`.
 pub(crate) fn tcp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
     let kind = Type::STREAM.nonblocking().cloexec();
     Socket::new(Domain::for_address(*addr), kind, Some(Protocol::TCP)).map(OwnedFd::from)
 }
 
+/// `socket(2)`: a non-blocking UDP socket of the family of `addr`.
+pub(crate) fn udp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    Socket::new(Domain::for_address(*addr), kind, Some(Protocol::UDP)).map(OwnedFd::from)
+}
+
+/// `socket(2)`: a non-blocking Unix socket.
+pub(crate) fn unix_socket(kind: Type) -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
+    let kind = kind.nonblocking().cloexec();
+    Socket::new(Domain::UNIX, kind, None).map(OwnedFd::from)
+}
+
+/// `socketpair(2)`: two non-blocking Unix sockets that are connected.
+pub(crate) fn unix_pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
+    told(Call::Open, NONE, 0)?;
+    let (one, other) = Socket::pair(Domain::UNIX, kind.nonblocking().cloexec(), None)?;
+    Ok((one.into(), other.into()))
+}
+
+/// The address of a Unix socket as people know it.
+pub(crate) fn unix(addr: &SockAddr) -> io::Result<UnixAddr> {
+    if let Some(path) = addr.as_pathname() {
+        return UnixAddr::from_pathname(path);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(name) = addr.as_abstract_namespace() {
+        return UnixAddr::from_abstract_name(name);
+    }
+    // Unnamed, as one that is bound to no path is.
+    UnixAddr::from_pathname("")
+}
+
+/// The address of a Unix socket as the kernel knows it.
+pub(crate) fn unix_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = addr.as_abstract_name() {
+        let name = [b"\0", name].concat();
+        return SockAddr::unix(OsStr::from_bytes(&name));
+    }
+    SockAddr::unix(addr.as_pathname().unwrap_or_else(|| Path::new("")))
+}
+
+/// `SO_PEERCRED`: process, user and group of the peer when it connected, or listened.
+#[cfg(target_os = "linux")]
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    told(Call::Option, fd.as_raw_fd(), 0)?;
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `credentials` is writable for `len` bytes, and `len` says so.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast::<c_void>(),
+            &raw mut len,
+        )
+    };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(credentials)
+}
+
 /// `bind(2)`.
-pub(crate) fn bind(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {
-    SockRef::from(&fd).bind(&(*addr).into())
+pub(crate) fn bind(fd: BorrowedFd<'_>, addr: &SockAddr) -> io::Result<()> {
+    option(&fd)?.bind(addr)
 }
 
 /// `listen(2)`. The kernel cuts a backlog above its limit.
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
-    SockRef::from(&fd).listen(c_int::try_from(backlog).unwrap_or(c_int::MAX))
+    option(&fd)?.listen(c_int::try_from(backlog).unwrap_or(c_int::MAX))
 }
 
 /// `connect(2)`. An interrupted call goes on connecting, and calling again would
 /// only say EALREADY.
 pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Connecting> {
-    match SockRef::from(&fd).connect(&(*addr).into()) {
+    let connected = SockRef::from(&fd).connect(&(*addr).into());
+    // What is interrupted here has begun, so it is first begun.
+    match told(Call::Connect, fd.as_raw_fd(), 0).and(connected) {
         Ok(()) => Ok(Connecting::Done),
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::UnderWay),
             _ => Err(error),
         },
     }
+}
+
+/// `connect(2)` of a socket that never waits for an answer: of a datagram socket,
+/// which only notes the address, or a Unix socket, for which there is room in the
+/// listener's backlog or not (EAGAIN).
+pub(crate) fn connect_at_once(fd: BorrowedFd<'_>, addr: &SockAddr) -> io::Result<()> {
+    count(Call::Connect, fd, 0, |_| {
+        // SAFETY: the address is readable for its length.
+        let result = unsafe { libc::connect(fd.as_raw_fd(), addr.as_ptr().cast(), addr.len()) };
+        result as libc::ssize_t
+    })
+    .map(drop)
 }
 
 /// `shutdown(2)`.
@@ -170,22 +471,32 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
 
 /// `getsockname(2)`.
 pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    internet(&SockRef::from(&fd).local_addr()?)
+    internet(&option(&fd)?.local_addr()?)
+}
+
+/// `getsockname(2)` of a Unix socket.
+pub(crate) fn unix_local_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
+    unix(&option(&fd)?.local_addr()?)
+}
+
+/// `getpeername(2)` of a Unix socket.
+pub(crate) fn unix_peer_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
+    unix(&option(&fd)?.peer_addr()?)
 }
 
 /// `getpeername(2)`.
 pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    internet(&SockRef::from(&fd).peer_addr()?)
+    internet(&option(&fd)?.peer_addr()?)
 }
 
 /// `SO_ERROR`, which the kernel forgets as it tells.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    SockRef::from(&fd).take_error()
+    option(&fd)?.take_error()
 }
 
 /// Sets `O_NONBLOCK`.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    SockRef::from(&fd).set_nonblocking(true)
+    option(&fd)?.set_nonblocking(true)
 }
 
 /// Whether a short read of this socket means that it is empty: TCP itself, with
@@ -229,38 +540,38 @@ pub(crate) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 /// `SO_REUSEADDR`.
 pub(crate) fn set_reuse_addr(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_reuse_address(reuse)
+    option(&fd)?.set_reuse_address(reuse)
 }
 
 /// `SO_REUSEADDR`.
 pub(crate) fn reuse_addr(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    SockRef::from(&fd).reuse_address()
+    option(&fd)?.reuse_address()
 }
 
 /// `SO_REUSEPORT`.
 pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_reuse_port(reuse)
+    option(&fd)?.set_reuse_port(reuse)
 }
 
 /// `SO_REUSEPORT`.
 pub(crate) fn reuse_port(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    SockRef::from(&fd).reuse_port()
+    option(&fd)?.reuse_port()
 }
 
 /// `TCP_NODELAY`.
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>, nodelay: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_tcp_nodelay(nodelay)
+    option(&fd)?.set_tcp_nodelay(nodelay)
 }
 
 /// `TCP_NODELAY`.
 pub(crate) fn nodelay(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    SockRef::from(&fd).tcp_nodelay()
+    option(&fd)?.tcp_nodelay()
 }
 
 /// `IP_TTL`, and on an IPv6 socket `IPV6_UNICAST_HOPS` too: it may have IPv4 peers
 /// (ipv6(7), mapped addresses), to which the latter means nothing.
 pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    let socket = SockRef::from(&fd);
+    let socket = option(&fd)?;
     if local_addr(fd)?.is_ipv6() {
         socket.set_unicast_hops_v6(hops)?;
     }
@@ -269,7 +580,7 @@ pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
 
 /// `IP_TTL` or `IPV6_UNICAST_HOPS`, whichever is used towards the peer.
 pub(crate) fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    let socket = SockRef::from(&fd);
+    let socket = option(&fd)?;
     match peer_addr(fd).or_else(|_| local_addr(fd))? {
         SocketAddr::V6(addr) if addr.ip().to_ipv4_mapped().is_none() => socket.unicast_hops_v6(),
         _ => socket.ttl_v4(),
@@ -278,27 +589,27 @@ pub(crate) fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
 
 /// `SO_LINGER` of zero seconds, or none.
 pub(crate) fn set_zero_linger(fd: BorrowedFd<'_>, zero: bool) -> io::Result<()> {
-    SockRef::from(&fd).set_linger(zero.then_some(Duration::ZERO))
+    option(&fd)?.set_linger(zero.then_some(Duration::ZERO))
 }
 
 /// `SO_SNDBUF`.
 pub(crate) fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    SockRef::from(&fd).set_send_buffer_size(bytes)
+    option(&fd)?.set_send_buffer_size(bytes)
 }
 
 /// `SO_SNDBUF`.
 pub(crate) fn send_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    SockRef::from(&fd).send_buffer_size()
+    option(&fd)?.send_buffer_size()
 }
 
 /// `SO_RCVBUF`.
 pub(crate) fn set_recv_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    SockRef::from(&fd).set_recv_buffer_size(bytes)
+    option(&fd)?.set_recv_buffer_size(bytes)
 }
 
 /// `SO_RCVBUF`.
 pub(crate) fn recv_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    SockRef::from(&fd).recv_buffer_size()
+    option(&fd)?.recv_buffer_size()
 }
 
 /// `SO_KEEPALIVE` on, with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`.
@@ -312,17 +623,17 @@ pub(crate) fn set_keepalive(
         .with_time(idle)
         .with_interval(interval)
         .with_retries(probes);
-    SockRef::from(&fd).set_tcp_keepalive(&times)
+    option(&fd)?.set_tcp_keepalive(&times)
 }
 
 /// `SO_KEEPALIVE` off.
 pub(crate) fn end_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
-    SockRef::from(&fd).set_keepalive(false)
+    option(&fd)?.set_keepalive(false)
 }
 
 /// What [`set_keepalive`] set, if keep-alive is on.
 pub(crate) fn keepalive(fd: BorrowedFd<'_>) -> io::Result<Option<(Duration, Duration, u32)>> {
-    let socket = SockRef::from(&fd);
+    let socket = option(&fd)?;
     if !socket.keepalive()? {
         return Ok(None);
     }
@@ -331,4 +642,69 @@ pub(crate) fn keepalive(fd: BorrowedFd<'_>) -> io::Result<Option<(Duration, Dura
         socket.tcp_keepalive_interval()?,
         socket.tcp_keepalive_retries()?,
     )))
+}
+
+/// Options that are read and set as they are.
+macro_rules! options {
+    ($($name:literal $get:ident $set:ident: $value:ty = $socket2_get:ident $socket2_set:ident;)*) => {$(
+        #[doc = $name]
+        pub(crate) fn $get(fd: BorrowedFd<'_>) -> io::Result<$value> {
+            option(&fd)?.$socket2_get()
+        }
+
+        #[doc = $name]
+        pub(crate) fn $set(fd: BorrowedFd<'_>, value: $value) -> io::Result<()> {
+            option(&fd)?.$socket2_set(value)
+        }
+    )*};
+}
+
+options! {
+    "`SO_BROADCAST`." broadcast set_broadcast: bool = broadcast set_broadcast;
+    "`IP_MULTICAST_LOOP`." multicast_loop_v4 set_multicast_loop_v4: bool = multicast_loop_v4 set_multicast_loop_v4;
+    "`IPV6_MULTICAST_LOOP`." multicast_loop_v6 set_multicast_loop_v6: bool = multicast_loop_v6 set_multicast_loop_v6;
+    "`IP_MULTICAST_TTL`." multicast_ttl_v4 set_multicast_ttl_v4: u32 = multicast_ttl_v4 set_multicast_ttl_v4;
+    "`IPV6_MULTICAST_HOPS`." multicast_hops_v6 set_multicast_hops_v6: u32 = multicast_hops_v6 set_multicast_hops_v6;
+    "`IPV6_MULTICAST_IF`." multicast_if_v6 set_multicast_if_v6: u32 = multicast_if_v6 set_multicast_if_v6;
+}
+
+/// `IP_MULTICAST_IF`.
+pub(crate) fn multicast_if_v4(fd: BorrowedFd<'_>) -> io::Result<Ipv4Addr> {
+    option(&fd)?.multicast_if_v4()
+}
+
+/// `IP_MULTICAST_IF`.
+pub(crate) fn set_multicast_if_v4(fd: BorrowedFd<'_>, interface: Ipv4Addr) -> io::Result<()> {
+    option(&fd)?.set_multicast_if_v4(&interface)
+}
+
+/// `IP_ADD_MEMBERSHIP`, `IPV6_ADD_MEMBERSHIP`.
+pub(crate) fn join(fd: BorrowedFd<'_>, group: Group) -> io::Result<()> {
+    let socket = option(&fd)?;
+    match group {
+        Group::V4 { group, interface } => socket.join_multicast_v4(&group, &interface),
+        Group::V6 { group, interface } => socket.join_multicast_v6(&group, interface),
+    }
+}
+
+/// `IP_DROP_MEMBERSHIP`, `IPV6_DROP_MEMBERSHIP`.
+pub(crate) fn leave(fd: BorrowedFd<'_>, group: Group) -> io::Result<()> {
+    let socket = option(&fd)?;
+    match group {
+        Group::V4 { group, interface } => socket.leave_multicast_v4(&group, &interface),
+        Group::V6 { group, interface } => socket.leave_multicast_v6(&group, interface),
+    }
+}
+
+/// A multicast group at one interface of this host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Group {
+    V4 {
+        group: Ipv4Addr,
+        interface: Ipv4Addr,
+    },
+    V6 {
+        group: Ipv6Addr,
+        interface: u32,
+    },
 }

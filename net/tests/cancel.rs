@@ -158,6 +158,88 @@ on_every_backend! {
         both(read, write).await;
     }
 
+    /// The halves have methods and places of their own.
+    async fn owned_halves() {
+        let (ours, peer) = pair_with_std().await;
+        let data = noise(8, LENGTH);
+        trickle(peer.try_clone().expect("a second descriptor"), data.clone());
+        let (mut reader, mut writer) = ours.into_split();
+        let mut seen = Vec::new();
+        for cut in cuts() {
+            if let Some(ready) = cut_after(cut, reader.readable()).await {
+                ready.expect("the writer writes");
+            }
+            let mut buf = [0; 16];
+            if let Some(length) = cut_after(cut, reader.read(&mut buf)).await {
+                seen.extend_from_slice(&buf[..length.expect("the writer writes")]);
+            }
+            if seen.len() == LENGTH {
+                break;
+            }
+        }
+        assert!(seen == data);
+
+        let taken = elsewhere(move || {
+            let mut taken = vec![0; LENGTH];
+            (&peer).read_exact(&mut taken).map(|()| taken)
+        });
+        let mut sent = 0;
+        for cut in cuts() {
+            if let Some(ready) = cut_after(cut, writer.writable()).await {
+                ready.expect("the reader reads");
+            }
+            let end = LENGTH.min(sent + 1000);
+            if let Some(length) = cut_after(cut, writer.write(&data[sent..end])).await {
+                sent += length.expect("the reader reads");
+            }
+            if sent == LENGTH {
+                break;
+            }
+        }
+        assert!(taken.await.expect("everything") == data);
+    }
+
+    async fn borrowed_halves() {
+        let (ours, peer) = pair_with_std().await;
+        let data = noise(9, LENGTH);
+        trickle(peer, data.clone());
+        let (mut reader, _writer) = ours.split();
+        let mut seen = Vec::new();
+        for cut in cuts() {
+            let mut buf = [0; 16];
+            drop(cut_after(cut, reader.peek(&mut buf)).await);
+            if let Some(length) = cut_after(cut, reader.read(&mut buf)).await {
+                match length.expect("the writer writes") {
+                    0 => break,
+                    length => seen.extend_from_slice(&buf[..length]),
+                }
+            }
+        }
+        assert!(seen == data);
+    }
+
+    /// What waits for the end of the stream, or for any readiness, takes nothing
+    /// with it.
+    async fn waits_for_the_end() {
+        let (ours, peer) = pair_with_std().await;
+        let data = noise(10, 500);
+        // Nothing comes yet that would wake for a second poll.
+        for cut in [0, 1, 1] {
+            assert!(cut_after(cut, ours.read_closed()).await.is_none());
+            drop(cut_after(cut, ours.ready(bourn_net::Interest::READ)).await);
+        }
+        trickle(peer, data.clone());
+        ours.read_closed().await.expect("the peer closes");
+        for cut in 1..4 {
+            // It stays so.
+            let closed = cut_after(cut, ours.read_closed()).await;
+            closed.expect("at once").expect("closed");
+        }
+        let mut seen = Vec::new();
+        ours.read_to_end(&mut seen).await.expect("the data");
+        assert!(seen == data);
+    }
+
     async fn accept_and_incoming() {
         const CLIENTS: u8 = 100;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

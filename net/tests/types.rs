@@ -3,9 +3,11 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use bourn_net::offload::Job;
+use bourn_net::unix;
 use bourn_net::{
     ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf,
-    ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream, WriteAllError, WriteHalf,
+    ReadHalf, Received, RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket,
+    UnixDatagram, UnixListener, UnixStream, WriteAllError, WriteHalf,
 };
 
 fn send<T: Send>() {}
@@ -27,6 +29,18 @@ table! {
     TcpListener:     send sync unpin unwind_safe;
     TcpSocket:       send sync unpin unwind_safe;
     TcpStream:       send sync unpin unwind_safe;
+    UdpSocket:       send sync unpin unwind_safe;
+    UnixListener:    send sync unpin unwind_safe;
+    UnixStream:      send sync unpin unwind_safe;
+    UnixDatagram:    send sync unpin unwind_safe;
+    unix::Credentials: send sync unpin unwind_safe;
+    unix::ReadHalf<'_>: send sync unpin unwind_safe;
+    unix::WriteHalf<'_>: send sync unpin unwind_safe;
+    unix::OwnedReadHalf: send sync unpin unwind_safe;
+    unix::OwnedWriteHalf: send sync unpin unwind_safe;
+    unix::ReuniteError: send sync unpin unwind_safe;
+    RecvBatch:       send sync unpin unwind_safe;
+    Received<'_>:    send sync unpin unwind_safe;
     Incoming<'_>:    send sync unpin;
     ReadHalf<'_>:    send sync unpin unwind_safe;
     WriteHalf<'_>:   send sync unpin unwind_safe;
@@ -57,4 +71,21 @@ fn futures_are_send() {
         send_value(TcpListener::bind(("localhost", 1)));
     }
     let _ = of;
+
+    fn of_datagrams(socket: &UdpSocket, batch: &'static mut RecvBatch, buf: &'static mut [u8]) {
+        send_value(socket.recv_from(buf));
+        send_value(socket.send_to(b"x", ([127, 0, 0, 1], 1).into()));
+        send_value(socket.recv_batch(batch));
+        send_value(socket.send_batch(&[]));
+        send_value(UdpSocket::bind(("localhost", 1)));
+    }
+    let _ = of_datagrams;
+
+    fn of_unix(listener: &UnixListener, socket: &UnixDatagram, stream: &UnixStream) {
+        send_value(listener.accept());
+        send_value(UnixStream::connect("/path"));
+        send_value(stream.write_all(b"x"));
+        send_value(socket.send_to(b"x", "/path"));
+    }
+    let _ = of_unix;
 }

@@ -1,6 +1,7 @@
 //! The blocking pool of a runtime: its threads are inside the runtime, and it makes
 //! the blocking calls of the sockets too.
 
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// A runtime's hold on its pool: dropping it ends the pool.
 pub(crate) struct Blocking {
     pool: BlockingPool,
-    /// `None`: the pool has been ended.
+    /// None: it was ended by hand.
     grace: Option<Duration>,
 }
 
@@ -26,21 +27,19 @@ impl Blocking {
     /// The pool is that of `handle`.
     pub(crate) fn new(handle: &Handle, pool: BlockingPool, grace: Duration) -> Blocking {
         // The host has the handle, which has the pool, which has the host: the
-        // circle is broken by the pool's shutdown.
+        // circle is broken when the last thread leaves the closed pool.
         pool.set_host(host(handle));
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             // One that the program has set before stays.
             let _ours = offload::set(&PoolOffload);
         });
-        Blocking {
-            pool,
-            grace: Some(grace),
-        }
+        let grace = Some(grace);
+        Blocking { pool, grace }
     }
 
     /// Ends the pool, and returns what still runs when `grace` is over.
-    pub(crate) fn shutdown(&mut self, grace: Duration) -> Vec<TaskInfo> {
+    pub(crate) fn shutdown(mut self, grace: Duration) -> Vec<TaskInfo> {
         self.grace = None;
         self.pool.shutdown(grace)
     }
@@ -48,22 +47,26 @@ impl Blocking {
 
 impl Drop for Blocking {
     fn drop(&mut self) {
+        let Some(grace) = self.grace else { return };
         // A thread that panics has no time to wait, and may be one whose tasks the
         // calls wait for: so it is with a runtime dropped in async code.
-        let grace = match self.grace {
-            None => return,
-            Some(_) if thread::panicking() => Duration::ZERO,
-            Some(grace) => grace,
+        let grace = if thread::panicking() {
+            Duration::ZERO
+        } else {
+            grace
         };
-        for task in self.shutdown(grace) {
+        for task in self.pool.shutdown(grace) {
             let name = task
                 .name
                 .map(|name| format!(" \"{name}\""))
                 .unwrap_or_default();
-            eprintln!(
+            // A stderr that is closed is no reason to panic in a destructor.
+            let _ = writeln!(
+                io::stderr().lock(),
                 "bourn: a runtime was dropped, and {grace:?} later a blocking call still runs: task {}{name} (spawned at {}). \
                  Its thread goes on by itself",
-                task.id, task.location
+                task.id,
+                task.location
             );
         }
     }
@@ -94,7 +97,7 @@ struct PoolOffload;
 
 impl Offload for PoolOffload {
     fn offload(&self, job: Job) -> Result<(), Job> {
-        let Some(handle) = context::current() else {
+        let Some(handle) = context::current().filter(Handle::takes_calls) else {
             return Err(job);
         };
         let ours = Arc::new(Mutex::new(Some(job)));
@@ -106,11 +109,14 @@ impl Offload for PoolOffload {
                 job.run();
             }
         });
-        // A pool that has been shut down, or has no thread and gets none, is done
-        // with the call already, and has not made it.
-        match call.is_finished().then(|| take(&ours)).flatten() {
-            Some(job) => Err(job),
-            None => Ok(()),
+        // A pool that has no thread and gets none is done with the call already,
+        // and has not made it. One that was closed meanwhile may yet have to drop
+        // it: what no thread has taken by now, none will.
+        if (call.is_finished() || !handle.takes_calls())
+            && let Some(job) = take(&ours)
+        {
+            return Err(job);
         }
+        Ok(())
     }
 }

@@ -1,16 +1,18 @@
 //! Where the executor and the reactor meet: the one implementation of the
 //! executor's [`Park`] over a reactor.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use bourn_executor::{Park, Turn, Wait};
+use bourn_executor::{BlockingPool, Park, Turn, Wait};
 use bourn_reactor::{Backend, Reactor, RuntimeId, Turned, budget};
 
 /// What the threads of a runtime sleep in.
 #[derive(Debug)]
 pub(crate) struct ReactorPark {
     reactor: Arc<Reactor>,
+    /// Closed with the runtime, whoever shuts it down.
+    blocking: BlockingPool,
 }
 
 /// The thread's sockets and timers register at the runtime's reactor, until this
@@ -23,9 +25,13 @@ pub(crate) struct Entered {
 }
 
 impl ReactorPark {
-    pub(crate) fn new(backend: Backend, runtime: RuntimeId) -> io::Result<Self> {
+    pub(crate) fn new(
+        backend: Backend,
+        runtime: RuntimeId,
+        blocking: BlockingPool,
+    ) -> io::Result<Self> {
         let reactor = Reactor::new(backend, runtime)?;
-        Ok(Self { reactor })
+        Ok(Self { reactor, blocking })
     }
 
     pub(crate) fn reactor(&self) -> &Arc<Reactor> {
@@ -63,13 +69,18 @@ impl Park for ReactorPark {
     fn unpark(&self) {
         if let Err(error) = self.reactor.unpark() {
             // The kernel refuses such a write only if somebody else has closed
-            // the notifier. There is no caller who could mend it.
-            eprintln!("bourn: the runtime can not be woken: {error}");
+            // the notifier. There is no caller who could mend it, and a waker does
+            // not panic because stderr is closed.
+            let _ = writeln!(
+                io::stderr().lock(),
+                "bourn: the runtime can not be woken: {error}"
+            );
         }
     }
 
     fn close(&self) {
         self.reactor.close();
+        self.blocking.close();
     }
 
     fn occupied(&self) -> bool {

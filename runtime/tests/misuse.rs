@@ -1,5 +1,6 @@
 //! What bourn says to somebody who uses it in a way that can not work: what
 //! happened, where, how to mend it. Word for word, and none of it hangs.
+#![allow(unsafe_code, reason = "fork(2)")]
 
 mod harness;
 
@@ -157,6 +158,58 @@ fn guards_dropped_out_of_order() {
     watched("a sleep after the guards", || {
         futures_lite::future::block_on(bourn::time::sleep(Duration::from_millis(1)));
     });
+}
+
+/// A forked child has none of the threads, even if one was idle: it does not wait
+/// for them. A socket's blocking calls go elsewhere there.
+#[test]
+fn a_blocking_call_in_a_forked_child() {
+    const CHILD: &str = "BOURN_TEST_FORKED_CALL";
+    if std::env::var_os(CHILD).is_none() {
+        let output = watched("a forked child", || {
+            std::process::Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "a_blocking_call_in_a_forked_child",
+                    "--nocapture",
+                ])
+                .env(CHILD, "1")
+                .output()
+                .unwrap()
+        });
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(runtime.spawn_blocking(|| ())).unwrap();
+    // Else the child's call would merely start a thread.
+    while runtime.handle().blocking_metrics().idle == 0 {
+        std::thread::yield_now();
+    }
+    let _entered = runtime.enter();
+    // SAFETY: the child takes no lock that another thread of the parent could have
+    // held (the idle thread waits without its own), and ends with `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            assert_eq!(
+                message("a call", || drop(runtime.spawn_blocking(|| ()))),
+                "bourn: a blocking call was spawned at FILE:LINE, in a forked child of the process that made the pool: \
+                 its threads are the parent's. Make a new runtime in the child, or start the child with exec \
+                 (std::process::Command)"
+            );
+            let answer = bourn::net::offload::run(|| 7);
+            assert_eq!(futures_lite::future::block_on(answer).unwrap(), 7);
+            drop(runtime);
+        }));
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(libc::c_int::from(outcome.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is writable and lives through the call.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!((waited, status), (child, 0));
 }
 
 #[test]

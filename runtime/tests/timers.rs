@@ -21,6 +21,7 @@ on_every_backend!(
     a_time_out_returns_what_ends_in_time,
     a_time_out_ends_a_future_that_spends_every_budget,
     an_interval_does_not_drift,
+    a_tick_that_is_cancelled_is_not_lost,
     a_missed_tick_is_skipped_if_asked,
     many_sleeps_all_end,
 );
@@ -160,6 +161,28 @@ async fn an_interval_does_not_drift() {
         let tick = ticks.tick().await;
         assert_eq!(tick, start + period * number);
         assert!(Instant::now() >= tick);
+    }
+}
+
+async fn a_tick_that_is_cancelled_is_not_lost() {
+    let start = Instant::now();
+    let period = Duration::from_millis(3);
+    let mut ticks = interval_at(start, period);
+    for number in 0..4 {
+        for _ in 0..3 {
+            // Dropped after one poll, whatever it said is not lost.
+            let first = {
+                let mut tick = pin!(ticks.tick());
+                poll_fn(|cx| Poll::Ready(tick.as_mut().poll(cx))).await
+            };
+            if let Poll::Ready(tick) = first {
+                assert_eq!(tick, start + period * number);
+                break;
+            }
+        }
+        if Instant::now() < start + period * number {
+            assert_eq!(ticks.tick().await, start + period * number);
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use socket2::SockAddr;
 
 use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::readiness::descriptor_traits;
 use crate::socket::Socket;
 use crate::sys;
 use crate::tcp::{Incoming, TcpSocket, TcpStream};
@@ -109,7 +111,7 @@ impl TcpListener {
         let accepted = self.socket.wait(Direction::Read, |cx, ticket| {
             self.socket.poll_accept(cx, ticket)
         });
-        accepted.await.map(stream_of)
+        accepted.await.and_then(stream_of)
     }
 
     /// Accepts a connection, or wakes the task when there may be one. Up to 32
@@ -126,7 +128,9 @@ impl TcpListener {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.socket.poll_accept(cx, ticket).map_ok(stream_of)
+        self.socket
+            .poll_accept(cx, ticket)
+            .map(|accepted| accepted.and_then(stream_of))
     }
 
     pub(super) fn poll_reported(
@@ -149,7 +153,7 @@ impl TcpListener {
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.socket
             .try_io(Interest::READ, sys::accept)
-            .map(stream_of)
+            .and_then(stream_of)
     }
 
     /// Connections, one after the other, without the errors that a server has to
@@ -193,24 +197,9 @@ impl TcpListener {
     }
 }
 
-fn stream_of((fd, peer): (OwnedFd, SocketAddr)) -> (TcpStream, SocketAddr) {
-    (TcpStream::new(Socket::new(fd, Kind::Stream)), peer)
+fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+    let stream = TcpStream::new(Socket::new(fd, Kind::Stream));
+    Ok((stream, sys::internet(&peer)?))
 }
 
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl From<TcpListener> for OwnedFd {
-    fn from(listener: TcpListener) -> OwnedFd {
-        listener.socket.into_fd()
-    }
-}
+descriptor_traits!(TcpListener);

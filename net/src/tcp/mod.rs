@@ -5,12 +5,10 @@ mod incoming;
 mod keepalive;
 mod listener;
 mod option;
-mod read;
 mod socket;
 mod split;
 mod stream;
-mod traits;
-mod write;
+mod transfer;
 
 pub use connect::{ConnectAttempt, ConnectError};
 pub use incoming::Incoming;
@@ -19,4 +17,3 @@ pub use listener::TcpListener;
 pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::TcpStream;
-pub use write::WriteAllError;

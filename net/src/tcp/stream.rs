@@ -1,15 +1,14 @@
 //! A connection.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use bourn_reactor::{Direction, Kind};
 
 use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
 use crate::sys;
 use crate::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, connect};
@@ -147,100 +146,11 @@ impl TcpStream {
         self.set_zero_linger(true)
     }
 
-    /// Ready when something was reported of a direction in `interest` that no
-    /// operation has cleared since; returns what of `interest` that is.
-    ///
-    /// It may be spurious: only the operation knows. So try it, with `try_read`
-    /// and the like, and wait again if it says `WouldBlock`.
-    ///
-    /// # Errors
-    /// What the kernel says when the socket can not be registered.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
-        let mut places = [
-            (Interest::READ, self.socket.place(Direction::Read)),
-            (Interest::WRITE, self.socket.place(Direction::Write)),
-            (Interest::CLOSED, self.socket.place(Direction::Read)),
-        ];
-        poll_fn(|cx| {
-            let mut held: Option<Interest> = None;
-            for (part, place) in &mut places {
-                if !interest.contains(*part) {
-                    continue;
-                }
-                let reported = if *part == Interest::CLOSED {
-                    place.poll_read_closed(cx)
-                } else {
-                    place.poll_reported(cx)
-                };
-                if let Poll::Ready(result) = reported {
-                    result?;
-                    held = Some(held.map_or(*part, |held| held | *part));
-                }
-            }
-            held.map_or(Poll::Pending, |held| Poll::Ready(Ok(held)))
-        })
-        .await
-    }
-
-    /// Waits until a read would do something: there is data, the end, or an
-    /// error. See [`ready`](TcpStream::ready).
-    ///
-    /// # Errors
-    /// As `ready`.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.wait_for(Direction::Read).await
-    }
-
-    /// Waits until a write would do something: there is room, or an error. See
-    /// [`ready`](TcpStream::ready).
-    ///
-    /// # Errors
-    /// As `ready`.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.wait_for(Direction::Write).await
-    }
-
-    async fn wait_for(&self, direction: Direction) -> io::Result<()> {
-        let reported = self.socket.wait(direction, |cx, ticket| {
-            self.socket.poll_reported(cx, direction, ticket)
-        });
-        reported.await
-    }
-
-    /// The `poll` form of [`readable`](TcpStream::readable). Up to 32 tasks may
-    /// wait in each direction by the `poll_*` methods; all of them are woken.
-    ///
-    /// # Errors
-    /// As `ready`.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket
-            .poll_reported(cx, Direction::Read, &mut Ticket::shared())
-    }
-
-    /// The `poll` form of [`writable`](TcpStream::writable); see
-    /// [`poll_read_ready`](TcpStream::poll_read_ready) for its place.
-    ///
-    /// # Errors
-    /// As `ready`.
-    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket
-            .poll_reported(cx, Direction::Write, &mut Ticket::shared())
-    }
-
     /// Waits until the peer has closed its half, or the connection is over,
     /// without reading what came before that.
     ///
     /// # Errors
-    /// As [`ready`](TcpStream::ready).
+    /// As [`ready`](Self::ready).
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -249,21 +159,6 @@ impl TcpStream {
             self.socket.poll_read_closed(cx, ticket)
         });
         closed.await
-    }
-
-    /// Runs `operation`, which is to be non-blocking input or output on this
-    /// socket's descriptor. If it says `WouldBlock`, what was known of the
-    /// directions in `interest` is cleared, so that [`ready`](TcpStream::ready)
-    /// waits for news.
-    ///
-    /// # Errors
-    /// Those of `operation`.
-    pub fn try_io<R>(
-        &self,
-        interest: Interest,
-        operation: impl FnOnce() -> io::Result<R>,
-    ) -> io::Result<R> {
-        self.socket.try_io(interest, |_| operation())
     }
 
     /// Lends out a half for reading and one for writing.
@@ -282,20 +177,5 @@ impl TcpStream {
     }
 }
 
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl From<TcpStream> for OwnedFd {
-    fn from(stream: TcpStream) -> OwnedFd {
-        stream.socket.into_fd()
-    }
-}
+readiness_methods!(TcpStream);
+descriptor_traits!(TcpStream);

@@ -17,6 +17,13 @@ pub(crate) fn spawn_local_outside(here: &Location<'_>) -> String {
     )
 }
 
+pub(crate) fn forked(here: &Location<'_>) -> String {
+    format!(
+        "bourn: a blocking call was spawned at {here}, in a forked child of the process that made the pool: its threads are \
+         the parent's. Make a new runtime in the child, or start the child with exec (std::process::Command)"
+    )
+}
+
 pub(crate) fn dropped_inside(outer: &Location<'_>) -> String {
     format!(
         "bourn: a runtime was dropped on a thread that is inside the block_on called at {outer}; its tasks have been dropped. \

@@ -16,8 +16,8 @@ pub(crate) use loom::{
 /// loom's takes no `const` block.
 #[cfg(loom)]
 macro_rules! loom_thread_local {
-    (static $name:ident: $type:ty = const $initial:block;) => {
-        loom::thread_local! { static $name: $type = $initial; }
+    ($(#[$attribute:meta])* static $name:ident: $type:ty = const $initial:block;) => {
+        loom::thread_local! { $(#[$attribute])* static $name: $type = $initial; }
     };
 }
 #[cfg(loom)]

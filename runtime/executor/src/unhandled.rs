@@ -17,7 +17,7 @@ pub enum UnhandledPanic {
     /// Nothing is said beyond what the panic hook has said.
     Ignore,
     /// The line is written, the runtime is shut down, and every `block_on` of it panics with the line once its future
-    /// waits.
+    /// waits. (What shuts down with it is the business of its [`Park::close`](crate::Park::close).)
     Shutdown,
     /// The line is written, and the process is aborted.
     Abort,

@@ -9,6 +9,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -249,10 +250,11 @@ fn shutdown_on_a_thread_of_the_pool_does_not_wait_for_itself() {
     let _watchdog = watchdog();
     let pool = pool(2);
     let inner = pool.clone();
-    let call = pool.spawn_with(Options::new().name("last"), move || inner.shutdown(LONG));
-    let left = block_on(call).unwrap();
-    assert_eq!(left.len(), 1);
-    assert_eq!(left[0].name.as_deref(), Some("last"));
+    let call = pool.spawn(move || inner.shutdown(LONG));
+    assert!(
+        block_on(call).unwrap().is_empty(),
+        "nor does it name itself"
+    );
 }
 
 #[test]
@@ -303,6 +305,32 @@ fn a_host_is_around_each_thread() {
         assert_eq!(host.1.load(SeqCst), usize::from(!fails), "joined");
         assert_eq!(Arc::strong_count(&host), 1, "let go");
     }
+}
+
+#[test]
+fn the_host_stays_for_a_call_that_outlasts_the_shutdown() {
+    struct Hears(Mutex<mpsc::Sender<String>>);
+    impl PoolHost for Hears {
+        fn unhandled_panic(&self, line: &str) {
+            self.0.lock().unwrap().send(line.to_owned()).unwrap();
+        }
+    }
+    let _watchdog = watchdog();
+    let (pool, door) = (pool(1), Door::new());
+    let (told, heard) = mpsc::channel();
+    pool.set_host(Arc::new(Hears(Mutex::new(told))));
+    drop(pool.spawn({
+        let door = door.clone();
+        move || {
+            door.wait();
+            panic!("too late");
+        }
+    }));
+    until(&pool, |metrics| metrics.running == 1);
+    assert_eq!(pool.shutdown(Duration::ZERO).len(), 1);
+    door.open();
+    assert!(heard.recv().unwrap().ends_with("\"too late\""));
+    heard.recv().expect_err("the last to leave lets it go");
 }
 
 #[test]

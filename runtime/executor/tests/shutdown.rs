@@ -266,3 +266,17 @@ fn races_with_spawns_and_wakes() {
         assert_eq!(drops.count(), 50);
     }
 }
+
+#[test]
+fn a_runtime_that_was_shut_down_may_be_dropped_inside_another() {
+    let _watchdog = watchdog();
+    let drops = Drops::default();
+    runtime().block_on(async {
+        let inner = runtime();
+        let kept = drops.value();
+        drop(inner.handle().spawn(async move { drop(kept) }));
+        inner.shutdown();
+        drop(inner);
+        assert_eq!(drops.count(), 1);
+    });
+}

@@ -52,6 +52,8 @@ pub mod budget;
 mod clock;
 mod context;
 mod event;
+#[doc(hidden)]
+pub mod faults;
 mod poller;
 mod reactor;
 mod readiness;

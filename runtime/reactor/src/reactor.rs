@@ -432,9 +432,11 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
 }
 
 /// Runs foreign code. Its panic has been reported by the panic hook and ends here;
-/// the payload is leaked, for its destructor might panic again.
+/// so does one of its payload's destructor, whose own payload is leaked.
 fn guarded(foreign: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign))
+        && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
         std::mem::forget(payload);
     }
 }

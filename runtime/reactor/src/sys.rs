@@ -1,13 +1,19 @@
 //! Every system call of this crate, as small safe functions. With the turn
 //! lock, the only place with `unsafe`.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use libc::c_int;
+
+use crate::faults::{Call, told};
+
+/// No descriptor: what a call is about that is about none.
+const NONE: RawFd = -1;
 
 /// Turns the `-1` of a system call into the error in `errno`.
 fn check(result: c_int) -> io::Result<c_int> {
@@ -40,6 +46,7 @@ fn milliseconds(timeout: Option<Duration>) -> c_int {
 /// `epoll_create1(2)`.
 #[cfg(target_os = "linux")]
 pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
     // SAFETY: takes no pointer.
     let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
     // SAFETY: the kernel just made this descriptor and nobody else knows it.
@@ -54,6 +61,7 @@ pub(crate) fn epoll_add(
     events: c_int,
     token: u64,
 ) -> io::Result<()> {
+    told(Call::Add, fd.as_raw_fd(), 0)?;
     let mut event = libc::epoll_event {
         events: events as u32,
         u64: token,
@@ -67,6 +75,15 @@ pub(crate) fn epoll_add(
             &raw mut event,
         )
     })?;
+    Ok(())
+}
+
+/// `epoll_ctl(2)`, `EPOLL_CTL_MOD`, for tests that owe a report.
+#[cfg(all(target_os = "linux", bourn_faults))]
+pub(crate) fn epoll_modify(epoll: RawFd, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events, u64: token };
+    // SAFETY: `event` lives through the call, which only reads it.
+    check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, &raw mut event) })?;
     Ok(())
 }
 
@@ -99,6 +116,7 @@ pub(crate) fn epoll_wait(
 ) -> io::Result<usize> {
     static COARSE: AtomicBool = AtomicBool::new(false);
 
+    told(Call::Wait, NONE, 0)?;
     let capacity = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
     if let Some(exact) = timeout.filter(|timeout| !timeout.is_zero())
         && !COARSE.load(Ordering::Relaxed)
@@ -140,6 +158,7 @@ pub(crate) fn epoll_wait(
 /// `eventfd(2)`, non-blocking.
 #[cfg(target_os = "linux")]
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    told(Call::Open, NONE, 0)?;
     // SAFETY: takes no pointer.
     let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
     // SAFETY: the kernel just made this descriptor and nobody else knows it.
@@ -149,6 +168,7 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
 /// Adds one to an eventfd's counter.
 #[cfg(target_os = "linux")]
 pub(crate) fn eventfd_add(fd: BorrowedFd<'_>) -> io::Result<()> {
+    told(Call::Notify, fd.as_raw_fd(), 0)?;
     let one = 1u64.to_ne_bytes();
     // SAFETY: `one` is readable for its length.
     let written = unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
@@ -164,9 +184,26 @@ pub(crate) fn eventfd_reset(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(read as c_int).map(drop)
 }
 
+/// Two connected sockets, non-blocking: what is written into the second ends a
+/// wait for the first.
+pub(crate) fn bell() -> io::Result<(UnixStream, UnixStream)> {
+    told(Call::Open, NONE, 0)?;
+    let (bell, rope) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    rope.set_nonblocking(true)?;
+    Ok((bell, rope))
+}
+
+/// Writes one byte into a socket, which takes it whole or not at all.
+pub(crate) fn ring(mut rope: &UnixStream) -> io::Result<()> {
+    told(Call::Ring, rope.as_raw_fd(), 0)?;
+    rope.write(&[1]).map(drop)
+}
+
 /// `poll(2)`, or `ppoll(2)` where it exists and the time-out needs its
 /// nanoseconds; the number of entries with an answer.
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    told(Call::Wait, NONE, 0)?;
     let count = fds.len() as libc::nfds_t;
     #[cfg(target_os = "linux")]
     if let Some(exact) = timeout.filter(|timeout| !timeout.is_zero()) {
@@ -226,6 +263,7 @@ pub(crate) fn select(
     except: &mut DescriptorSet,
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
+    told(Call::Wait, NONE, 0)?;
     let timeout = timeout.map(timespec);
     let timeout = timeout
         .as_ref()

@@ -1,10 +1,11 @@
 //! How a runtime is built.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourn_executor::{MultiThreadOptions, PoolOptions, Stall, UnhandledPanic};
+use bourn_executor::{BlockingPool, MultiThreadOptions, PoolOptions, Stall, UnhandledPanic};
 use bourn_reactor::{Backend, RuntimeId};
 
 use crate::blocking::DEFAULT_GRACE;
@@ -28,7 +29,7 @@ use crate::runtime::Runtime;
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
     backend: Option<Backend>,
-    pub(super) pool: PoolOptions,
+    pool: PoolOptions,
     pub(super) blocking_grace: Duration,
     pub(super) unhandled_panic: UnhandledPanic,
     /// `None`: there are no workers.
@@ -93,17 +94,6 @@ impl Builder {
         self.with_workers(|options| options.workers_per_park(workers))
     }
 
-    /// The name of the workers' threads, to which a number is added. Default:
-    /// `bourn-worker`.
-    pub fn thread_name(self, name: impl AsRef<str>) -> Builder {
-        self.with_workers(|options| options.thread_name(name.as_ref()))
-    }
-
-    /// The size of the workers' stacks, in bytes. Default: that of [`std::thread`].
-    pub fn thread_stack_size(self, bytes: usize) -> Builder {
-        self.with_workers(|options| options.stack_size(bytes))
-    }
-
     /// Whether threads that a task blocks are noticed, reported and stood in for.
     /// Default: yes.
     pub fn rescue(self, rescue: bool) -> Builder {
@@ -151,6 +141,22 @@ impl Builder {
         self
     }
 
+    /// What the threads that the runtime starts are called, before a hyphen and a
+    /// number; the kernel keeps 15 bytes of it all. They are the workers and those for
+    /// blocking calls. Default: `bourn-worker` and `bourn-block`.
+    pub fn thread_name(mut self, name: impl Into<Cow<'static, str>>) -> Builder {
+        let name = name.into();
+        self.pool = self.pool.name(name.clone());
+        self.with_workers(|options| options.thread_name(&name))
+    }
+
+    /// The size of those threads' stacks in bytes. Default: that of
+    /// [`std::thread`].
+    pub fn thread_stack_size(mut self, bytes: usize) -> Builder {
+        self.pool = self.pool.stack_size(bytes);
+        self.with_workers(|options| options.stack_size(bytes))
+    }
+
     /// How long the runtime, when it is dropped, waits for blocking calls that have
     /// begun; those that have not are dropped. A line on stderr names each that
     /// still runs then. Default: 10 seconds.
@@ -160,7 +166,8 @@ impl Builder {
     }
 
     /// What becomes of a panic in a task whose [`JoinHandle`](crate::JoinHandle)
-    /// nobody holds. Default: [`UnhandledPanic::Report`].
+    /// nobody holds; in a blocking call, too, also while the runtime is being
+    /// dropped. Default: [`UnhandledPanic::Report`].
     pub fn unhandled_panic(mut self, policy: UnhandledPanic) -> Builder {
         self.unhandled_panic = policy;
         self
@@ -188,10 +195,12 @@ impl Builder {
             None => Backend::from_env()?,
         };
         let id = RuntimeId::new();
+        let pool = BlockingPool::new(self.pool.clone());
+        let make_park = || Ok(Arc::new(ReactorPark::new(backend, id, pool.clone())?));
         if self.workers.is_some() {
-            Runtime::multi_thread(self, || Ok(Arc::new(ReactorPark::new(backend, id)?)))
+            Runtime::multi_thread(self, &pool, make_park)
         } else {
-            Ok(Runtime::current_thread(self, ReactorPark::new(backend, id)?))
+            Ok(Runtime::current_thread(self, &pool, make_park()?))
         }
     }
 }

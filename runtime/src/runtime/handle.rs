@@ -97,6 +97,9 @@ impl Handle {
 
     /// Has `work` called on a thread that may block: see
     /// [`spawn_blocking`](crate::task::spawn_blocking).
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the runtime.
     #[track_caller]
     pub fn spawn_blocking<T, W>(&self, work: W) -> JoinHandle<T>
     where
@@ -113,6 +116,11 @@ impl Handle {
         T: Send + 'static,
     {
         self.blocking.spawn_with(options, work)
+    }
+
+    /// Tells whether a blocking call that comes now would be made.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.blocking.is_open()
     }
 
     /// What the runtime's policy says about a panic outside its own tasks.

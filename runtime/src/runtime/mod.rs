@@ -25,8 +25,10 @@ pub use handle::{EnterGuard, Handle};
 /// Tasks run on the [workers](Builder::new_multi_thread), or, if there are none,
 /// on the thread that is inside [`block_on`](Runtime::block_on), and rest while
 /// there is none. Dropping the runtime drops every task, and waits for
-/// blocking calls as long as [`Builder::blocking_grace`] says; sockets that were
-/// used in it go on working elsewhere.
+/// blocking calls as long as [`Builder::blocking_grace`] says
+/// ([`shutdown_timeout`](Runtime::shutdown_timeout) and
+/// [`shutdown_background`](Runtime::shutdown_background) say otherwise); sockets
+/// that were used in it go on working elsewhere.
 ///
 /// # Panics
 /// Dropping it on a thread that is inside a `block_on` shuts it down and panics
@@ -73,13 +75,12 @@ impl Runtime {
         Builder::new_current_thread().build()
     }
 
-    fn with_executor(builder: &Builder, executor: Executor) -> Runtime {
-        let pool = BlockingPool::new(builder.pool.clone());
+    fn with_executor(builder: &Builder, pool: &BlockingPool, executor: Executor) -> Runtime {
         let handle = match &executor {
             Executor::CurrentThread(executor) => executor.handle(),
             Executor::MultiThread(executor) => executor.handle(),
         };
-        let handle = Handle::new(handle, pool.clone());
+        let (handle, pool) = (Handle::new(handle, pool.clone()), pool.clone());
         Runtime {
             executor,
             blocking: Blocking::new(&handle, pool, builder.blocking_grace),
@@ -87,18 +88,19 @@ impl Runtime {
         }
     }
 
-    fn current_thread(builder: &Builder, park: ReactorPark) -> Runtime {
-        let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
-        Runtime::with_executor(builder, Executor::CurrentThread(executor))
+    fn current_thread(builder: &Builder, pool: &BlockingPool, park: Arc<ReactorPark>) -> Runtime {
+        let executor = CurrentThread::with_policy(park, builder.unhandled_panic);
+        Runtime::with_executor(builder, pool, Executor::CurrentThread(executor))
     }
 
     #[track_caller]
     fn multi_thread(
         builder: &Builder,
+        pool: &BlockingPool,
         make_park: impl FnMut() -> io::Result<Arc<ReactorPark>>,
     ) -> io::Result<Runtime> {
         let executor = MultiThread::new(builder.workers(), make_park)?;
-        let runtime = Runtime::with_executor(builder, Executor::MultiThread(executor));
+        let runtime = Runtime::with_executor(builder, pool, Executor::MultiThread(executor));
         if let Executor::MultiThread(executor) = &runtime.executor {
             executor.start(Some(blocking::host(&runtime.handle)))?;
         }
@@ -164,42 +166,60 @@ impl Runtime {
         self.handle.metrics()
     }
 
-    /// Drops every task, and waits for what is being polled and for blocking calls
-    /// until `grace` is over. Returns what is left even then; its threads go on by
-    /// themselves.
+    /// Drops every task, and waits for polls and blocking calls that have begun no
+    /// longer than `grace`. Returns what is left even then; nothing is written to
+    /// stderr. The blocking call that this is called in is neither waited for nor
+    /// returned.
     ///
     /// # Panics
-    /// If this thread is inside a `block_on`, or is a worker.
-    pub fn shutdown_timeout(mut self, grace: Duration) -> Vec<TaskInfo> {
+    /// As dropping it does: on a thread that is inside a `block_on`, or a worker.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use bourn::runtime::Runtime;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = Runtime::new()?;
+    /// runtime.spawn_blocking(|| std::fs::metadata("/"));
+    /// for call in runtime.shutdown_timeout(Duration::from_secs(5)) {
+    ///     println!("{:?} from {} is not done", call.name, call.location);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown_timeout(self, grace: Duration) -> Vec<TaskInfo> {
+        let Runtime {
+            executor, blocking, ..
+        } = self;
         let start = Instant::now();
-        let mut left = match &self.executor {
-            Executor::CurrentThread(executor) => {
-                executor.shutdown();
-                Vec::new()
-            }
-            Executor::MultiThread(executor) => {
-                if bourn_executor::is_inside() {
-                    // Dropping `self` says why it can not wait.
-                    return Vec::new();
-                }
+        let mut left = match &executor {
+            // Where it must not wait, dropping it says so.
+            Executor::MultiThread(executor) if !bourn_executor::is_inside() => {
                 executor.shutdown(grace)
             }
+            _ => Vec::new(),
         };
-        left.extend(
-            self.blocking
-                .shutdown(grace.saturating_sub(start.elapsed())),
-        );
+        drop(executor);
+        left.extend(blocking.shutdown(grace.saturating_sub(start.elapsed())));
         left
     }
 
-    /// Drops every task without waiting for anything: the workers see to it. With
-    /// workers it may be called in async code.
-    pub fn shutdown_background(mut self) {
-        match self.executor {
+    /// Drops the runtime without waiting for blocking calls or, with workers, for
+    /// anything: they see to it. Returns the blocking calls that are still being
+    /// made, or that ended a moment ago. It may be called inside a `block_on`, such
+    /// as to drop a runtime in async code.
+    pub fn shutdown_background(self) -> Vec<TaskInfo> {
+        let Runtime {
+            executor, blocking, ..
+        } = self;
+        // Said in so many words, so that the drop refuses nothing.
+        match &executor {
             Executor::CurrentThread(executor) => executor.shutdown(),
             Executor::MultiThread(executor) => executor.shutdown_background(),
         }
-        self.blocking.shutdown(Duration::ZERO);
+        drop(executor);
+        blocking.shutdown(Duration::ZERO)
     }
 }
 

@@ -78,6 +78,11 @@ impl<T> JoinSet<T> {
 
     /// Takes all tasks out of the set, and lets them go on.
     pub fn detach_all(&mut self) {
+        // What numbers they leave from now on go with the last of them; who waits
+        // for the set still waits for those that are yet to come.
+        let waker = self.ended.notes().waker.take();
+        self.ended = Arc::default();
+        self.ended.notes().waker = waker;
         self.members.clear();
     }
 }
@@ -355,5 +360,52 @@ impl Wake for Note {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::yield_now;
+
+    /// Neither those that end before they are detached leave a number, nor those
+    /// that end after it.
+    #[test]
+    fn detached_tasks_leave_nothing() {
+        crate::block_on(async {
+            let mut set = JoinSet::new();
+            set.spawn(async {});
+            yield_now().await;
+            set.spawn(async {});
+            let before = Arc::downgrade(&set.ended);
+            set.detach_all();
+            assert_eq!(set.ended.notes().ids.len(), 0);
+            while before.strong_count() > 0 {
+                yield_now().await;
+            }
+            assert_eq!(set.ended.notes().ids.len(), 0);
+        });
+    }
+
+    /// Who waits for the set is still woken for a task that comes later.
+    #[test]
+    fn detaching_keeps_the_waiter() {
+        struct Told(Mutex<bool>);
+        impl Wake for Told {
+            fn wake(self: Arc<Self>) {
+                *self.0.lock().unwrap() = true;
+            }
+        }
+        crate::block_on(async {
+            let mut set = JoinSet::new();
+            set.spawn(std::future::pending::<()>());
+            let told = Arc::new(Told(Mutex::new(false)));
+            let waker = Waker::from(Arc::clone(&told));
+            let mut cx = Context::from_waker(&waker);
+            assert!(set.poll_join_next(&mut cx).is_pending());
+            set.detach_all();
+            set.spawn(async {});
+            assert!(*told.0.lock().unwrap());
+        });
     }
 }

@@ -65,7 +65,9 @@ impl<T: 'static> LocalKey<T> {
     }
 
     /// Gives `future` a value, which hides one from further out. It is there
-    /// whenever the future is polled, and when it is dropped.
+    /// whenever the future is polled, and when it is dropped; except that, dropped
+    /// inside [`with`](LocalKey::with) of the same key, the future sees the value
+    /// from further out, and in the destructor of a thread-local perhaps none.
     ///
     /// # Cancel safety
     /// That of the future.

@@ -45,6 +45,7 @@ pub(super) struct Crew {
     idle: Vec<usize>,
     /// The threads that have given up their posts, and may not have ended yet.
     leavers: Vec<JoinHandle<()>>,
+    /// Kept until nobody is left who might need it: a call that outlasts the grace may panic, too.
     pub(super) host: Option<Arc<dyn PoolHost>>,
     pub(super) closed: bool,
     started: u64,
@@ -188,12 +189,20 @@ impl Crew {
     }
 
     /// Sends the idle threads home, and all others when they are done.
-    pub(super) fn close(&mut self) -> Option<Arc<dyn PoolHost>> {
+    pub(super) fn close(&mut self) {
         self.closed = true;
         for &key in &self.idle {
             self.posts[key].bell.notify_one();
         }
-        self.host.take()
+    }
+
+    /// The host, once the crew is closed and has no thread.
+    pub(super) fn dismiss_host(&mut self) -> Option<Arc<dyn PoolHost>> {
+        if self.closed && self.posts.is_empty() {
+            self.host.take()
+        } else {
+            None
+        }
     }
 
     /// A call that is left after the crew was closed.
@@ -210,9 +219,13 @@ impl Crew {
         mem::take(&mut self.leavers)
     }
 
-    pub(super) fn running(&self) -> Vec<TaskInfo> {
+    /// The calls that are being made, but for the one that `but` makes.
+    pub(super) fn running(&self, but: Option<ThreadId>) -> Vec<TaskInfo> {
         let posts = self.posts.iter();
-        posts.filter_map(|(_, post)| post.running.clone()).collect()
+        posts
+            .filter(|(_, post)| but.is_none() || post.id != but)
+            .filter_map(|(_, post)| post.running.clone())
+            .collect()
     }
 
     pub(super) fn metrics(&self) -> PoolMetrics {

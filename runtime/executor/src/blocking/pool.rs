@@ -2,24 +2,30 @@
 
 use std::{
     borrow::Cow,
+    cell::Cell,
     fmt,
     future::Future,
     io,
     panic::Location,
     pin::Pin,
     process,
-    sync::Arc,
+    sync::{Arc, mpsc},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use super::crew::{Brought, Crew, PoolMetrics, Vacancy};
 use crate::{
-    context,
-    sync::{Condvar, Mutex, lock, thread, wait_until},
+    context, misuse,
+    sync::{Condvar, Mutex, lock, start_thread, thread, thread_local, wait_until},
     task::{JoinHandle, Options, Schedule, Task, TaskInfo},
     unwind,
 };
+
+thread_local! {
+    /// The pool whose crew the thread has left, or 0: what it does now, it does in destructors of thread-locals.
+    static LEFT: Cell<usize> = const { Cell::new(0) };
+}
 
 /// What a pool asks of the runtime that it belongs to, if it belongs to one.
 pub trait PoolHost: Send + Sync + 'static {
@@ -132,7 +138,7 @@ impl BlockingPool {
         }
     }
 
-    /// Lets `host` be asked from now on. The pool keeps it until its [shutdown](Self::shutdown).
+    /// Lets `host` be asked from now on. The pool keeps it until it is [closed](Self::close) and its last thread leaves.
     pub fn set_host(&self, host: Arc<dyn PoolHost>) {
         let host = Some(host);
         let before = std::mem::replace(&mut lock(&self.shared.crew).host, host);
@@ -147,6 +153,10 @@ impl BlockingPool {
     ///
     /// If no thread can be started and there is none, the handle yields the kernel's error
     /// ([`JoinError::is_refused`](crate::JoinError::is_refused)); while there is one, the call waits for it.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child of the process that made the pool: the threads are the parent's.
     #[track_caller]
     pub fn spawn<T, W>(&self, work: W) -> JoinHandle<T>
     where
@@ -157,15 +167,21 @@ impl BlockingPool {
     }
 
     /// As [`spawn`](Self::spawn), with [`Options`], such as a name.
+    ///
+    /// # Panics
+    ///
+    /// As `spawn`.
     #[track_caller]
     pub fn spawn_with<T, W>(&self, options: Options, work: W) -> JoinHandle<T>
     where
         W: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let here = Location::caller();
+        assert!(!self.is_forked(), "{}", misuse::forked(here));
         let call = Call { work: Some(work) };
         let scheduler = Arc::clone(&self.shared);
-        let (task, handle) = Task::new(call, scheduler, options, Location::caller());
+        let (task, handle) = Task::new(call, scheduler, options, here);
         self.shared.schedule(task);
         handle
     }
@@ -179,34 +195,60 @@ impl BlockingPool {
     /// The calls that are being made.
     #[must_use]
     pub fn running(&self) -> Vec<TaskInfo> {
-        lock(&self.shared.crew).running()
+        lock(&self.shared.crew).running(None)
     }
 
-    /// Drops every call that has not begun and every one that comes later, waits at most `grace` for the others, and
-    /// returns those that are still being made.
+    /// Tells whether a call that comes now would be made: the pool is not closed, and this is the process that made it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.is_forked() && !lock(&self.shared.crew).closed
+    }
+
+    /// Drops every call that has not begun and every one that comes later. Waits for nothing.
+    pub fn close(&self) {
+        lock(&self.shared.crew).close();
+        self.shared.drain();
+        self.shared.dismiss_host();
+    }
+
+    /// [Closes](Self::close) the pool, waits at most `grace` for the calls that have begun, and returns those that are
+    /// still being made; the one that this is called in is none of them.
     ///
-    /// If none is returned, no thread of the pool is left but the calling one, if that is one. Called again, it waits
-    /// again for what is left. In a forked child, which has none of the threads, it does not wait.
+    /// A call is over when its thread has noticed: without a grace one that has just ended may still be returned. The
+    /// threads, too, are waited for as long as the grace lasts; one that takes longer to end, for a destructor of a
+    /// thread-local, goes on by itself. Called again, it waits again for what is left. In a forked child, which has
+    /// none of the threads, it does not wait.
     #[must_use = "these calls are still being made"]
     pub fn shutdown(&self, grace: Duration) -> Vec<TaskInfo> {
         let deadline = Instant::now().checked_add(grace);
         let here = thread::current().id();
-        let host = lock(&self.shared.crew).close();
-        drop(host);
-        self.shared.drain();
-        if process::id() != self.shared.process {
-            // fork(2) copies the caller's thread alone: nobody is there who could be waited for.
+        self.close();
+        if self.is_forked() {
+            // fork(2) copies the caller's thread alone: nobody is there who could be waited for, or needs the host.
+            let host = lock(&self.shared.crew).host.take();
+            unwind::dispose(host);
             return Vec::new();
         }
         let mut crew = lock(&self.shared.crew);
         while crew.has_others(here) && !is_over(deadline) {
             crew = wait_until(&self.shared.left, crew, deadline);
         }
-        let still_running = crew.running();
-        let leavers = crew.take_leavers();
+        let still_running = crew.running(Some(here));
+        // A thread that has left is joined by the next one that leaves: it must not wait for that one, nor for itself.
+        let leavers = if is_over(deadline) || LEFT.with(Cell::get) == self.shared.address() {
+            Vec::new()
+        } else {
+            crew.take_leavers()
+        };
+        let host = crew.dismiss_host();
         drop(crew);
-        join(leavers);
+        unwind::dispose(host);
+        join_until(leavers, deadline);
         still_running
+    }
+
+    fn is_forked(&self) -> bool {
+        process::id() != self.shared.process
     }
 }
 
@@ -219,10 +261,15 @@ impl fmt::Debug for BlockingPool {
 }
 
 impl Shared {
+    /// By what a thread knows which pool it has left, and which it is emptying.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     fn start(self: &Arc<Self>, vacancy: Vacancy) {
         let name = format!("{}-{}", self.options.name, vacancy.key);
         let shared = Arc::clone(self);
-        let started = crate::sync::start_thread(name, self.options.stack_size, move || {
+        let started = start_thread(name, self.options.stack_size, move || {
             shared.work(vacancy.key);
         });
         match started {
@@ -233,6 +280,7 @@ impl Shared {
                 for task in stranded {
                     task.refuse(duplicate(&error));
                 }
+                self.dismiss_host();
             }
         }
     }
@@ -260,6 +308,8 @@ impl Shared {
         }
         // Without a host, or with one that failed: the calls are made all the same.
         serve();
+        // A call may outlast the shutdown: whoever leaves last lets the host go.
+        self.dismiss_host();
         join(leavers.unwrap_or_default());
     }
 
@@ -269,6 +319,7 @@ impl Shared {
             match self.next(key) {
                 Ok(task) => task.run(),
                 Err(leavers) => {
+                    LEFT.with(|left| left.set(self.address()));
                     self.left.notify_all();
                     return leavers;
                 }
@@ -299,9 +350,15 @@ impl Shared {
         }
     }
 
+    /// Lets the host go, if nobody is left who might need it.
+    fn dismiss_host(&self) {
+        let host = lock(&self.crew).dismiss_host();
+        unwind::dispose(host);
+    }
+
     /// Drops the calls that will not be made any more.
     fn drain(&self) {
-        context::while_draining(std::ptr::from_ref(self).addr(), || {
+        context::while_draining(self.address(), || {
             loop {
                 let task = lock(&self.crew).pop();
                 let Some(task) = task else { return };
@@ -370,6 +427,29 @@ fn join(leavers: Vec<thread::JoinHandle<()>>) {
         if let Err(payload) = thread.join() {
             unwind::discard(payload);
         }
+    }
+}
+
+/// As [`join`], until `deadline`; threads that take longer go on by themselves.
+fn join_until(leavers: Vec<thread::JoinHandle<()>>, deadline: Option<Instant>) {
+    let Some(deadline) = deadline else {
+        return join(leavers);
+    };
+    if leavers.is_empty() {
+        return;
+    }
+    // A thread's destructors run after `is_finished`, and a join has no limit: so another thread joins, which can be
+    // waited for with one. If there can be none, nobody is waited for.
+    let (joining, joined) = mpsc::channel::<()>();
+    let joiner = start_thread("bourn-join".to_owned(), None, move || {
+        join(leavers);
+        drop(joining);
+    });
+    let left = deadline.saturating_duration_since(Instant::now());
+    if let Ok(joiner) = joiner
+        && joined.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Disconnected)
+    {
+        join(vec![joiner]);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{context, handle::Handle, misuse, park::Park, unhandled::UnhandledPan
 /// # Panics
 ///
 /// Dropping it on a thread that is inside a `block_on` shuts it down and panics; or, if the thread is panicking
-/// already, says the same on stderr.
+/// already, says the same on stderr. One that was shut down before may be dropped anywhere.
 ///
 /// # Examples
 ///
@@ -92,8 +92,9 @@ impl<P: Park> CurrentThread<P> {
 
 impl<P: Park> Drop for CurrentThread<P> {
     fn drop(&mut self) {
+        let on_purpose = self.shared.awake.is_closed();
         self.shared.shut_down();
-        if let Some(outer) = context::entered_at() {
+        if !on_purpose && let Some(outer) = context::entered_at() {
             let message = misuse::dropped_inside(outer);
             if thread::panicking() {
                 unwind::report(format_args!("{message}"));

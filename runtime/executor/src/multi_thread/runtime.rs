@@ -76,9 +76,8 @@ impl<P: Park> MultiThread<P> {
             })?;
         }
         if shared.options.rescue {
-            let name = format!("{}-sentinel", shared.options.thread_name);
             let spares = host;
-            start(shared, name, None, move |shared| {
+            start(shared, "bourn-sentinel".to_owned(), None, move |shared| {
                 sentinel::watch(shared, spares.as_ref())
             })?;
         }

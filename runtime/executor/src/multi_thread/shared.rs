@@ -50,6 +50,8 @@ pub(crate) struct Shared<P: Park> {
     process: u32,
     /// Not 0 once the runtime is closed.
     closed: AtomicUsize,
+    /// Not 0 once the parks are being closed.
+    parks_closed: AtomicUsize,
     /// Not 0 once a wait has failed, and it has been said.
     failed: AtomicUsize,
     roll: Mutex<Roll<P>>,
@@ -96,6 +98,7 @@ impl<P: Park> Shared<P> {
             location,
             process: process::id(),
             closed: AtomicUsize::new(0),
+            parks_closed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             roll: Mutex::new(Roll {
                 threads: 0,
@@ -214,7 +217,15 @@ impl<P: Park> Shared<P> {
     }
 
     pub(super) fn dismiss_thread(&self) {
-        lock(&self.roll).threads -= 1;
+        let threads = {
+            let mut roll = lock(&self.roll);
+            roll.threads -= 1;
+            roll.threads
+        };
+        if threads == 0 && self.is_closed() {
+            // Whoever closed the runtime may have gone without waiting.
+            self.close_parks();
+        }
         self.left.notify_all();
     }
 
@@ -267,6 +278,9 @@ impl<P: Park> Shared<P> {
     }
 
     fn close_parks(&self) {
+        if self.parks_closed.swap(1, Relaxed) != 0 {
+            return;
+        }
         for park in &self.parks {
             park.close();
         }

@@ -79,7 +79,7 @@ impl Spares {
             }
             core
         };
-        let name = format!("{}-spare", shared.options.thread_name);
+        let name = format!("bourn-spare-{core}");
         let started = runtime::start(shared, name, host.cloned(), stand_by);
         if started.is_err() {
             // The next tick tries again. The errand is gone if a spare came back just now and took it.

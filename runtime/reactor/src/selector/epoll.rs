@@ -59,14 +59,21 @@ impl Registry {
     }
 
     pub(super) fn notify(&self) -> io::Result<()> {
-        match sys::eventfd_add(self.notifier.as_fd()) {
-            // The counter is full after 2^64 - 2 writes (eventfd(2)): only then
-            // is it read, and the write repeated to make an edge.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sys::eventfd_reset(self.notifier.as_fd())?;
-                sys::eventfd_add(self.notifier.as_fd())
+        loop {
+            match sys::eventfd_add(self.notifier.as_fd()) {
+                // The counter is full after 2^64 - 2 writes (eventfd(2)): only
+                // then is it read, and the write repeated to make an edge.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match sys::eventfd_reset(self.notifier.as_fd()) {
+                        // Another thread, which found it full too, was faster.
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        reset => reset?,
+                    }
+                }
+                // Nothing was written (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return written,
             }
-            written => written,
         }
     }
 }

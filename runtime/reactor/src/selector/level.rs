@@ -15,7 +15,7 @@
 //! would spin.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::event::{Event, Interest, Ready};
 use crate::sync::Mutex;
-use crate::sys::DescriptorSet;
+use crate::sys::{self, DescriptorSet};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 pub(super) const LAST_PAUSE: Duration = Duration::from_millis(50);
@@ -47,7 +47,8 @@ enum Change {
 /// The posting side: takes changes from any thread.
 pub(crate) struct Registry {
     mailbox: Arc<Mutex<Vec<Change>>>,
-    bell: UnixStream,
+    /// Rings the bell that ends a wait.
+    rope: UnixStream,
     limit: Limit,
 }
 
@@ -70,14 +71,12 @@ struct Watch {
 }
 
 pub(super) fn open(limit: Limit) -> io::Result<(Registry, Watches)> {
-    let (bell, posted_bell) = UnixStream::pair()?;
-    bell.set_nonblocking(true)?;
-    posted_bell.set_nonblocking(true)?;
+    let (bell, rope) = sys::bell()?;
     admit(limit, bell.as_fd())?;
     let mailbox = Arc::new(Mutex::new(Vec::new()));
     let registry = Registry {
         mailbox: Arc::clone(&mailbox),
-        bell: posted_bell,
+        rope,
         limit,
     };
     let watches = Watches {
@@ -134,11 +133,14 @@ impl Registry {
     }
 
     pub(super) fn notify(&self) -> io::Result<()> {
-        match (&self.bell).write(&[1]) {
-            // Full: it is ringing already.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            // One byte into a stream socket is written whole or not at all.
-            rung => rung.map(drop),
+        loop {
+            match sys::ring(&self.rope) {
+                // Full: it is ringing already.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // Nothing was written (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                rung => return rung,
+            }
         }
     }
 }

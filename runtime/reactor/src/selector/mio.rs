@@ -9,6 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Token, Waker};
 
 use crate::event::{Event, Interest, Ready};
+use crate::faults::{Call, told};
 use crate::selector::BATCH;
 
 /// The key of mio's own notifier.
@@ -21,6 +22,7 @@ const _: () = assert!(
 );
 
 pub(super) fn open() -> io::Result<(Registry, Selector)> {
+    told(Call::Open, -1, 0)?;
     let poll = mio::Poll::new()?;
     let waker = Waker::new(poll.registry(), NOTIFIER)?;
     let registry = Registry {
@@ -42,6 +44,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(super) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        told(Call::Add, fd.as_raw_fd(), 0)?;
         let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let interest = interest | mio::Interest::PRIORITY;
@@ -79,6 +82,8 @@ impl Selector {
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
+        // Of no descriptor, as in `sys`.
+        told(Call::Wait, -1, 0)?;
         self.poll.poll(&mut self.buffer, timeout)?;
         for event in &self.buffer {
             if event.token() != NOTIFIER {

@@ -63,6 +63,7 @@ impl Registry {
     pub(super) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let fd = fd.as_raw_fd();
         self.0.change(|state| {
+            state.adds += 1;
             if state.watches.iter().any(|watch| watch.fd == fd) {
                 return Err(io::Error::from_raw_os_error(libc::EEXIST));
             }
@@ -71,7 +72,6 @@ impl Registry {
                 key,
                 interest: Interest::ALL,
             });
-            state.adds += 1;
             if !self.0.is_level {
                 let pending = state.pending.iter().filter(|(of, _)| *of == fd);
                 state
@@ -133,7 +133,7 @@ impl Registry {
         })
     }
 
-    /// How often a descriptor was added.
+    /// How often a descriptor was to be added, with the refusals.
     pub(crate) fn adds(&self) -> usize {
         self.0.change(|state| state.adds)
     }

@@ -70,6 +70,17 @@ impl List {
         sys::poll(&mut self.entries, timeout).map(drop)
     }
 
+    /// Like `poll`, without a wait. A signal must not end it: the wait before it
+    /// has used its turn up, and a storm of signals would let none be reported.
+    pub(super) fn ask(&mut self) -> io::Result<()> {
+        loop {
+            match self.poll(Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
     /// Key, descriptor and bits of every entry with an answer.
     pub(super) fn answers(&self) -> impl Iterator<Item = (u64, RawFd, libc::c_short)> {
         self.keys
@@ -109,7 +120,7 @@ pub(super) fn report(
             list.push(key, fd, 0);
         }
     }
-    list.poll(Some(Duration::ZERO))?;
+    list.ask()?;
     for (key, _, bits) in list.answers() {
         if bits & libc::POLLNVAL != 0 {
             events.push(watches.expel(key));

@@ -78,7 +78,7 @@ impl Selector {
                 list.push(key, fd, level::poll_bits(interest));
             }
         });
-        list.poll(Some(Duration::ZERO))?;
+        list.ask()?;
         poll::report(&mut self.watches, list, events)
     }
 }

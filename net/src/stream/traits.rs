@@ -3,27 +3,45 @@
 //! A stream has one place among the waiters of each direction for all its `poll_*`
 //! callers; a half has one of its own.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::Shutdown;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::os::fd::AsFd;
 
-use bourn_reactor::Ticket;
-use futures_io::{AsyncRead, AsyncWrite};
-
-use crate::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpStream, WriteHalf};
+use crate::socket::Socket;
+use crate::sys;
 
 /// Closes the writing half; one that is closed or reset already is what was
 /// wanted.
-pub(super) fn close(stream: &TcpStream) -> io::Result<()> {
-    match stream.shutdown(Shutdown::Write) {
+pub(crate) fn close(socket: &Socket) -> io::Result<()> {
+    match sys::shutdown(socket.as_fd(), Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         result => result,
     }
 }
 
+/// The traits of `$kind` and its halves.
+macro_rules! stream_traits {
+    ($kind:ident) => {
+        $crate::stream::readers! {
+            $kind;
+            $kind: |this| (this, &mut Ticket::shared());
+            &$kind: |this| (this, &mut Ticket::shared());
+            ReadHalf<'_>: |this| this.parts();
+            OwnedReadHalf: |this| this.parts();
+        }
+
+        $crate::stream::writers! {
+            $kind;
+            $kind: |this| (this, &mut Ticket::shared());
+            &$kind: |this| (this, &mut Ticket::shared());
+            WriteHalf<'_>: |this| this.parts();
+            OwnedWriteHalf: |this| this.parts();
+        }
+    };
+}
+
 macro_rules! readers {
-    ($($reader:ty: |$this:ident| $parts:expr;)*) => {$(
+    ($kind:ident; $($reader:ty: |$this:ident| $parts:expr;)*) => {$(
         impl AsyncRead for $reader {
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -31,7 +49,7 @@ macro_rules! readers {
                 buf: &mut [u8],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                let (stream, ticket): (&TcpStream, &mut Ticket) = $parts;
+                let (stream, ticket): (&$kind, &mut Ticket) = $parts;
                 stream.socket.poll_recv(cx, ticket, buf)
             }
 
@@ -41,7 +59,7 @@ macro_rules! readers {
                 bufs: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                let (stream, ticket): (&TcpStream, &mut Ticket) = $parts;
+                let (stream, ticket): (&$kind, &mut Ticket) = $parts;
                 stream.socket.poll_recv_vectored(cx, ticket, bufs)
             }
         }
@@ -49,7 +67,7 @@ macro_rules! readers {
 }
 
 macro_rules! writers {
-    ($($writer:ty: |$this:ident| $parts:expr;)*) => {$(
+    ($kind:ident; $($writer:ty: |$this:ident| $parts:expr;)*) => {$(
         impl AsyncWrite for $writer {
             fn poll_write(
                 self: Pin<&mut Self>,
@@ -57,7 +75,7 @@ macro_rules! writers {
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                let (stream, ticket): (&TcpStream, &mut Ticket) = $parts;
+                let (stream, ticket): (&$kind, &mut Ticket) = $parts;
                 stream.socket.poll_send(cx, ticket, buf)
             }
 
@@ -67,7 +85,7 @@ macro_rules! writers {
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                let (stream, ticket): (&TcpStream, &mut Ticket) = $parts;
+                let (stream, ticket): (&$kind, &mut Ticket) = $parts;
                 stream.socket.poll_send_vectored(cx, ticket, bufs)
             }
 
@@ -79,23 +97,11 @@ macro_rules! writers {
             /// Closes the writing half (FIN); reading goes on.
             fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
                 let $this = self.get_mut();
-                let (stream, _): (&TcpStream, &mut Ticket) = $parts;
-                Poll::Ready(close(stream))
+                let (stream, _): (&$kind, &mut Ticket) = $parts;
+                Poll::Ready($crate::stream::close(&stream.socket))
             }
         }
     )*};
 }
 
-readers! {
-    TcpStream: |this| (this, &mut Ticket::shared());
-    &TcpStream: |this| (this, &mut Ticket::shared());
-    ReadHalf<'_>: |this| this.parts();
-    OwnedReadHalf: |this| this.parts();
-}
-
-writers! {
-    TcpStream: |this| (this, &mut Ticket::shared());
-    &TcpStream: |this| (this, &mut Ticket::shared());
-    WriteHalf<'_>: |this| this.parts();
-    OwnedWriteHalf: |this| this.parts();
-}
+pub(crate) use {readers, stream_traits, writers};

@@ -1,0 +1,389 @@
+//! UDP (udp(7)): datagrams, one by one or many in one call.
+
+use std::io;
+use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll};
+
+use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use socket2::SockAddr;
+
+use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::datagram::datagram_methods;
+use crate::readiness::{descriptor_traits, readiness_methods};
+use crate::socket::Socket;
+use crate::sys::{self, Group, Queue};
+
+/// A UDP socket.
+///
+/// All methods take `&self`: several tasks can send and receive at once. An error
+/// that the network reports ([`ConnectionRefused`](io::ErrorKind::ConnectionRefused),
+/// when nobody listens at the peer's port) comes out of the next call of a
+/// connected socket, once; then the socket works on.
+///
+/// The [rules of all sockets](crate#rules-of-all-sockets) hold.
+///
+/// # Examples
+/// ```
+/// # futures_lite::future::block_on(async {
+/// use bourn_net::UdpSocket;
+///
+/// let server = UdpSocket::bind("127.0.0.1:0").await?;
+/// let client = UdpSocket::bind("127.0.0.1:0").await?;
+/// client.connect(server.local_addr()?).await?;
+///
+/// client.send(b"ping").await?;
+/// let mut buf = [0; 16];
+/// let (length, peer) = server.recv_from(&mut buf).await?;
+/// server.send_to(&buf[..length], peer).await?;
+/// assert_eq!(client.recv(&mut buf).await?, 4);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: Socket,
+}
+
+impl UdpSocket {
+    fn new(fd: OwnedFd) -> UdpSocket {
+        UdpSocket {
+            socket: Socket::new(fd, Kind::Other),
+        }
+    }
+
+    /// Binds a socket to the first of the addresses that `addr` stands for to which
+    /// it can be bound. Port 0 lets the kernel choose.
+    ///
+    /// # Errors
+    /// Those of [`lookup_host`], and of bind(2) for the last address.
+    ///
+    /// # Cancel safety
+    /// Nothing is bound unless the future completes.
+    pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        let mut last = None;
+        for addr in lookup_host(addr).await? {
+            let bound = sys::udp_socket(&addr)
+                .and_then(|fd| sys::bind(fd.as_fd(), &addr.into()).map(|()| UdpSocket::new(fd)));
+            match bound {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+    }
+
+    /// Sends to, and receives from, only this peer from now on: the first of the
+    /// addresses that `addr` stands for that the kernel accepts. Nothing is sent.
+    ///
+    /// # Errors
+    /// Those of [`lookup_host`], and of connect(2) for the last address.
+    ///
+    /// # Cancel safety
+    /// Nothing is connected unless the future completes.
+    pub async fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
+        let mut last = None;
+        for addr in lookup_host(addr).await? {
+            match sys::connect_at_once(self.as_fd(), &addr.into()) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+    }
+
+    /// Takes a socket over from std and sets it to non-blocking.
+    ///
+    /// # Errors
+    /// What the kernel says to that.
+    pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
+        let fd = OwnedFd::from(socket);
+        sys::set_nonblocking(fd.as_fd())?;
+        Ok(UdpSocket::new(fd))
+    }
+
+    /// Hands the socket over to std. It stays non-blocking.
+    pub fn into_std(self) -> net::UdpSocket {
+        self.socket.into_fd().into()
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_addr(self.as_fd())
+    }
+
+    /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if it is not.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        sys::peer_addr(self.as_fd())
+    }
+
+    /// An error that is pending at the socket, which the kernel then forgets
+    /// (`SO_ERROR`). Operations return it by themselves.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        sys::take_error(self.as_fd())
+    }
+
+    /// Sends a datagram, which may be empty, to `peer`; returns its length. Whoever
+    /// has a name looks it up once, with [`lookup_host`].
+    ///
+    /// # Errors
+    /// `EMSGSIZE` if it is too long, [`PermissionDenied`](io::ErrorKind::PermissionDenied)
+    /// for a broadcast without [`set_broadcast`](UdpSocket::set_broadcast), and
+    /// others of sendto(2) and udp(7).
+    ///
+    /// # Cancel safety
+    /// Nothing is sent unless the future completes.
+    pub async fn send_to(&self, buf: &[u8], peer: SocketAddr) -> io::Result<usize> {
+        let peer = peer.into();
+        self.socket
+            .wait(Direction::Write, |cx, ticket| {
+                self.socket.poll_send_to(cx, ticket, buf, Some(&peer))
+            })
+            .await
+    }
+
+    /// The `poll` form of [`send_to`](UdpSocket::send_to).
+    ///
+    /// # Errors
+    /// As `send_to`.
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+        peer: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.socket
+            .poll_send_to(cx, &mut Ticket::shared(), buf, Some(&peer.into()))
+    }
+
+    /// Sends a datagram to `peer` if there is room for it now.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none; otherwise as
+    /// [`send_to`](UdpSocket::send_to).
+    pub fn try_send_to(&self, buf: &[u8], peer: SocketAddr) -> io::Result<usize> {
+        let peer = peer.into();
+        self.socket
+            .try_io(Interest::WRITE, |fd| sys::send_to(fd, buf, Some(&peer)))
+    }
+}
+
+datagram_methods!(UdpSocket, SocketAddr, sys::internet);
+readiness_methods!(UdpSocket);
+descriptor_traits!(UdpSocket);
+
+/// Room for datagrams that are received in one call
+/// ([`recv_batch`](UdpSocket::recv_batch)); made once, used again and again.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub struct RecvBatch {
+    slots: Vec<u8>,
+    size: usize,
+    received: Vec<(usize, SocketAddr, bool)>,
+}
+
+/// A datagram of a [`RecvBatch`].
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Received<'a> {
+    /// What of it fitted.
+    pub bytes: &'a [u8],
+    /// Who sent it.
+    pub sender: SocketAddr,
+    /// Whether its end is lost, for want of room.
+    pub truncated: bool,
+}
+
+#[cfg(target_os = "linux")]
+impl RecvBatch {
+    /// Room for `datagrams` of at most `size` bytes each. One call receives 32 at
+    /// most, so more room is of no use.
+    ///
+    /// # Panics
+    /// If either is 0.
+    #[track_caller]
+    pub fn new(datagrams: usize, size: usize) -> RecvBatch {
+        assert!(
+            datagrams > 0 && size > 0,
+            "a batch of {datagrams} datagrams of {size} bytes has no room: both have to be above 0"
+        );
+        let datagrams = datagrams.min(sys::MOST_DATAGRAMS);
+        RecvBatch {
+            slots: vec![0; datagrams * size],
+            size,
+            received: Vec::with_capacity(datagrams),
+        }
+    }
+
+    /// What the last call received, in that order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Received<'_>> {
+        self.slots.chunks_exact(self.size).zip(&self.received).map(
+            |(slot, &(length, sender, truncated))| Received {
+                bytes: &slot[..length],
+                sender,
+                truncated,
+            },
+        )
+    }
+}
+
+/// Many datagrams in one call, without an allocation.
+#[cfg(target_os = "linux")]
+impl UdpSocket {
+    /// Receives the datagrams that are there, waiting for the first one, as many as
+    /// `batch` has room for; returns their number. What was in `batch` before is
+    /// gone (recvmmsg(2)).
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    ///
+    /// # Cancel safety
+    /// No datagram is lost: they are received only when the future completes.
+    pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
+        let RecvBatch {
+            slots,
+            size,
+            received,
+        } = batch;
+        received.clear();
+        self.socket
+            .wait(Direction::Read, |cx, ticket| {
+                self.socket.poll_recv_batch(
+                    cx,
+                    ticket,
+                    (slots, *size),
+                    |length, sender, truncated| {
+                        received.push((length, sender, truncated));
+                    },
+                )
+            })
+            .await
+    }
+
+    /// Sends as many of `datagrams` as the kernel takes, in order, at least one and
+    /// at most 32 (none if there is none), and returns their number. Each goes to
+    /// its address, or to the connected peer (sendmmsg(2)).
+    ///
+    /// # Errors
+    /// As [`send_to`](UdpSocket::send_to), if it concerns the first one; later ones
+    /// are only not sent then, and the next call tells why.
+    ///
+    /// # Cancel safety
+    /// Nothing is sent unless the future completes.
+    pub async fn send_batch(&self, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
+        if datagrams.is_empty() {
+            return Ok(0);
+        }
+        self.socket
+            .wait(Direction::Write, |cx, ticket| {
+                self.socket.poll_send_batch(cx, ticket, datagrams)
+            })
+            .await
+    }
+}
+
+macro_rules! options {
+    ($($(#[doc = $about:literal])* $get:ident, $set:ident: $value:ty;)*) => {
+        /// Options (ip(7), ipv6(7), socket(7)). Each getter asks the kernel.
+        impl UdpSocket {$(
+            #[doc = concat!("Reads the option that [`", stringify!($set), "`](Self::", stringify!($set), ") sets.")]
+            ///
+            /// # Errors
+            /// What the kernel says.
+            pub fn $get(&self) -> io::Result<$value> {
+                sys::$get(self.as_fd())
+            }
+
+            $(#[doc = $about])*
+            ///
+            /// # Errors
+            /// What the kernel says:
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a value out of its
+            /// range.
+            pub fn $set(&self, value: $value) -> io::Result<()> {
+                sys::$set(self.as_fd(), value)
+            }
+        )*}
+    };
+}
+
+options! {
+    /// Sets how many routers may forward a packet to one receiver, 1 to 255
+    /// (`IP_TTL`, `IPV6_UNICAST_HOPS`). 64 by default.
+    ttl, set_ttl: u32;
+    /// Allows sending to broadcast addresses (`SO_BROADCAST`). Off by default.
+    broadcast, set_broadcast: bool;
+    /// Sets whether this host gets the multicast packets that it sends itself
+    /// (`IP_MULTICAST_LOOP`). On by default.
+    multicast_loop_v4, set_multicast_loop_v4: bool;
+    /// Sets whether this host gets the multicast packets that it sends itself
+    /// (`IPV6_MULTICAST_LOOP`). On by default.
+    multicast_loop_v6, set_multicast_loop_v6: bool;
+    /// Sets how many routers may forward a multicast packet, 0 to 255
+    /// (`IP_MULTICAST_TTL`). 1 by default: none.
+    multicast_ttl_v4, set_multicast_ttl_v4: u32;
+    /// Sets how many routers may forward a multicast packet, 0 to 255
+    /// (`IPV6_MULTICAST_HOPS`). 1 by default: none.
+    multicast_hops_v6, set_multicast_hops_v6: u32;
+    /// Sets the interface, by its address, that multicast packets leave through
+    /// (`IP_MULTICAST_IF`).
+    multicast_if_v4, set_multicast_if_v4: Ipv4Addr;
+    /// Sets the interface, by its index, that multicast packets leave through
+    /// (`IPV6_MULTICAST_IF`).
+    multicast_if_v6, set_multicast_if_v6: u32;
+    /// Sets the size of the send buffer in bytes (`SO_SNDBUF`). Linux doubles it for
+    /// its bookkeeping and cuts it at `net.core.wmem_max`.
+    send_buffer_size, set_send_buffer_size: usize;
+    /// Sets the size of the receive buffer in bytes (`SO_RCVBUF`); datagrams that do
+    /// not fit are lost. Linux doubles it for its bookkeeping and cuts it at
+    /// `net.core.rmem_max`.
+    recv_buffer_size, set_recv_buffer_size: usize;
+}
+
+/// Multicast groups.
+impl UdpSocket {
+    /// Joins a group at the interface that has this address
+    /// ([`UNSPECIFIED`](Ipv4Addr::UNSPECIFIED): the kernel chooses).
+    ///
+    /// # Errors
+    /// What the kernel says: [`AddrInUse`](io::ErrorKind::AddrInUse) if the socket
+    /// is in that group already, `ENODEV` if there is no such interface.
+    pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+        sys::join(self.as_fd(), Group::V4 { group, interface })
+    }
+
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// What the kernel says:
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the socket is not in
+    /// it.
+    pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+        sys::leave(self.as_fd(), Group::V4 { group, interface })
+    }
+
+    /// Joins a group at the interface that has this index (0: the kernel chooses).
+    ///
+    /// # Errors
+    /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
+        sys::join(self.as_fd(), Group::V6 { group, interface })
+    }
+
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// As [`leave_multicast_v4`](UdpSocket::leave_multicast_v4).
+    pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
+        sys::leave(self.as_fd(), Group::V6 { group, interface })
+    }
+}

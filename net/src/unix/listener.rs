@@ -1,0 +1,142 @@
+//! A socket that listens for connections.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+use std::task::{Context, Poll};
+
+use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use socket2::{SockAddr, Type};
+
+use crate::readiness::descriptor_traits;
+use crate::socket::Socket;
+use crate::sys;
+use crate::unix::UnixStream;
+
+/// A Unix socket that listens for connections.
+///
+/// Its path stays when it is dropped.
+///
+/// # Examples
+/// ```
+/// # futures_lite::future::block_on(async {
+/// use bourn_net::{UnixListener, UnixStream};
+///
+/// let path = std::env::temp_dir().join(format!("bourn-{}", std::process::id()));
+/// let listener = UnixListener::bind(&path)?;
+/// let client = UnixStream::connect(&path).await?;
+/// let (server, _) = listener.accept().await?;
+/// client.write_all(b"hello").await?;
+/// let mut buf = [0; 5];
+/// server.read_exact(&mut buf).await?;
+/// assert_eq!(&buf, b"hello");
+/// std::fs::remove_file(&path)?;
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct UnixListener {
+    socket: Socket,
+}
+
+impl UnixListener {
+    fn new(fd: OwnedFd) -> UnixListener {
+        UnixListener {
+            socket: Socket::new(fd, Kind::Other),
+        }
+    }
+
+    /// Listens at `path`, which must not exist yet. As many connections wait to be
+    /// accepted as the kernel allows (`net.core.somaxconn`).
+    ///
+    /// # Errors
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if the path exists,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is longer than 107
+    /// bytes, and others of bind(2).
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
+        UnixListener::bind_to(&SockAddr::unix(path)?)
+    }
+
+    /// Listens at an address, which may be an abstract name.
+    ///
+    /// # Errors
+    /// As [`bind`](UnixListener::bind).
+    pub fn bind_addr(addr: &SocketAddr) -> io::Result<UnixListener> {
+        UnixListener::bind_to(&sys::unix_addr(addr)?)
+    }
+
+    fn bind_to(addr: &SockAddr) -> io::Result<UnixListener> {
+        let fd = sys::unix_socket(Type::STREAM)?;
+        sys::bind(fd.as_fd(), addr)?;
+        // The kernel cuts it.
+        sys::listen(fd.as_fd(), u32::MAX)?;
+        Ok(UnixListener::new(fd))
+    }
+
+    /// Takes a listener over from std and sets it to non-blocking.
+    ///
+    /// # Errors
+    /// What the kernel says to that.
+    pub fn from_std(listener: net::UnixListener) -> io::Result<UnixListener> {
+        let fd = OwnedFd::from(listener);
+        sys::set_nonblocking(fd.as_fd())?;
+        Ok(UnixListener::new(fd))
+    }
+
+    /// Hands the listener over to std. It stays non-blocking.
+    pub fn into_std(self) -> net::UnixListener {
+        self.socket.into_fd().into()
+    }
+
+    /// Accepts a connection: the stream, and the address of its peer, which mostly
+    /// has none.
+    ///
+    /// # Errors
+    /// Every error of accept(2), such as a want of descriptors; the listener works
+    /// on after each.
+    ///
+    /// # Cancel safety
+    /// No connection is lost: it is accepted only when the future completes.
+    pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let accepted = self.socket.wait(Direction::Read, |cx, ticket| {
+            self.socket.poll_accept(cx, ticket)
+        });
+        accepted.await.and_then(stream_of)
+    }
+
+    /// Accepts a connection, or wakes the task when there may be one. Up to 32
+    /// tasks may wait in this way; all of them are woken.
+    ///
+    /// # Errors
+    /// As [`accept`](UnixListener::accept).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
+        self.socket
+            .poll_accept(cx, &mut Ticket::shared())
+            .map(|accepted| accepted.and_then(stream_of))
+    }
+
+    /// Accepts a connection that waits already.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
+    /// [`accept`](UnixListener::accept).
+    pub fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        self.socket
+            .try_io(Interest::READ, sys::accept)
+            .and_then(stream_of)
+    }
+
+    /// The address that this socket listens at.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::unix_local_addr(self.as_fd())
+    }
+}
+
+fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(UnixStream, SocketAddr)> {
+    Ok((UnixStream::new(fd), sys::unix(&peer)?))
+}
+
+descriptor_traits!(UnixListener);

@@ -1,0 +1,18 @@
+//! Unix sockets (unix(7)): listeners, streams and datagrams within one host.
+//!
+//! An address is a path in the file system, a name in Linux's abstract namespace
+//! (the methods `*_addr` take either), or none. A path stays when its socket is
+//! closed: whoever binds to it again removes it first.
+
+mod datagram;
+mod listener;
+mod split;
+mod stream;
+mod transfer;
+
+pub use datagram::UnixDatagram;
+pub use listener::UnixListener;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+#[cfg(target_os = "linux")]
+pub use stream::Credentials;
+pub use stream::UnixStream;
