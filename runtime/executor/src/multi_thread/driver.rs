@@ -215,6 +215,10 @@ impl<'a, P: Park> Driver<'a, P> {
                 return first;
             }
         }
+        // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
+        if self.shared.parks().len() > 1 {
+            self.stop_searching();
+        }
         for (group, park) in self.shared.parks().iter().enumerate() {
             if group != core.group() {
                 self.turn(park);

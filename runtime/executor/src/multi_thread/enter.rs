@@ -217,6 +217,8 @@ impl<P: Park> Caller<'_, P> {
             self.stay.seat.signal.wait();
             self.shared.dismiss_stranger(&self.stay.seat);
         } else if may_rest {
+            // The runtime is closed, perhaps since a moment ago; its tasks are dropped before the future waits on.
+            self.give_up();
             self.stay.seat.signal.wait();
         }
         false
