@@ -28,7 +28,7 @@ impl Blocking {
     pub(crate) fn new(handle: &Handle, pool: BlockingPool, grace: Duration) -> Blocking {
         // The host has the handle, which has the pool, which has the host: the
         // circle is broken when the last thread leaves the closed pool.
-        pool.set_host(Arc::new(Host(handle.clone())));
+        pool.set_host(host(handle));
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             // One that the program has set before stays.
@@ -70,6 +70,11 @@ impl Drop for Blocking {
             );
         }
     }
+}
+
+/// What the threads of a runtime's own, workers or for blocking calls, are inside.
+pub(crate) fn host(handle: &Handle) -> Arc<dyn PoolHost> {
+    Arc::new(Host(handle.clone()))
 }
 
 /// What the pool asks of its runtime.

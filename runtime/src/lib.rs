@@ -19,8 +19,8 @@
 //!
 //! * [`main`](macro@main) and [`test`](macro@test), [`Runtime`]
 //!   and [`Builder`]: a runtime whose tasks run on the thread
-//!   that is inside [`block_on`](runtime::Runtime::block_on). (Runtimes with many
-//!   workers are being built.)
+//!   that is inside [`block_on`](runtime::Runtime::block_on), or on
+//!   [workers](Builder::new_multi_thread) that share them.
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
 //!   and listed; sets of them; task-locals; threads for calls that block.
 //! * [`net`]: TCP listeners and streams.

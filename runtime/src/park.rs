@@ -25,8 +25,12 @@ pub(crate) struct Entered {
 }
 
 impl ReactorPark {
-    pub(crate) fn new(backend: Backend, blocking: BlockingPool) -> io::Result<Self> {
-        let reactor = Reactor::new(backend, RuntimeId::new())?;
+    pub(crate) fn new(
+        backend: Backend,
+        runtime: RuntimeId,
+        blocking: BlockingPool,
+    ) -> io::Result<Self> {
+        let reactor = Reactor::new(backend, runtime)?;
         Ok(Self { reactor, blocking })
     }
 
@@ -46,12 +50,16 @@ impl Park for ReactorPark {
     }
 
     fn turn(&self, wait: Wait) -> Turn {
+        self.turn_then(wait, || {})
+    }
+
+    fn turn_then(&self, wait: Wait, awake: impl FnOnce()) -> Turn {
         let wait = match wait {
             Wait::No => bourn_reactor::Wait::No,
             Wait::Until(moment) => bourn_reactor::Wait::Until(moment),
             Wait::Forever => bourn_reactor::Wait::Forever,
         };
-        match self.reactor.turn(wait) {
+        match self.reactor.turn_then(wait, awake) {
             Ok(Turned::Done) => Turn::Done,
             Ok(Turned::Busy) => Turn::Busy,
             Err(error) => Turn::Failed(error),

@@ -105,6 +105,19 @@ where
     Handle::current_for("spawn_blocking").spawn_blocking(work)
 }
 
+/// Calls `work`, which may block, on this very thread, while another one stands in
+/// for it: the tasks that this thread would run go on elsewhere.
+///
+/// Local tasks of this thread wait. In a runtime without workers all tasks do; use
+/// [`spawn_blocking`] there.
+///
+/// # Panics
+/// If the thread is in no runtime, and with the panic of `work`.
+#[track_caller]
+pub fn block_in_place<T>(work: impl FnOnce() -> T) -> T {
+    Handle::current_for("block_in_place").block_in_place(work)
+}
+
 /// Starts tasks with more than a future: with a name.
 ///
 /// # Examples

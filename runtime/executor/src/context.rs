@@ -27,6 +27,12 @@ pub(crate) struct Context {
     driving: Cell<bool>,
     /// Where the `block_on` was called.
     entered_at: Cell<Option<&'static Location<'static>>>,
+    /// One more than the number of the thread's core in its runtime, or 0.
+    core: Cell<usize>,
+    /// The thread is one of the runtime's own, not inside a `block_on`.
+    worker: Cell<bool>,
+    /// The thread is inside a turn of a park: what is woken is announced once, when the turn is over.
+    turning: Cell<bool>,
     /// The runtime whose injector the thread is emptying for good, or 0.
     draining: Cell<usize>,
     seat_handle: RefCell<Option<Arc<dyn Any + Send + Sync>>>,
@@ -41,6 +47,9 @@ impl Context {
             seat: Cell::new(0),
             driving: Cell::new(false),
             entered_at: Cell::new(None),
+            core: Cell::new(0),
+            worker: Cell::new(false),
+            turning: Cell::new(false),
             draining: Cell::new(0),
             seat_handle: RefCell::new(None),
             queue: RefCell::new(VecDeque::new()),
@@ -63,6 +72,8 @@ impl Context {
     /// Takes the thread out again. Its queue is empty, and it drives nothing.
     pub(crate) fn leave(&self) {
         debug_assert!(!self.driving.get() && self.queue.borrow().is_empty());
+        debug_assert!(self.core.get() == 0);
+        self.worker.set(false);
         self.runtime.set(0);
         self.seat.set(0);
         self.entered_at.set(None);
@@ -84,6 +95,20 @@ impl Context {
 
     pub(crate) fn is_driving(&self) -> bool {
         self.driving.get()
+    }
+
+    /// Makes core number `core` of its runtime the thread's own, or with `None` takes it away.
+    pub(crate) fn set_core(&self, core: Option<usize>) {
+        self.core.set(core.map_or(0, |core| core + 1));
+    }
+
+    /// Says that the thread is one of the runtime's own.
+    pub(crate) fn set_worker(&self) {
+        self.worker.set(true);
+    }
+
+    pub(crate) fn set_turning(&self, turning: bool) {
+        self.turning.set(turning);
     }
 
     pub(crate) fn push(&self, task: Task) {
@@ -136,6 +161,25 @@ fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), 
         }
     });
     task.map_or(Ok(()), Err)
+}
+
+/// The number of the calling thread's core in the runtime, if it has one, and whether the thread is inside a turn.
+#[inline]
+pub(crate) fn core_in(runtime: usize) -> Option<(usize, bool)> {
+    CONTEXT
+        .try_with(|context| {
+            let is_here = context.core.get() > 0 && context.runtime.get() == runtime;
+            is_here.then(|| (context.core.get() - 1, context.turning.get()))
+        })
+        .ok()
+        .flatten()
+}
+
+/// Tells whether the calling thread is one of a runtime's own.
+pub(crate) fn is_worker() -> bool {
+    CONTEXT
+        .try_with(|context| context.worker.get())
+        .unwrap_or(false)
 }
 
 /// Tells whether the calling thread sits on the seat.

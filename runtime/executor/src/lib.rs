@@ -1,9 +1,11 @@
 //! Tasks, and the executors that run them.
 //!
 //! This is the half of bourn that knows nothing about I/O. It has tasks with handles, names and a table; an executor for
-//! the current thread; and one trait, [`Park`], for whatever a thread without work sleeps in. A reactor implements it;
+//! the current thread, one with workers, whose blocked threads keep nothing else waiting; and one trait, [`Park`], for whatever a thread without work sleeps in. A reactor implements it;
 //! [`ThreadPark`] is the implementation for programs that have none. It is not a runtime by itself: sockets, timers and
 //! `#[main]` are in the crate `bourn`, which is what most programs want.
+//!
+//! What happens on one thread ([`CurrentThread`]; [`MultiThread`] has such a core for each worker):
 //!
 //! ```text
 //!      spawn, wake                 spawn, wake
@@ -51,18 +53,29 @@ mod awake;
 mod blocking;
 mod context;
 mod current_thread;
-mod injector;
+mod handle;
 mod misuse;
+mod multi_thread;
 mod park;
+mod queue;
+mod seat;
 mod signal;
 mod sync;
 mod task;
 mod unhandled;
 mod unwind;
 
+/// Tells whether the calling thread is inside a `block_on`, or is one of a runtime's own.
+#[must_use]
+pub fn is_inside() -> bool {
+    context::entered_at().is_some()
+}
+
 pub use crate::{
     blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
-    current_thread::{CurrentThread, Handle},
+    current_thread::CurrentThread,
+    handle::Handle,
+    multi_thread::{Metrics, MultiThread, MultiThreadOptions, Stall, StallCause, WorkerMetrics},
     park::{Park, ThreadPark, Turn, Wait},
     task::{
         AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now,

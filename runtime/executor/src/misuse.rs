@@ -31,6 +31,28 @@ pub(crate) fn dropped_inside(outer: &Location<'_>) -> String {
     )
 }
 
+pub(crate) fn dropped_on_worker(built: &Location<'_>) -> String {
+    format!(
+        "bourn: a runtime was dropped on a worker of the runtime made at {built}, which can not wait for itself; its tasks \
+         are being dropped. Move the runtime out of the async code, and drop it where the thread may wait"
+    )
+}
+
+pub(crate) fn nested_on_worker(here: &Location<'_>, built: &Location<'_>) -> String {
+    format!(
+        "bourn: block_on called at {here}, on a worker of the runtime made at {built}: it would keep that one's tasks from \
+         running. Make the function async and await the future there, or call block_on on a thread of its own \
+         (std::thread::spawn)"
+    )
+}
+
+pub(crate) fn workers_turn_failed(built: &Location<'_>, error: &io::Error) -> String {
+    format!(
+        "bourn: the wait for events failed on a worker of the runtime made at {built}: {error}. Its sockets and timers may be \
+         late or never served; look at the limits and the system-call filters of the process"
+    )
+}
+
 pub(crate) fn turn_failed(outer: &Location<'_>, error: &io::Error) -> String {
     format!(
         "bourn: the wait for events failed inside the block_on called at {outer}: {error}. Without it no task can be woken; \

@@ -42,6 +42,20 @@ pub trait Park: Send + Sync + 'static {
     /// without a reason.
     fn turn(&self, wait: Wait) -> Turn;
 
+    /// As [`turn`](Park::turn), and calls `awake` between the wait and the first waker, if the wait took place.
+    ///
+    /// A waker may be foreign code that takes long. An implementation that calls none can leave this as it is.
+    fn turn_then(&self, wait: Wait, awake: impl FnOnce()) -> Turn
+    where
+        Self: Sized,
+    {
+        let turn = self.turn(wait);
+        if matches!(turn, Turn::Done) {
+            awake();
+        }
+        turn
+    }
+
     /// Ends the wait that is under way, or else the next one that would block.
     ///
     /// It should cost a system call only if a thread is inside the wait.

@@ -1,14 +1,14 @@
 //! The primitives that the models replace: std's in a build, loom's under `--cfg loom`.
 //!
 //! `Arc` stays std's in both: what is modelled are the words and the cells, and the references to a task are counted
-//! in its own state word. Crossbeam's queue is unknown to loom; [`crate::injector`] brings its own stand-in.
+//! in its own state word. Crossbeam's queue is unknown to loom; [`crate::queue::injector`] brings its own stand-in.
 
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
     },
     thread,
 };
@@ -27,7 +27,7 @@ pub(crate) use loom_thread_local as thread_local;
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
     },
     thread, thread_local,
 };

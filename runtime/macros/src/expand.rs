@@ -1,11 +1,11 @@
 //! From the function as written to the function that the compiler sees.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::Error;
+use syn::{Error, Ident};
 
 use crate::function::Function;
-use crate::options::Options;
+use crate::options::{DEFAULT_BUILDER, Options};
 
 /// Which of the two attributes is expanded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,14 @@ fn run(entry: Entry, options: &Options, function: &Function) -> TokenStream {
         Entry::Main => None,
         Entry::Test => Some(quote! { #[::core::prelude::v1::test] }),
     };
+    let builder = options
+        .builder
+        .clone()
+        .unwrap_or_else(|| Ident::new(DEFAULT_BUILDER, Span::call_site()));
+    let workers = options
+        .worker_threads
+        .as_ref()
+        .map(|number| quote! { .worker_threads(#number) });
     let backend = options
         .backend
         .as_ref()
@@ -80,7 +88,8 @@ fn run(entry: Entry, options: &Options, function: &Function) -> TokenStream {
             #[allow(clippy::unused_async)]
             #inner #body
 
-            #krate::runtime::Builder::new_current_thread()
+            #krate::runtime::Builder::#builder()
+                #workers
                 #backend
                 .build()
                 .expect("bourn: could not start the runtime")

@@ -20,7 +20,8 @@
 //!
 //! | option | values | default |
 //! |---|---|---|
-//! | `flavor` | `"current_thread"` | `"current_thread"` |
+//! | `flavor` | `"current_thread"`, `"multi_thread"` | `"current_thread"` |
+//! | `worker_threads` | a number, with `flavor = "multi_thread"` | the number of processors |
 //! | `backend` | `"epoll"`, `"poll"`, `"select"`, `"mio"` | what the builder chooses: `BOURN_BACKEND`, else the best one |
 //! | `crate` | the path under which `bourn` is reachable | `"::bourn"` |
 

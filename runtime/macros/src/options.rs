@@ -2,10 +2,16 @@
 
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Path, Token};
 
-/// The values of `flavor`. More will join; a single flavour needs no state in [`Options`].
-const FLAVORS: [&str; 1] = ["current_thread"];
+/// The values of `flavor`, each with the function of `bourn::runtime::Builder` that it stands for.
+const FLAVORS: [(&str, &str); 2] = [
+    ("current_thread", DEFAULT_BUILDER),
+    ("multi_thread", MULTI_THREAD_BUILDER),
+];
+
+pub(crate) const DEFAULT_BUILDER: &str = "new_current_thread";
+const MULTI_THREAD_BUILDER: &str = "new_multi_thread";
 
 /// The values of `backend`, each with the variant of `bourn::Backend` that it names.
 const BACKENDS: [(&str, &str); 4] = [
@@ -18,6 +24,10 @@ const BACKENDS: [(&str, &str); 4] = [
 /// The options as given, checked.
 #[derive(Default)]
 pub(crate) struct Options {
+    /// A function of `bourn::runtime::Builder`; `None` means [`DEFAULT_BUILDER`].
+    pub(crate) builder: Option<Ident>,
+    /// The number of workers; `None` leaves the choice to the builder.
+    pub(crate) worker_threads: Option<LitInt>,
     /// A variant of `bourn::Backend`; `None` leaves the choice to the builder.
     pub(crate) backend: Option<Ident>,
     /// Where `bourn` is reachable; `None` means `::bourn`.
@@ -38,15 +48,19 @@ impl Parse for Options {
                 ));
             }
             if name == "flavor" {
-                check_flavor(&value(&name, input)?)?;
+                options.builder = Some(choose("flavor", &value(&name, input)?, &FLAVORS)?);
+            } else if name == "worker_threads" {
+                options.worker_threads = Some(worker_threads(&name, input)?);
             } else if name == "backend" {
-                options.backend = Some(backend(&value(&name, input)?)?);
+                options.backend = Some(choose("backend", &value(&name, input)?, &BACKENDS)?);
             } else if name == "crate" {
                 options.krate = Some(krate(&value(&name, input)?)?);
             } else {
                 return Err(Error::new(
                     name.span(),
-                    format!("unknown option `{name}`; there are `flavor`, `backend` and `crate`"),
+                    format!(
+                        "unknown option `{name}`; there are `flavor`, `worker_threads`, `backend` and `crate`"
+                    ),
                 ));
             }
             seen.push(name);
@@ -54,7 +68,36 @@ impl Parse for Options {
                 input.parse::<Token![,]>()?;
             }
         }
+        if let Some(workers) = &options.worker_threads
+            && options
+                .builder
+                .as_ref()
+                .is_none_or(|builder| builder != MULTI_THREAD_BUILDER)
+        {
+            return Err(Error::new(
+                workers.span(),
+                "`worker_threads` needs `flavor = \"multi_thread\"`; the default flavor has no workers",
+            ));
+        }
         Ok(options)
+    }
+}
+
+/// Reads `= number`.
+fn worker_threads(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitInt> {
+    let error = |span| {
+        Error::new(
+            span,
+            format!("the value of `{name}` is a number of at least 1: `{name} = 4`"),
+        )
+    };
+    input
+        .parse::<Token![=]>()
+        .map_err(|cause| error(cause.span()))?;
+    let number: LitInt = input.parse().map_err(|cause| error(cause.span()))?;
+    match number.base10_parse::<usize>() {
+        Ok(1..) => Ok(number),
+        Ok(0) | Err(_) => Err(error(number.span())),
     }
 }
 
@@ -79,20 +122,13 @@ fn value(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitStr> {
     }
 }
 
-fn check_flavor(value: &LitStr) -> syn::Result<()> {
+/// Finds the identifier that the value of `option` stands for.
+fn choose(option: &str, value: &LitStr, choices: &[(&str, &str)]) -> syn::Result<Ident> {
     let given = value.value();
-    if FLAVORS.contains(&given.as_str()) {
-        return Ok(());
-    }
-    Err(unknown("flavor", value, &FLAVORS))
-}
-
-fn backend(value: &LitStr) -> syn::Result<Ident> {
-    let given = value.value();
-    match BACKENDS.iter().find(|(name, _)| *name == given) {
-        // The span of the value, so that a `bourn::Backend` without this variant is reported there.
-        Some((_, variant)) => Ok(Ident::new(variant, value.span())),
-        None => Err(unknown("backend", value, &BACKENDS.map(|(name, _)| name))),
+    match choices.iter().find(|(name, _)| *name == given) {
+        // The span of the value, so that a crate without this identifier is reported there.
+        Some((_, chosen)) => Ok(Ident::new(chosen, value.span())),
+        None => Err(unknown(option, value, choices)),
     }
 }
 
@@ -105,10 +141,10 @@ fn krate(value: &LitStr) -> syn::Result<Path> {
     })
 }
 
-fn unknown(option: &str, value: &LitStr, choices: &[&str]) -> Error {
+fn unknown(option: &str, value: &LitStr, choices: &[(&str, &str)]) -> Error {
     let choices: Vec<String> = choices
         .iter()
-        .map(|choice| format!("\"{choice}\""))
+        .map(|(choice, _)| format!("\"{choice}\""))
         .collect();
     Error::new(
         value.span(),
@@ -141,6 +177,15 @@ mod tests {
     }
 
     #[test]
+    fn workers_are_counted_in_the_flavor_that_has_some() {
+        let options: Options =
+            syn::parse_str(r#"worker_threads = 4, flavor = "multi_thread""#).expect("both");
+        assert_eq!(options.builder.expect("a flavor"), MULTI_THREAD_BUILDER);
+        let workers = options.worker_threads.expect("a number");
+        assert_eq!(workers.base10_digits(), "4");
+    }
+
+    #[test]
     fn nothing_is_chosen_by_default() {
         let options: Options = syn::parse_str("").expect("no options");
         assert!(options.backend.is_none());
@@ -163,14 +208,22 @@ mod tests {
             r#"unknown backend "kqueue"; there is "epoll", "poll", "select", "mio""#
         );
         assert_eq!(
-            message(r#"flavor = "multi_thread""#),
-            r#"unknown flavor "multi_thread"; there is "current_thread""#
+            message(r#"flavor = "threads""#),
+            r#"unknown flavor "threads"; there is "current_thread", "multi_thread""#
         );
     }
 
     #[test]
     fn malformed_options_say_how_to_write_them() {
-        assert!(message("worker_threads = 4").starts_with("unknown option `worker_threads`"));
+        assert!(message("threads = 4").starts_with("unknown option `threads`"));
+        assert!(message("worker_threads = 4").contains("needs `flavor"));
+        for wrong in [
+            "worker_threads",
+            "worker_threads = 0",
+            "worker_threads = \"4\"",
+        ] {
+            assert!(message(wrong).contains("a number of at least 1"), "{wrong}");
+        }
         assert!(message("backend").starts_with("`backend` needs a value"));
         assert!(message("backend = Poll").contains("is a string literal"));
         assert!(message("backend = 3").contains("is a string literal"));

@@ -129,9 +129,25 @@ impl Reactor {
     /// # Panics
     /// In a forked child of the process that made the reactor.
     pub fn turn(&self, wait: Wait) -> io::Result<Turned> {
+        self.turn_then(wait, || {})
+    }
+
+    /// As [`turn`](Reactor::turn), and calls `awake` when the wait is over, before
+    /// the first waker: wakers may be foreign code that takes long. If another
+    /// thread is turning the reactor, it is not called.
+    ///
+    /// # Errors
+    /// Those of [`turn`](Reactor::turn).
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the reactor.
+    pub fn turn_then(&self, wait: Wait, awake: impl FnOnce()) -> io::Result<Turned> {
         self.refuse_after_fork();
         let mut batch = context::take_batch();
         let result = self.gather(wait, &mut batch);
+        if !matches!(result, Ok(Turned::Busy)) {
+            awake();
+        }
         wake_all(&mut batch.wakers);
         // The last reference to a source may be among these, and drop wakers.
         for (source, _) in batch.sources.drain(..) {

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bourn_executor::{BlockingPool, PoolOptions, UnhandledPanic};
-use bourn_reactor::Backend;
+use bourn_executor::{BlockingPool, MultiThreadOptions, PoolOptions, Stall, UnhandledPanic};
+use bourn_reactor::{Backend, RuntimeId};
 
 use crate::blocking::DEFAULT_GRACE;
 use crate::park::ReactorPark;
@@ -31,6 +32,8 @@ pub struct Builder {
     pool: PoolOptions,
     pub(super) blocking_grace: Duration,
     pub(super) unhandled_panic: UnhandledPanic,
+    /// `None`: there are no workers.
+    workers: Option<MultiThreadOptions>,
 }
 
 impl Builder {
@@ -42,7 +45,78 @@ impl Builder {
             pool: PoolOptions::new(),
             blocking_grace: DEFAULT_GRACE,
             unhandled_panic: UnhandledPanic::default(),
+            workers: None,
         }
+    }
+
+    /// A runtime with worker threads, which steal tasks from each other: one for
+    /// each processor that the process may use, unless
+    /// [`worker_threads`](Builder::worker_threads) says otherwise.
+    ///
+    /// A task that blocks its thread keeps nothing else waiting for long: after 5 to
+    /// 10 ms a spare thread stands in for it, and a line on stderr names it. That is
+    /// a safety net and no replacement for
+    /// [`spawn_blocking`](crate::task::spawn_blocking).
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = bourn::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
+    /// let answer = runtime.block_on(async { bourn::spawn(async { 42 }).await.unwrap() });
+    /// assert_eq!(answer, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new_multi_thread() -> Builder {
+        Builder {
+            workers: Some(MultiThreadOptions::new()),
+            ..Builder::new_current_thread()
+        }
+    }
+
+    fn with_workers(
+        mut self,
+        change: impl FnOnce(MultiThreadOptions) -> MultiThreadOptions,
+    ) -> Builder {
+        self.workers = self.workers.map(change);
+        self
+    }
+
+    /// The number of workers, at least 1. Default: the number of processors that the
+    /// process may use. Like the other options of workers, it does nothing in a
+    /// runtime that has none.
+    pub fn worker_threads(self, workers: usize) -> Builder {
+        self.with_workers(|options| options.workers(workers))
+    }
+
+    /// How many workers share a reactor, at least 1. Default: 4.
+    pub fn workers_per_reactor(self, workers: usize) -> Builder {
+        self.with_workers(|options| options.workers_per_park(workers))
+    }
+
+    /// Whether threads that a task blocks are noticed, reported and stood in for.
+    /// Default: yes.
+    pub fn rescue(self, rescue: bool) -> Builder {
+        self.with_workers(|options| options.rescue(rescue))
+    }
+
+    /// The most threads that may stand in for blocked ones at a time. Default: the
+    /// number of workers, but at least 4. (Call it after
+    /// [`worker_threads`](Builder::worker_threads), which sets it too.)
+    pub fn max_spare_threads(self, threads: usize) -> Builder {
+        self.with_workers(|options| options.spares(threads))
+    }
+
+    /// How long a poll may take before it is reported. Default: 10 ms.
+    pub fn stall_threshold(self, threshold: Duration) -> Builder {
+        self.with_workers(|options| options.stall_threshold(threshold))
+    }
+
+    /// Has `hook` called for each poll that takes too long, and again each time that
+    /// it has taken twice as long, instead of a line on stderr. It should be quick:
+    /// while it runs, no other blocked thread is noticed.
+    pub fn on_stall(self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
+        self.with_workers(|options| options.on_stall(hook))
     }
 
     /// The kernel call that the reactor waits in. Default: what the environment
@@ -68,18 +142,19 @@ impl Builder {
     }
 
     /// What the threads that the runtime starts are called, before a hyphen and a
-    /// number; the kernel keeps 15 bytes of it all. They are those for blocking
-    /// calls. Default: `bourn-block`.
+    /// number; the kernel keeps 15 bytes of it all. They are the workers and those for
+    /// blocking calls. Default: `bourn-worker` and `bourn-block`.
     pub fn thread_name(mut self, name: impl Into<Cow<'static, str>>) -> Builder {
-        self.pool = self.pool.name(name);
-        self
+        let name = name.into();
+        self.pool = self.pool.name(name.clone());
+        self.with_workers(|options| options.thread_name(&name))
     }
 
     /// The size of those threads' stacks in bytes. Default: that of
     /// [`std::thread`].
     pub fn thread_stack_size(mut self, bytes: usize) -> Builder {
         self.pool = self.pool.stack_size(bytes);
-        self
+        self.with_workers(|options| options.stack_size(bytes))
     }
 
     /// How long the runtime, when it is dropped, waits for blocking calls that have
@@ -98,21 +173,34 @@ impl Builder {
         self
     }
 
-    /// Builds the runtime. No thread is started.
+    /// The options of the workers, with what concerns all runtimes.
+    pub(super) fn workers(&self) -> MultiThreadOptions {
+        let options = self.workers.clone().unwrap_or_default();
+        options.unhandled_panic(self.unhandled_panic)
+    }
+
+    /// Builds the runtime, and starts its workers, if it has any.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `BOURN_BACKEND` names no
     /// backend of this system (only asked if [`backend`](Builder::backend) was not
     /// called), [`Unsupported`](io::ErrorKind::Unsupported) if this system lacks
     /// the one that was asked for, and what the kernel says when it can not make
-    /// the descriptors that the reactor needs (`EMFILE`, `ENFILE`, `ENOMEM`).
+    /// the descriptors that the reactor needs (`EMFILE`, `ENFILE`, `ENOMEM`) or the
+    /// threads (`EAGAIN`).
+    #[track_caller]
     pub fn build(&self) -> io::Result<Runtime> {
         let backend = match self.backend {
             Some(backend) => backend,
             None => Backend::from_env()?,
         };
+        let id = RuntimeId::new();
         let pool = BlockingPool::new(self.pool.clone());
-        let park = ReactorPark::new(backend, pool.clone())?;
-        Ok(Runtime::build(self, park, pool))
+        let make_park = || Ok(Arc::new(ReactorPark::new(backend, id, pool.clone())?));
+        if self.workers.is_some() {
+            Runtime::multi_thread(self, &pool, make_park)
+        } else {
+            Ok(Runtime::current_thread(self, &pool, make_park()?))
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-use bourn_executor::{BlockingPool, Options, Park, PoolMetrics, TaskInfo};
+use bourn_executor::{BlockingPool, Metrics, Options, Park, PoolMetrics, TaskInfo};
 use bourn_reactor::{Backend, SourceInfo};
 
 use crate::context;
@@ -152,6 +152,15 @@ impl Handle {
         self.executor.tasks()
     }
 
+    /// What the workers have done so far; empty where there are none.
+    pub fn metrics(&self) -> Metrics {
+        self.executor.metrics()
+    }
+
+    pub(crate) fn block_in_place<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.executor.block_in_place(work)
+    }
+
     /// What the threads for blocking calls are doing.
     pub fn blocking_metrics(&self) -> PoolMetrics {
         self.blocking.metrics()
@@ -162,13 +171,14 @@ impl Handle {
         self.blocking.running()
     }
 
-    /// The sockets that are registered at this runtime's reactor, and who waits
+    /// The sockets that are registered at this runtime's reactors, and who waits
     /// for them. A socket registers when it first has to wait.
     pub fn sources(&self) -> Vec<SourceInfo> {
-        self.executor.park().reactor().sources()
+        let parks = self.executor.parks().iter();
+        parks.flat_map(|park| park.reactor().sources()).collect()
     }
 
-    /// The kernel call that the runtime's reactor waits in.
+    /// The kernel call that the runtime's reactors wait in.
     pub fn backend(&self) -> Backend {
         self.executor.park().reactor().backend()
     }

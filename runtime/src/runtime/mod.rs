@@ -7,23 +7,24 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bourn_executor::{BlockingPool, CurrentThread};
+use bourn_executor::{BlockingPool, CurrentThread, MultiThread};
 
-use crate::blocking::Blocking;
+use crate::blocking::{self, Blocking};
 use crate::context;
 use crate::park::ReactorPark;
 use crate::task::{JoinHandle, TaskInfo};
 
-pub use bourn_executor::{PoolMetrics, UnhandledPanic};
+pub use bourn_executor::{Metrics, PoolMetrics, Stall, StallCause, UnhandledPanic, WorkerMetrics};
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
 
 /// An executor and a reactor, joined.
 ///
-/// Tasks run on the thread that is inside [`block_on`](Runtime::block_on), and
-/// rest while there is none. Dropping the runtime drops every task, and waits for
+/// Tasks run on the [workers](Builder::new_multi_thread), or, if there are none,
+/// on the thread that is inside [`block_on`](Runtime::block_on), and rest while
+/// there is none. Dropping the runtime drops every task, and waits for
 /// blocking calls as long as [`Builder::blocking_grace`] says
 /// ([`shutdown_timeout`](Runtime::shutdown_timeout) and
 /// [`shutdown_background`](Runtime::shutdown_background) say otherwise); sockets
@@ -36,7 +37,7 @@ pub use handle::{EnterGuard, Handle};
 ///
 /// # Examples
 /// ```
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 /// use bourn::runtime::Runtime;
 ///
 /// # fn main() -> std::io::Result<()> {
@@ -54,9 +55,15 @@ pub use handle::{EnterGuard, Handle};
 /// ```
 pub struct Runtime {
     /// Dropped before `blocking`: tasks that are left may start blocking calls.
-    executor: CurrentThread<ReactorPark>,
+    executor: Executor,
     blocking: Blocking,
     handle: Handle,
+}
+
+/// Who runs the tasks.
+enum Executor {
+    CurrentThread(CurrentThread<ReactorPark>),
+    MultiThread(MultiThread<ReactorPark>),
 }
 
 impl Runtime {
@@ -68,9 +75,12 @@ impl Runtime {
         Builder::new_current_thread().build()
     }
 
-    fn build(builder: &Builder, park: ReactorPark, pool: BlockingPool) -> Runtime {
-        let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
-        let handle = Handle::new(executor.handle(), pool.clone());
+    fn with_executor(builder: &Builder, pool: &BlockingPool, executor: Executor) -> Runtime {
+        let handle = match &executor {
+            Executor::CurrentThread(executor) => executor.handle(),
+            Executor::MultiThread(executor) => executor.handle(),
+        };
+        let (handle, pool) = (Handle::new(handle, pool.clone()), pool.clone());
         Runtime {
             executor,
             blocking: Blocking::new(&handle, pool, builder.blocking_grace),
@@ -78,13 +88,32 @@ impl Runtime {
         }
     }
 
+    fn current_thread(builder: &Builder, pool: &BlockingPool, park: Arc<ReactorPark>) -> Runtime {
+        let executor = CurrentThread::with_policy(park, builder.unhandled_panic);
+        Runtime::with_executor(builder, pool, Executor::CurrentThread(executor))
+    }
+
+    #[track_caller]
+    fn multi_thread(
+        builder: &Builder,
+        pool: &BlockingPool,
+        make_park: impl FnMut() -> io::Result<Arc<ReactorPark>>,
+    ) -> io::Result<Runtime> {
+        let executor = MultiThread::new(builder.workers(), make_park)?;
+        let runtime = Runtime::with_executor(builder, pool, Executor::MultiThread(executor));
+        if let Executor::MultiThread(executor) = &runtime.executor {
+            executor.start(Some(blocking::host(&runtime.handle)))?;
+        }
+        Ok(runtime)
+    }
+
     /// Runs `future` to its end on this thread, and the runtime's tasks as long
     /// as it waits.
     ///
     /// Tasks that are left when the future ends stay, and go on in the next call;
     /// those of [`spawn_local`](crate::spawn_local) are dropped before it returns.
-    /// Of several threads inside `block_on` of one runtime, one at a time runs
-    /// the tasks.
+    /// Several threads may be inside `block_on` of one runtime. Without workers, one
+    /// of them at a time runs the tasks; beside workers, up to four do.
     ///
     /// # Panics
     /// If this thread is inside a `block_on` already, of this runtime or another;
@@ -93,10 +122,13 @@ impl Runtime {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.handle.clone());
-        self.executor.block_on(future)
+        match &self.executor {
+            Executor::CurrentThread(executor) => executor.block_on(future),
+            Executor::MultiThread(executor) => executor.block_on(future),
+        }
     }
 
-    /// Starts a task. It runs when a thread is inside
+    /// Starts a task. Without workers it runs when a thread is inside
     /// [`block_on`](Runtime::block_on).
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
@@ -129,12 +161,18 @@ impl Runtime {
         self.handle.enter()
     }
 
-    /// Drops the runtime, waits for blocking calls that have begun no longer than
-    /// `grace`, and returns those that are still being made; nothing is written to
-    /// stderr. The one that this is called in is neither waited for nor returned.
+    /// What the workers have done so far.
+    pub fn metrics(&self) -> Metrics {
+        self.handle.metrics()
+    }
+
+    /// Drops every task, and waits for polls and blocking calls that have begun no
+    /// longer than `grace`. Returns what is left even then; nothing is written to
+    /// stderr. The blocking call that this is called in is neither waited for nor
+    /// returned.
     ///
     /// # Panics
-    /// As dropping it does: on a thread that is inside a `block_on`.
+    /// As dropping it does: on a thread that is inside a `block_on`, or a worker.
     ///
     /// # Examples
     /// ```
@@ -154,19 +192,32 @@ impl Runtime {
         let Runtime {
             executor, blocking, ..
         } = self;
+        let start = Instant::now();
+        let mut left = match &executor {
+            // Where it must not wait, dropping it says so.
+            Executor::MultiThread(executor) if !bourn_executor::is_inside() => {
+                executor.shutdown(grace)
+            }
+            _ => Vec::new(),
+        };
         drop(executor);
-        blocking.shutdown(grace)
+        left.extend(blocking.shutdown(grace.saturating_sub(start.elapsed())));
+        left
     }
 
-    /// Drops the runtime without waiting for blocking calls, and returns those
-    /// that are still being made, or that ended a moment ago. It may be called
-    /// inside a `block_on`, such as to drop a runtime in async code.
+    /// Drops the runtime without waiting for blocking calls or, with workers, for
+    /// anything: they see to it. Returns the blocking calls that are still being
+    /// made, or that ended a moment ago. It may be called inside a `block_on`, such
+    /// as to drop a runtime in async code.
     pub fn shutdown_background(self) -> Vec<TaskInfo> {
         let Runtime {
             executor, blocking, ..
         } = self;
         // Said in so many words, so that the drop refuses nothing.
-        executor.shutdown();
+        match &executor {
+            Executor::CurrentThread(executor) => executor.shutdown(),
+            Executor::MultiThread(executor) => executor.shutdown_background(),
+        }
         drop(executor);
         blocking.shutdown(Duration::ZERO)
     }

@@ -1,2 +1,2 @@
-#[bourn::main(flavor = "multi_thread")]
+#[bourn::main(flavor = "threads")]
 async fn main() {}

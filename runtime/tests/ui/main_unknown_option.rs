@@ -1,2 +1,2 @@
-#[bourn::main(worker_threads = 4)]
+#[bourn::main(threads = 4)]
 async fn main() {}

@@ -14,14 +14,12 @@ use std::{
     task::{self, Poll, Waker},
 };
 
-use super::{
-    seat::Seat,
-    shared::{Claim, Shared},
-};
+use super::shared::{Claim, Shared};
 use crate::{
     context::{self, Context},
     misuse,
     park::{Park, Turn, Wait},
+    seat::Seat,
     signal::{WOKEN, WORK},
     sync::thread,
     task::Task,
@@ -33,9 +31,14 @@ const STEPS_PER_TURN: usize = 61;
 
 /// Panics if this thread is inside a `block_on` already.
 #[track_caller]
-pub(super) fn refuse_nested(location: &Location<'_>) {
+pub(crate) fn refuse_nested(location: &Location<'_>) {
     if let Some(outer) = context::entered_at() {
-        panic!("{}", misuse::nested_block_on(location, outer));
+        let nested = if context::is_worker() {
+            misuse::nested_on_worker(location, outer)
+        } else {
+            misuse::nested_block_on(location, outer)
+        };
+        panic!("{nested}");
     }
 }
 
@@ -58,7 +61,7 @@ pub(super) fn block_on<P: Park, F: Future>(
 /// A thread inside `block_on`. Dropping it, also in a panic, leaves.
 struct Place<'a, P: Park> {
     context: &'a Context,
-    seat: Arc<Seat<P>>,
+    seat: Arc<Seat<Shared<P>>>,
     location: &'static Location<'static>,
     /// The seat may be on the list of those who wait for the core.
     waiting: Cell<bool>,

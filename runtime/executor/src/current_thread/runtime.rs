@@ -2,8 +2,8 @@
 
 use std::{fmt, future::Future, panic::Location, sync::Arc, thread};
 
-use super::{drive, handle::Handle, shared::Shared};
-use crate::{context, misuse, park::Park, unhandled::UnhandledPanic, unwind};
+use super::{drive, shared::Shared};
+use crate::{context, handle::Handle, misuse, park::Park, unhandled::UnhandledPanic, unwind};
 
 /// A runtime whose tasks run on the thread that is inside [`block_on`](Self::block_on), and rest while there is none.
 ///
@@ -63,7 +63,7 @@ impl<P: Park> CurrentThread<P> {
     /// A handle to spawn tasks with, from any thread.
     #[must_use]
     pub fn handle(&self) -> Handle<P> {
-        Handle::new(Arc::clone(&self.shared))
+        Handle::of_current(Arc::clone(&self.shared))
     }
 
     /// Runs `future` to its end on this thread, and the runtime's tasks as long as it waits.

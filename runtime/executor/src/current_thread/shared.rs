@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use super::seat::Seat;
 use crate::{
     awake::Awake,
     context,
-    injector::Injector,
     park::Park,
+    queue::injector::Injector,
+    seat::{House, Seat},
     signal::WORK,
     sync::{Mutex, lock},
     task::{Live, Schedule, Task},
@@ -15,8 +15,8 @@ use crate::{
 };
 
 pub(crate) struct Shared<P: Park> {
-    pub(super) park: Arc<P>,
-    pub(super) awake: Awake,
+    pub(crate) park: Arc<P>,
+    pub(crate) awake: Awake,
     /// Tasks woken or spawned by threads that do not drive.
     pub(super) injector: Injector<Task>,
     pub(crate) live: Live,
@@ -29,7 +29,7 @@ struct Desk<P: Park> {
     /// The run queue; `None` while a thread has it.
     core: Option<VecDeque<Task>>,
     /// Who wants to know when it comes back.
-    strangers: Vec<Arc<Seat<P>>>,
+    strangers: Vec<Arc<Seat<Shared<P>>>>,
 }
 
 /// What came of asking for the core.
@@ -48,7 +48,7 @@ impl<P: Park> Shared<P> {
             park,
             awake: Awake::new(),
             injector: Injector::new(),
-            live: Live::new(),
+            live: Live::new(1),
             unhandled: Unhandled::new(policy),
             desk: Mutex::new(Desk {
                 core: Some(VecDeque::new()),
@@ -66,7 +66,7 @@ impl<P: Park> Shared<P> {
     ///
     /// All under one lock, the same as in [`put_core`](Self::put_core) and [`shut_down`](Self::shut_down): so neither
     /// the core's return nor the shutdown passes a seat unseen.
-    pub(super) fn take_core(&self, seat: &Arc<Seat<P>>) -> Claim {
+    pub(super) fn take_core(&self, seat: &Arc<Seat<Shared<P>>>) -> Claim {
         let mut desk = lock(&self.desk);
         if self.awake.is_closed() {
             return Claim::Closed;
@@ -107,7 +107,7 @@ impl<P: Park> Shared<P> {
     }
 
     /// Takes `seat` off the list of those who wait for the core.
-    pub(super) fn forget(&self, seat: &Arc<Seat<P>>) {
+    pub(super) fn forget(&self, seat: &Arc<Seat<Shared<P>>>) {
         lock(&self.desk)
             .strangers
             .retain(|stranger| !Arc::ptr_eq(stranger, seat));
@@ -137,16 +137,25 @@ impl<P: Park> Shared<P> {
         }
     }
 
-    /// Does what the policy says about a panic that nobody will see.
-    pub(super) fn meet_panic(self: &Arc<Self>, line: &str) {
-        if self.unhandled.meet(line) {
-            self.shut_down();
-        }
-    }
-
     fn drain_injector(&self) {
         while let Some(task) = self.injector.pop() {
             task.cancel();
+        }
+    }
+}
+
+impl<P: Park> House for Shared<P> {
+    fn live(&self) -> &Live {
+        &self.live
+    }
+
+    fn knock(&self, _driver: &Seat<Self>) {
+        self.awake.notify(&*self.park);
+    }
+
+    fn meet_panic(self: &Arc<Self>, line: &str) {
+        if self.unhandled.meet(line) {
+            self.shut_down();
         }
     }
 }
@@ -164,7 +173,7 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
     }
 
     fn admit(&self, task: Task) -> Result<u32, Task> {
-        self.live.admit(task, 0)
+        self.live.admit(task, 0, 0)
     }
 
     fn retire(&self, key: u32) -> Task {

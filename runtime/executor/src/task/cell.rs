@@ -31,6 +31,11 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Queues a task that has just become runnable. Any thread may call it.
     fn schedule(&self, task: Task);
 
+    /// Queues a task that was woken during its own poll: it gives way to all that is queued already.
+    fn reschedule(&self, task: Task) {
+        self.schedule(task);
+    }
+
     /// Enters a task into the live table when it first returns `Pending`; gives it back if the table is closed.
     fn admit(&self, task: Task) -> Result<u32, Task>;
 
@@ -321,7 +326,7 @@ where
         match cell.head.header.state.pend(admit) {
             Pend::Idle => {}
             Pend::Again => {
-                cell.head.scheduler.schedule(Task { cell: pointer });
+                cell.head.scheduler.reschedule(Task { cell: pointer });
                 release(pointer, 1);
             }
             Pend::Cancel => {

@@ -26,6 +26,11 @@ impl Id {
         Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
     }
 
+    /// The task with this number; none has 0.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
     /// The number itself, from 1.
     #[must_use]
     pub fn get(self) -> u64 {
@@ -110,6 +115,18 @@ pub struct TaskInfo {
 }
 
 impl TaskInfo {
+    /// A task of which no more is known than that it is being polled.
+    pub(crate) fn of_running(id: Id, location: &'static Location<'static>) -> Self {
+        Self {
+            id,
+            name: None,
+            location,
+            state: TaskState::Running,
+            local: false,
+            address: 0,
+        }
+    }
+
     /// The address behind every waker of this task ([`Waker::data`]), by which a table of wakers can be joined with
     /// the table of tasks. It is reused when the task is gone.
     #[must_use]

@@ -1,11 +1,26 @@
 //! The table of live tasks: those that have returned `Pending` and have not ended.
+//!
+//! It is in several parts, so that threads that admit and retire tasks at the same time do not meet at one lock. A key
+//! says in its low bits which part it belongs to.
+
+use std::sync::Arc;
 
 use slab::Slab;
 
-use super::{info::TaskInfo, reference::Task};
+use super::{
+    info::{Id, TaskInfo},
+    reference::Task,
+};
 use crate::sync::{Mutex, lock};
 
 pub(crate) struct Live {
+    /// A power of two of them.
+    parts: Box<[Part]>,
+}
+
+/// On cache lines of its own, like the lock in it.
+#[repr(align(128))]
+struct Part {
     table: Mutex<Table>,
 }
 
@@ -21,22 +36,29 @@ struct Entry {
 }
 
 impl Live {
-    pub(crate) fn new() -> Self {
-        Self {
+    /// A table with room for `threads` threads to work on it at once.
+    pub(crate) fn new(threads: usize) -> Self {
+        let part = |_| Part {
             table: Mutex::new(Table {
                 entries: Slab::new(),
                 closed: false,
             }),
+        };
+        Self {
+            parts: (0..threads.next_power_of_two()).map(part).collect(),
         }
     }
 
-    /// Enters a task and returns its key; gives the task back once the table is closed.
-    pub(crate) fn admit(&self, task: Task, seat: usize) -> Result<u32, Task> {
-        let mut table = lock(&self.table);
+    /// Enters a task and returns its key, or gives it back once the table is closed. `thread` is any number that tells
+    /// the threads apart.
+    pub(crate) fn admit(&self, task: Task, seat: usize, thread: usize) -> Result<u32, Task> {
+        let number = thread % self.parts.len();
+        let mut table = lock(&self.parts[number].table);
         if table.closed {
             return Err(task);
         }
-        let Ok(key) = u32::try_from(table.entries.vacant_key()) else {
+        let place = table.entries.vacant_key() * self.parts.len() + number;
+        let Some(key) = u32::try_from(place).ok().filter(|key| *key < u32::MAX) else {
             // Four billion live tasks do not fit into any memory that the rest of the cells fit into.
             return Err(task);
         };
@@ -46,35 +68,46 @@ impl Live {
 
     /// Takes an ended task out. Only the thread that ended it does so, once.
     pub(crate) fn retire(&self, key: u32) -> Task {
-        lock(&self.table).entries.remove(key as usize).task
+        let (place, number) = (
+            key as usize / self.parts.len(),
+            key as usize % self.parts.len(),
+        );
+        lock(&self.parts[number].table).entries.remove(place).task
     }
 
     /// Admits no more tasks.
     pub(crate) fn close(&self) {
-        lock(&self.table).closed = true;
+        for part in &self.parts {
+            lock(&part.table).closed = true;
+        }
     }
 
     /// References to all tasks that are bound to this seat, or, with 0, to none.
     pub(crate) fn of_seat(&self, seat: usize) -> Vec<Task> {
-        let table = lock(&self.table);
-        table
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.seat == seat)
-            .map(|(_, entry)| entry.task.clone())
-            .collect()
+        self.collect(|entry| (entry.seat == seat).then(|| entry.task.clone()))
     }
 
     pub(crate) fn len(&self) -> usize {
-        lock(&self.table).entries.len()
+        let len = |part: &Part| lock(&part.table).entries.len();
+        self.parts.iter().map(len).sum()
     }
 
     pub(crate) fn describe(&self) -> Vec<TaskInfo> {
-        let table = lock(&self.table);
-        table
-            .entries
-            .iter()
-            .map(|(_, entry)| entry.task.describe())
-            .collect()
+        self.collect(|entry| Some(entry.task.describe()))
+    }
+
+    /// The name of the task with this number, if it is here and has one.
+    pub(crate) fn name_of(&self, id: Id) -> Option<Arc<str>> {
+        let find = |entry: &Entry| (entry.task.id() == id).then(|| entry.task.describe().name);
+        self.collect(find).pop().flatten()
+    }
+
+    fn collect<T>(&self, pick: impl Fn(&Entry) -> Option<T>) -> Vec<T> {
+        let mut picked = Vec::new();
+        for part in &self.parts {
+            let table = lock(&part.table);
+            picked.extend(table.entries.iter().filter_map(|(_, entry)| pick(entry)));
+        }
+        picked
     }
 }

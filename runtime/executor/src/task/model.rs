@@ -30,7 +30,7 @@ impl Scheduler {
     fn new() -> Self {
         Self(Arc::new(Queue {
             tasks: Mutex::new(VecDeque::new()),
-            live: Live::new(),
+            live: Live::new(1),
         }))
     }
 
@@ -63,7 +63,7 @@ impl Schedule for Scheduler {
     }
 
     fn admit(&self, task: Task) -> Result<u32, Task> {
-        self.0.live.admit(task, 0)
+        self.0.live.admit(task, 0, 0)
     }
 
     fn retire(&self, key: u32) -> Task {

@@ -88,6 +88,22 @@ impl Task {
         (Self { cell }, JoinHandle::new(join))
     }
 
+    /// Turns the reference into a pointer, for a queue that stores it in a word.
+    pub(crate) fn into_raw(self) -> NonNull<()> {
+        ManuallyDrop::new(self).cell.cast()
+    }
+
+    /// The reference behind a pointer.
+    ///
+    /// # Safety
+    ///
+    /// The pointer comes from [`into_raw`](Self::into_raw), and is turned back once.
+    pub(crate) unsafe fn from_raw(pointer: NonNull<()>) -> Self {
+        Self {
+            cell: pointer.cast(),
+        }
+    }
+
     /// Polls the future, or does what else the state asks for. The task came out of a queue.
     #[inline]
     pub(crate) fn run(self) {
@@ -126,6 +142,10 @@ impl Task {
 
     pub(crate) fn id(&self) -> Id {
         self.header().id
+    }
+
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        self.header().location
     }
 
     pub(crate) fn is_local(&self) -> bool {

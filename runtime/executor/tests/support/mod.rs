@@ -19,12 +19,25 @@ use std::{
     time::Duration,
 };
 
-use bourn_executor::{CurrentThread, Park, ThreadPark, Turn, Wait};
+use bourn_executor::{
+    CurrentThread, MultiThread, MultiThreadOptions, Park, ThreadPark, Turn, Wait,
+};
 
 pub type Runtime = CurrentThread<ThreadPark>;
 
 pub fn runtime() -> Runtime {
     CurrentThread::new(Arc::new(ThreadPark::new()))
+}
+
+/// A runtime with workers that runs.
+pub fn workers(count: usize) -> MultiThread<ThreadPark> {
+    workers_with(MultiThreadOptions::new().workers(count))
+}
+
+pub fn workers_with(options: MultiThreadOptions) -> MultiThread<ThreadPark> {
+    let runtime = MultiThread::new(options, || Ok(Arc::new(ThreadPark::new()))).unwrap();
+    runtime.start(None).unwrap();
+    runtime
 }
 
 /// Ends the process with the place of the test if the test is not over in time.

@@ -1,0 +1,322 @@
+//! The run loop of every thread that has a core.
+//!
+//! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector.
+//! The same happens when the sentinel asks for it, with a few tasks from the injector. Otherwise the next task is the one in the LIFO slot, but at most three times in a
+//! row while the ring has others; then the ring's first; then a share of the injector; then half of what somebody else
+//! has. Local tasks take every other step. When nothing is found, the reactors of other groups are turned, in case
+//! nobody waits in them; then the thread rests.
+
+use std::sync::Arc;
+
+use super::{
+    core::{Core, Lease},
+    shared::Shared,
+    sleeper::Rest,
+};
+use crate::{
+    context::Context,
+    park::{Park, Turn, Wait},
+    seat::Seat,
+    signal::WORK,
+    task::Task,
+};
+
+/// A prime, so that it keeps no step with a pattern among the tasks.
+const STEPS_PER_LOOK: u32 = 61;
+
+/// How often in a row the LIFO slot may come before the ring.
+const LIFO_IN_A_ROW: u32 = 3;
+
+/// How many tasks from the injector run next when the sentinel asks for a look around. In the time of one tick few polls
+/// of medium length fit; with one task a tick, what many threads push would pile up.
+const INJECTED_IN_A_HURRY: u32 = 4;
+
+/// A thread with a core. Dropping it gives the core back, and what is in it to the others.
+pub(super) struct Driver<'a, P: Park> {
+    context: &'a Context,
+    shared: &'a Arc<Shared<P>>,
+    seat: &'a Arc<Seat<Shared<P>>>,
+    lease: Lease<'a>,
+    steps: u32,
+    lifo_in_a_row: u32,
+    /// As many of the next steps are for tasks from the injector, if it has some.
+    injector_first: u32,
+    searching: bool,
+    /// Has waited in the park since the last time that another thread was sent there.
+    has_waited: bool,
+    /// The state of the generator that says where a search begins.
+    random: u32,
+}
+
+impl<'a, P: Park> Driver<'a, P> {
+    /// Takes core `index`, if nobody has it.
+    pub(super) fn take(
+        context: &'a Context,
+        shared: &'a Arc<Shared<P>>,
+        seat: &'a Arc<Seat<Shared<P>>>,
+        index: usize,
+    ) -> Option<Self> {
+        let lease = Lease::take(context, shared, index)?;
+        seat.set_core(index);
+        seat.signal.set_driving(true);
+        lease.core.watch.begin(None, None);
+        shared.sentinel.rouse();
+        Some(Self {
+            context,
+            shared,
+            seat,
+            lease,
+            steps: 0,
+            lifo_in_a_row: 0,
+            injector_first: 0,
+            searching: false,
+            has_waited: false,
+            random: 0x9e37_79b9 ^ index as u32,
+        })
+    }
+
+    pub(super) fn core(&self) -> &'a Core {
+        self.lease.core
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.lease.index
+    }
+
+    pub(super) fn join_group(&self, group: usize) {
+        self.lease.join_group(group);
+    }
+
+    pub(super) fn park(&self) -> &'a Arc<P> {
+        self.shared.park_of(self.lease.core)
+    }
+
+    /// Polls one task; `false`: there is none.
+    pub(super) fn step(&mut self) -> bool {
+        let Some(task) = self.next().or_else(|| self.search()) else {
+            return false;
+        };
+        self.stop_searching();
+        let core = self.core();
+        core.watch.begin(Some(task.id()), Some(task.location()));
+        core.counters.polls.add(1);
+        self.park().before_poll();
+        task.run();
+        true
+    }
+
+    /// A task that is to be had without disturbing anyone.
+    fn next(&mut self) -> Option<Task> {
+        self.steps = self.steps.wrapping_add(1);
+        let core = self.core();
+        let hurry = core.watch.take_hurry();
+        if hurry || self.steps.is_multiple_of(STEPS_PER_LOOK) {
+            self.look_around();
+            self.injector_first = if hurry { INJECTED_IN_A_HURRY } else { 1 };
+        }
+        if self.injector_first > 0 {
+            self.injector_first -= 1;
+            if let Some(task) = self.shared.injector.pop() {
+                return Some(task);
+            }
+        }
+        let is_host = self.seat.is_host();
+        if is_host
+            && self.steps.is_multiple_of(2)
+            && let Some(task) = self.next_local()
+        {
+            return Some(task);
+        }
+        if self.lifo_in_a_row < LIFO_IN_A_ROW
+            && let Some(task) = core.lifo.take()
+        {
+            self.lifo_in_a_row += 1;
+            core.counters.lifo_polls.add(1);
+            return Some(task);
+        }
+        self.lifo_in_a_row = 0;
+        core.ring
+            .pop()
+            .or_else(|| core.lifo.take())
+            .or_else(|| if is_host { self.next_local() } else { None })
+            .or_else(|| self.share_of_injector())
+    }
+
+    fn next_local(&self) -> Option<Task> {
+        if self.seat.signal.is_raised() {
+            self.seat.collect(self.context);
+        }
+        self.context.pop()
+    }
+
+    /// Takes what is this thread's share of the injector if all workers come for theirs, and returns the first of it.
+    fn share_of_injector(&self) -> Option<Task> {
+        let injector = &self.shared.injector;
+        let first = injector.pop()?;
+        let share = injector.len() / self.shared.options.workers;
+        for _ in 0..share.min(SHARE_LIMIT) {
+            let Some(task) = injector.pop() else { break };
+            // The ring is empty, and its owner is here.
+            if let Err(task) = self.lease.push(task) {
+                injector.push(task);
+                break;
+            }
+        }
+        Some(first)
+    }
+
+    /// Asks for events without waiting.
+    fn look_around(&mut self) {
+        self.core().watch.begin(None, None);
+        self.turn(self.park());
+    }
+
+    /// A turn without waiting; what it wakes is announced at its end.
+    fn turn(&self, park: &Arc<P>) {
+        let before = self.core().ring.len();
+        self.context.set_turning(true);
+        let turn = park.turn(Wait::No);
+        self.context.set_turning(false);
+        match turn {
+            Turn::Done => self.core().counters.turns.add(1),
+            // Whoever is in it delivers what happens.
+            Turn::Busy => {}
+            Turn::Failed(error) => self.shared.meet_failure(&error),
+        }
+        if self.core().ring.len() > before.max(1) {
+            self.shared.notify();
+        }
+    }
+
+    /// A task that another thread has, or that an event of another group wakes.
+    fn search(&mut self) -> Option<Task> {
+        if !self.searching {
+            if !self.shared.idle.start_search() {
+                return None;
+            }
+            self.searching = true;
+        }
+        let core = self.core();
+        let cores = &self.shared.cores;
+        let start = self.random(cores.len());
+        for offset in 0..cores.len() {
+            let index = (start + offset) % cores.len();
+            let victim = &cores[index];
+            if index == self.index() {
+                continue;
+            }
+            let (mut first, count) = self.lease.steal(victim);
+            if first.is_none() && victim.has_work() {
+                first = victim.lifo.take();
+            }
+            if first.is_some() {
+                core.counters.steals.add(1);
+                core.counters.stolen.add(count.max(1) as u64);
+                return first;
+            }
+        }
+        // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
+        if self.shared.parks().len() > 1 {
+            self.stop_searching();
+        }
+        for (group, park) in self.shared.parks().iter().enumerate() {
+            if group != core.group() {
+                self.turn(park);
+            }
+        }
+        core.ring.pop().or_else(|| self.share_of_injector())
+    }
+
+    /// Before a task is polled: the last of those who searched sees to it that somebody goes on, if there is more.
+    fn stop_searching(&mut self) {
+        if self.searching {
+            self.searching = false;
+            if self.shared.idle.stop_search() && self.shared.has_work() {
+                self.shared.notify();
+            }
+        }
+    }
+
+    /// Rests until there may be something to do, at most as long as `wait` says.
+    pub(super) fn rest(&mut self, wait: Wait) {
+        let (shared, core) = (self.shared, self.core());
+        shared.idle.publish(self.index(), self.searching);
+        self.searching = false;
+        // The second look; see the head of `idle`.
+        let found = shared.has_work() || !core.lifo.is_empty();
+        if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
+            core.counters.parks.add(1);
+            core.watch.rest();
+            self.context.set_turning(true);
+            let rest = core
+                .sleeper
+                .rest(&shared.posts[core.group()], &**self.park(), wait, || {
+                    core.watch.begin(None, None);
+                    shared.sentinel.rouse();
+                });
+            self.context.set_turning(false);
+            match rest {
+                Rest::Napped => {}
+                Rest::Turned => {
+                    self.has_waited = true;
+                    core.counters.turns.add(1);
+                }
+                Rest::Failed(error) => {
+                    shared.meet_failure(&error);
+                    core.sleeper.rest_aside(shared.sentinel.next_tick());
+                }
+            }
+        }
+        self.searching = shared.idle.withdraw(self.index());
+        if found && !self.searching {
+            // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.
+            shared.idle.search();
+            self.searching = true;
+        }
+        // Once for all that the turn has woken.
+        if core.ring.len() > 1 {
+            shared.notify();
+        }
+    }
+
+    /// A number below `limit`, by Marsaglia's xorshift.
+    fn random(&mut self, limit: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.random as usize % limit
+    }
+
+    /// Has the seat's reasons to get up heeded; returns them.
+    pub(super) fn heed(&self) -> usize {
+        let reasons = self.seat.signal.take();
+        if reasons & WORK != 0 {
+            self.seat.collect(self.context);
+        }
+        reasons
+    }
+}
+
+/// No more than fit into an empty ring beside what a turn may add.
+const SHARE_LIMIT: usize = 255;
+
+impl<P: Park> Drop for Driver<'_, P> {
+    fn drop(&mut self) {
+        self.stop_searching();
+        self.seat.signal.set_driving(false);
+        let core = self.core();
+        let mut moved = false;
+        while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
+            self.shared.injector.push(task);
+            moved = true;
+        }
+        if moved {
+            self.shared.notify();
+        }
+        if self.has_waited {
+            // Else the group's reactor would stay empty while its workers nap.
+            self.shared.attend(core.group());
+        }
+        core.watch.rest();
+    }
+}

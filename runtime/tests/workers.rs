@@ -1,0 +1,244 @@
+//! Sockets and timers on many workers.
+
+mod harness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bourn::net::{TcpListener, TcpStream};
+use bourn::runtime::{Builder, Runtime};
+use bourn::time::sleep;
+
+fn runtimes() -> impl Iterator<Item = Runtime> {
+    [(1, 4), (2, 4), (4, 1), (8, 4)]
+        .into_iter()
+        .map(|(workers, group)| {
+            Builder::new_multi_thread()
+                .worker_threads(workers)
+                .workers_per_reactor(group)
+                .on_stall(|_| {})
+                .build()
+                .expect("a runtime")
+        })
+}
+
+async fn echo(stream: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        stream.write_all(&buffer[..length]).await.expect("an echo");
+    }
+}
+
+async fn serve() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let addr = listener.local_addr().expect("its address");
+    bourn::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            bourn::spawn(echo(stream));
+        }
+    });
+    addr
+}
+
+async fn ask(stream: &TcpStream, rounds: u32) {
+    let mut answer = [0; 4];
+    for round in 0..rounds {
+        stream
+            .write_all(&round.to_le_bytes())
+            .await
+            .expect("a question");
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(u32::from_le_bytes(answer), round);
+    }
+}
+
+#[test]
+fn echo_on_any_number_of_workers() {
+    for runtime in runtimes() {
+        runtime.block_on(async {
+            let addr = serve().await;
+            let clients: Vec<_> = (0..20)
+                .map(|_| {
+                    bourn::spawn(async move {
+                        let stream = TcpStream::connect(addr).await.expect("a connection");
+                        ask(&stream, 200).await;
+                    })
+                })
+                .collect();
+            for client in clients {
+                client.await.expect("a client");
+            }
+        });
+    }
+}
+
+#[test]
+fn sleeps_on_any_number_of_workers_are_never_early() {
+    for runtime in runtimes() {
+        let fired = Arc::new(AtomicUsize::new(0));
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..500u64)
+                .map(|number| {
+                    let fired = fired.clone();
+                    bourn::spawn(async move {
+                        let (start, length) = (Instant::now(), Duration::from_micros(number * 100));
+                        sleep(length).await;
+                        assert!(start.elapsed() >= length);
+                        fired.fetch_add(1, SeqCst);
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.expect("a sleeper");
+            }
+        });
+        assert_eq!(fired.load(SeqCst), 500);
+    }
+}
+
+/// The promise: any number of workers may block.
+#[test]
+fn a_ticker_and_an_echo_go_on_beside_blocked_workers() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(4)
+        .on_stall(|_| {})
+        .build()
+        .expect("a runtime");
+    // In a task: the future of `block_on` can not be run elsewhere if its thread picks a blocker up.
+    let test = runtime.spawn(async {
+        let addr = serve().await;
+        let stream = TcpStream::connect(addr).await.expect("a connection");
+        ask(&stream, 1).await;
+        let block = Duration::from_millis(500);
+        let blocked: Vec<_> = (0..6)
+            .map(|_| bourn::spawn(async move { thread::sleep(block) }))
+            .collect();
+        let ticker = bourn::spawn(async move {
+            let (start, mut worst) = (Instant::now(), Duration::ZERO);
+            while start.elapsed() < block {
+                let asked = Instant::now();
+                sleep(Duration::from_millis(20)).await;
+                worst = worst.max(asked.elapsed() - Duration::from_millis(20));
+            }
+            worst
+        });
+        let asked = Instant::now();
+        ask(&stream, 100).await;
+        // Far less than the blockers last; each question may meet one detection at most.
+        assert!(
+            asked.elapsed() < block / 2,
+            "the echo took {:?}",
+            asked.elapsed()
+        );
+        let worst = ticker.await.expect("the ticker");
+        assert!(
+            worst < Duration::from_millis(100),
+            "the ticker was {worst:?} late"
+        );
+        for task in blocked {
+            task.await.expect("a blocker");
+        }
+    });
+    runtime.block_on(test).expect("the test");
+    assert!(runtime.metrics().rescues > 0);
+}
+
+/// A worker that comes from the reactor with one task leaves nobody there, while the other naps.
+#[test]
+fn timers_go_on_while_the_worker_that_waited_for_them_blocks() {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .on_stall(|_| {})
+        .build()
+        .expect("a runtime");
+    let block = Duration::from_millis(400);
+    let blocker = runtime.spawn(async move {
+        sleep(Duration::from_millis(20)).await;
+        thread::sleep(block);
+        Instant::now()
+    });
+    let sleeper = runtime.spawn(async move {
+        sleep(Duration::from_millis(50)).await;
+        Instant::now()
+    });
+    // Not on this thread: inside `block_on` it would help.
+    let end = futures_lite::future::block_on(blocker).expect("the blocker");
+    let slept = futures_lite::future::block_on(sleeper).expect("the sleeper");
+    assert!(
+        slept + block / 2 < end,
+        "the timer fired only {:?} before the end",
+        end - slept
+    );
+}
+
+#[test]
+fn a_socket_moves_from_one_runtime_to_another() {
+    let first = Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .expect("a runtime");
+    let second = Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .expect("a runtime");
+    let addr = second.block_on(serve());
+    let stream = first.block_on(async {
+        bourn::spawn(async move {
+            let stream = TcpStream::connect(addr).await.expect("a connection");
+            ask(&stream, 10).await;
+            stream
+        })
+        .await
+        .expect("a stream")
+    });
+    drop(first);
+    second.block_on(async {
+        bourn::spawn(async move { ask(&stream, 10).await })
+            .await
+            .expect("the second half")
+    });
+}
+
+#[test]
+fn runtimes_come_and_go_with_sockets_in_them() {
+    for round in 0..if cfg!(debug_assertions) { 200 } else { 1_000 } {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .expect("a runtime");
+        if round % 4 == 0 {
+            runtime.block_on(async {
+                let addr = serve().await;
+                let stream = TcpStream::connect(addr).await.expect("a connection");
+                ask(&stream, 1).await;
+                // Waits for ever; is dropped in the middle of it.
+                bourn::spawn(async move { stream.read(&mut [0; 4]).await });
+            });
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_in_async_code_waits_for_nothing() {
+    let inner = Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .expect("a runtime");
+    let task = inner.spawn(std::future::pending::<()>());
+    bourn::block_on(async move {
+        inner.shutdown_background();
+        assert!(task.await.expect_err("a cancelled task").is_cancelled());
+    });
+}
+
+#[bourn::test(flavor = "multi_thread", worker_threads = 3)]
+async fn the_attribute_makes_workers() {
+    let task = bourn::spawn(async { thread::current().name().map(str::to_owned) });
+    assert!(task.await.is_ok());
+    let blocked = bourn::spawn(async { bourn::task::block_in_place(|| 7) });
+    assert_eq!(blocked.await.expect("a result"), 7);
+    assert_eq!(bourn::Handle::current().metrics().workers.len(), 3);
+}
