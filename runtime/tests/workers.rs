@@ -12,16 +12,14 @@ use bourn::runtime::{Builder, Runtime};
 use bourn::time::sleep;
 
 fn runtimes() -> impl Iterator<Item = Runtime> {
-    [(1, 4), (2, 4), (4, 1), (8, 4)]
-        .into_iter()
-        .map(|(workers, group)| {
-            Builder::new_multi_thread()
-                .worker_threads(workers)
-                .workers_per_reactor(group)
-                .on_stall(|_| {})
-                .build()
-                .expect("a runtime")
-        })
+    [(1, 4), (2, 4), (4, 1), (8, 4)].into_iter().map(|(workers, group)| {
+        Builder::new_multi_thread()
+            .worker_threads(workers)
+            .workers_per_reactor(group)
+            .on_stall(|_| {})
+            .build()
+            .expect("a runtime")
+    })
 }
 
 async fn echo(stream: TcpStream) {
@@ -46,10 +44,7 @@ async fn serve() -> std::net::SocketAddr {
 async fn ask(stream: &TcpStream, rounds: u32) {
     let mut answer = [0; 4];
     for round in 0..rounds {
-        stream
-            .write_all(&round.to_le_bytes())
-            .await
-            .expect("a question");
+        stream.write_all(&round.to_le_bytes()).await.expect("a question");
         stream.read_exact(&mut answer).await.expect("an answer");
         assert_eq!(u32::from_le_bytes(answer), round);
     }
@@ -102,20 +97,14 @@ fn sleeps_on_any_number_of_workers_are_never_early() {
 /// The promise: any number of workers may block.
 #[test]
 fn a_ticker_and_an_echo_go_on_beside_blocked_workers() {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(4)
-        .on_stall(|_| {})
-        .build()
-        .expect("a runtime");
+    let runtime = Builder::new_multi_thread().worker_threads(4).on_stall(|_| {}).build().expect("a runtime");
     // In a task: the future of `block_on` can not be run elsewhere if its thread picks a blocker up.
     let test = runtime.spawn(async {
         let addr = serve().await;
         let stream = TcpStream::connect(addr).await.expect("a connection");
         ask(&stream, 1).await;
         let block = Duration::from_millis(500);
-        let blocked: Vec<_> = (0..6)
-            .map(|_| bourn::spawn(async move { thread::sleep(block) }))
-            .collect();
+        let blocked: Vec<_> = (0..6).map(|_| bourn::spawn(async move { thread::sleep(block) })).collect();
         let ticker = bourn::spawn(async move {
             let (start, mut worst) = (Instant::now(), Duration::ZERO);
             while start.elapsed() < block {
@@ -128,16 +117,9 @@ fn a_ticker_and_an_echo_go_on_beside_blocked_workers() {
         let asked = Instant::now();
         ask(&stream, 100).await;
         // Far less than the blockers last; each question may meet one detection at most.
-        assert!(
-            asked.elapsed() < block / 2,
-            "the echo took {:?}",
-            asked.elapsed()
-        );
+        assert!(asked.elapsed() < block / 2, "the echo took {:?}", asked.elapsed());
         let worst = ticker.await.expect("the ticker");
-        assert!(
-            worst < Duration::from_millis(100),
-            "the ticker was {worst:?} late"
-        );
+        assert!(worst < Duration::from_millis(100), "the ticker was {worst:?} late");
         for task in blocked {
             task.await.expect("a blocker");
         }
@@ -149,11 +131,7 @@ fn a_ticker_and_an_echo_go_on_beside_blocked_workers() {
 /// A worker that comes from the reactor with one task leaves nobody there, while the other naps.
 #[test]
 fn timers_go_on_while_the_worker_that_waited_for_them_blocks() {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .on_stall(|_| {})
-        .build()
-        .expect("a runtime");
+    let runtime = Builder::new_multi_thread().worker_threads(2).on_stall(|_| {}).build().expect("a runtime");
     let block = Duration::from_millis(400);
     let blocker = runtime.spawn(async move {
         sleep(Duration::from_millis(20)).await;
@@ -167,23 +145,13 @@ fn timers_go_on_while_the_worker_that_waited_for_them_blocks() {
     // Not on this thread: inside `block_on` it would help.
     let end = futures_lite::future::block_on(blocker).expect("the blocker");
     let slept = futures_lite::future::block_on(sleeper).expect("the sleeper");
-    assert!(
-        slept + block / 2 < end,
-        "the timer fired only {:?} before the end",
-        end - slept
-    );
+    assert!(slept + block / 2 < end, "the timer fired only {:?} before the end", end - slept);
 }
 
 #[test]
 fn a_socket_moves_from_one_runtime_to_another() {
-    let first = Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .expect("a runtime");
-    let second = Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()
-        .expect("a runtime");
+    let first = Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
+    let second = Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
     let addr = second.block_on(serve());
     let stream = first.block_on(async {
         bourn::spawn(async move {
@@ -195,20 +163,13 @@ fn a_socket_moves_from_one_runtime_to_another() {
         .expect("a stream")
     });
     drop(first);
-    second.block_on(async {
-        bourn::spawn(async move { ask(&stream, 10).await })
-            .await
-            .expect("the second half")
-    });
+    second.block_on(async { bourn::spawn(async move { ask(&stream, 10).await }).await.expect("the second half") });
 }
 
 #[test]
 fn runtimes_come_and_go_with_sockets_in_them() {
     for round in 0..if cfg!(debug_assertions) { 200 } else { 1_000 } {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .build()
-            .expect("a runtime");
+        let runtime = Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
         if round % 4 == 0 {
             runtime.block_on(async {
                 let addr = serve().await;
@@ -223,10 +184,7 @@ fn runtimes_come_and_go_with_sockets_in_them() {
 
 #[test]
 fn a_shutdown_in_async_code_waits_for_nothing() {
-    let inner = Builder::new_multi_thread()
-        .worker_threads(1)
-        .build()
-        .expect("a runtime");
+    let inner = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
     let task = inner.spawn(std::future::pending::<()>());
     bourn::block_on(async move {
         inner.shutdown_background();

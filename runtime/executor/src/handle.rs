@@ -27,15 +27,11 @@ enum Flavour<P: Park> {
 
 impl<P: Park> Handle<P> {
     pub(crate) fn of_current(shared: Arc<current_thread::Shared<P>>) -> Self {
-        Self {
-            flavour: Flavour::Current(shared),
-        }
+        Self { flavour: Flavour::Current(shared) }
     }
 
     pub(crate) fn of_multi(shared: Arc<multi_thread::Shared<P>>) -> Self {
-        Self {
-            flavour: Flavour::Multi(shared),
-        }
+        Self { flavour: Flavour::Multi(shared) }
     }
 
     /// Starts a task. In a current-thread runtime it runs when a thread is inside `block_on`.
@@ -163,12 +159,7 @@ impl<P: Park> Handle<P> {
         }
     }
 
-    fn spawn_at<F>(
-        &self,
-        options: Options,
-        future: F,
-        location: &'static Location<'static>,
-    ) -> JoinHandle<F::Output>
+    fn spawn_at<F>(&self, options: Options, future: F, location: &'static Location<'static>) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -247,9 +238,6 @@ impl<P: Park> Clone for Handle<P> {
 
 impl<P: Park> fmt::Debug for Handle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("live", &self.task_count())
-            .field("closed", &self.is_closed())
-            .finish()
+        f.debug_struct("Handle").field("live", &self.task_count()).field("closed", &self.is_closed()).finish()
     }
 }

@@ -77,8 +77,6 @@ pub use crate::{
     handle::Handle,
     multi_thread::{Metrics, MultiThread, MultiThreadOptions, Stall, StallCause, WorkerMetrics},
     park::{Park, ThreadPark, Turn, Wait},
-    task::{
-        AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now,
-    },
+    task::{AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now},
     unhandled::UnhandledPanic,
 };

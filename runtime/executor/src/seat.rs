@@ -127,11 +127,7 @@ impl<H: House> Seat<H> {
             }
             self.collect(context);
             while let Some(task) = context.pop() {
-                if task.is_local() {
-                    task.cancel()
-                } else {
-                    others.push_back(task)
-                }
+                if task.is_local() { task.cancel() } else { others.push_back(task) }
             }
             if self.live.load(Relaxed) > 0 {
                 for task in self.shared.live().of_seat(self.address()) {
@@ -174,10 +170,7 @@ impl<H: House> Schedule for Arc<Seat<H>> {
     }
 
     fn admit(&self, task: Task) -> Result<u32, Task> {
-        let key = self
-            .shared
-            .live()
-            .admit(task, self.address(), self.core())?;
+        let key = self.shared.live().admit(task, self.address(), self.core())?;
         self.live.fetch_add(1, Relaxed);
         Ok(key)
     }

@@ -17,9 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bourn_executor::{
-    Handle, MultiThreadOptions, Options, Stall, StallCause, ThreadPark, yield_now,
-};
+use bourn_executor::{Handle, MultiThreadOptions, Options, Stall, StallCause, ThreadPark, yield_now};
 use support::{Door, watchdog, workers_with};
 
 const BLOCK: Duration = Duration::from_millis(400);
@@ -110,9 +108,7 @@ fn the_future_of_block_on_that_blocks_keeps_no_task() {
     runtime.block_on(async {
         // Into the slot of this thread's own core, where nobody looks unless it is stuck.
         drop(handle.spawn(async move { ran.send(thread::current().id()).unwrap() }));
-        let other = has_run
-            .recv_timeout(BLOCK)
-            .expect("it was not run elsewhere");
+        let other = has_run.recv_timeout(BLOCK).expect("it was not run elsewhere");
         assert_ne!(other, thread::current().id());
     });
 }
@@ -221,13 +217,11 @@ fn reports_of(block: impl FnOnce() + Send + 'static) -> Vec<Stall> {
         let reports = reports.clone();
         move |stall| reports.lock().unwrap().push(stall.clone())
     }));
-    let task = runtime
-        .handle()
-        .spawn_with(Options::new().name("culprit"), async move {
-            // In the live table, from which its name is read.
-            yield_now().await;
-            block();
-        });
+    let task = runtime.handle().spawn_with(Options::new().name("culprit"), async move {
+        // In the live table, from which its name is read.
+        yield_now().await;
+        block();
+    });
     let id = task.id();
     futures_lite::future::block_on(task).unwrap();
     let reports = std::mem::take(&mut *reports.lock().unwrap());
@@ -239,12 +233,7 @@ fn reports_of(block: impl FnOnce() + Send + 'static) -> Vec<Stall> {
     }
     // With doubling intervals.
     assert!(reports.len() <= 6, "{} reports", reports.len());
-    assert!(
-        reports
-            .windows(2)
-            .all(|pair| pair[1].lasted >= pair[0].lasted * 2),
-        "{reports:?}"
-    );
+    assert!(reports.windows(2).all(|pair| pair[1].lasted >= pair[0].lasted * 2), "{reports:?}");
     reports
 }
 
@@ -253,11 +242,7 @@ fn a_blocked_task_is_named() {
     let _watchdog = watchdog();
     let reports = reports_of(|| thread::sleep(BLOCK));
     assert_eq!(reports.last().unwrap().cause, StallCause::Blocked);
-    assert!(
-        format!("{}", reports[0]).contains("\"culprit\""),
-        "{}",
-        reports[0]
-    );
+    assert!(format!("{}", reports[0]).contains("\"culprit\""), "{}", reports[0]);
 }
 
 #[test]
@@ -265,10 +250,7 @@ fn many_medium_polls_are_not_reported_but_hurried() {
     let _watchdog = watchdog();
     let runtime = workers_with(quiet(1).spares(0));
     let handle = runtime.handle();
-    let (stop, started) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let (stop, started) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     for _ in 0..20 {
         let (stop, started) = (stop.clone(), started.clone());
         drop(handle.spawn(async move {
@@ -322,10 +304,6 @@ fn a_shutdown_names_what_still_blocks() {
     assert_eq!(left[0].id, stuck.id());
     assert_eq!(left[0].name.as_deref(), Some("stubborn"));
     release.open();
-    assert!(
-        futures_lite::future::block_on(stuck)
-            .unwrap_err()
-            .is_cancelled()
-    );
+    assert!(futures_lite::future::block_on(stuck).unwrap_err().is_cancelled());
     assert!(runtime.shutdown(Duration::from_secs(10)).is_empty());
 }

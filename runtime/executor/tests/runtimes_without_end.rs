@@ -37,11 +37,7 @@ fn leave_no_thread() {
     // A thread has left the runtime a moment before it has left the process.
     let end = Instant::now() + Duration::from_secs(10);
     while threads() > before {
-        assert!(
-            Instant::now() < end,
-            "{} threads, {before} before",
-            threads()
-        );
+        assert!(Instant::now() < end, "{} threads, {before} before", threads());
         thread::sleep(Duration::from_millis(1));
     }
 }

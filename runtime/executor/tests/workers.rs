@@ -124,9 +124,7 @@ fn storms_of_spawns_and_wakes_from_eight_threads() {
         })
         .collect();
     runtime.block_on(all.pass());
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(count.load(SeqCst), 8 * rounds);
 }
 
@@ -156,14 +154,7 @@ fn a_full_ring_overflows_to_all() {
     runtime.block_on(spawner).unwrap();
     assert_eq!(count.load(SeqCst), 20_000);
     let metrics = handle.metrics();
-    assert!(
-        metrics
-            .workers
-            .iter()
-            .chain(&metrics.helpers)
-            .any(|worker| worker.overflows > 0),
-        "{metrics:?}"
-    );
+    assert!(metrics.workers.iter().chain(&metrics.helpers).any(|worker| worker.overflows > 0), "{metrics:?}");
 }
 
 #[test]
@@ -199,9 +190,7 @@ fn many_threads_block_on_at_once() {
             })
         })
         .collect();
-    callers
-        .into_iter()
-        .for_each(|caller| caller.join().unwrap());
+    callers.into_iter().for_each(|caller| caller.join().unwrap());
     assert_eq!(sum.load(SeqCst), 8 * 300);
 }
 
@@ -305,10 +294,7 @@ fn idle_workers_rest() {
         }
         before = now;
     }
-    panic!(
-        "the workers of an idle runtime never rest: {:?}",
-        handle.metrics()
-    );
+    panic!("the workers of an idle runtime never rest: {:?}", handle.metrics());
 }
 
 #[test]

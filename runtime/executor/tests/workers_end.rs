@@ -21,11 +21,7 @@ use support::{Door, DropBomb, Drops, WakeBomb, watchdog, workers, workers_with};
 #[test]
 fn panics_of_every_kind_leave_the_workers_alone() {
     let _watchdog = watchdog();
-    let runtime = workers_with(
-        MultiThreadOptions::new()
-            .workers(2)
-            .unhandled_panic(UnhandledPanic::Ignore),
-    );
+    let runtime = workers_with(MultiThreadOptions::new().workers(2).unhandled_panic(UnhandledPanic::Ignore));
     let handle = runtime.handle();
     for round in 0..50 {
         let polled = handle.spawn(async { panic!("in a poll") });
@@ -107,11 +103,7 @@ fn races_of_the_end_with_spawns_and_wakes() {
                             poll_fn(|cx| {
                                 let mut left = left.lock().unwrap();
                                 left.push(cx.waker().clone());
-                                if left.len().is_multiple_of(3) {
-                                    Poll::Ready(())
-                                } else {
-                                    Poll::Pending
-                                }
+                                if left.len().is_multiple_of(3) { Poll::Ready(()) } else { Poll::Pending }
                             })
                             .await;
                         }));
@@ -129,9 +121,7 @@ fn races_of_the_end_with_spawns_and_wakes() {
         stop.store(true, SeqCst);
         let spawned: usize = threads.into_iter().map(|t| t.join().unwrap()).sum();
         // Inert, whoever wakes them and however late.
-        std::mem::take(&mut *wakers.lock().unwrap())
-            .into_iter()
-            .for_each(Waker::wake);
+        std::mem::take(&mut *wakers.lock().unwrap()).into_iter().for_each(Waker::wake);
         assert_eq!(drops.count(), spawned);
     }
 }
@@ -154,12 +144,7 @@ fn a_long_chain_of_owned_handles_fits_on_a_small_stack() {
             }
         }));
     }
-    thread::Builder::new()
-        .stack_size(256 * 1024)
-        .spawn(move || drop(runtime))
-        .unwrap()
-        .join()
-        .unwrap();
+    thread::Builder::new().stack_size(256 * 1024).spawn(move || drop(runtime)).unwrap().join().unwrap();
     assert_eq!(drops.count(), 100_000);
     drop(next);
 }
@@ -170,10 +155,7 @@ fn local_tasks_of_workers_are_dropped_on_their_thread() {
     struct Here(thread::ThreadId, Arc<Mutex<Vec<bool>>>);
     impl Drop for Here {
         fn drop(&mut self) {
-            self.1
-                .lock()
-                .unwrap()
-                .push(thread::current().id() == self.0);
+            self.1.lock().unwrap().push(thread::current().id() == self.0);
         }
     }
     let runtime = workers(2);
@@ -230,13 +212,8 @@ fn mistakes_on_a_worker_say_what_they_are() {
     });
     let payload = block_on(nested).unwrap_err().into_panic();
     let message = payload.downcast_ref::<String>().unwrap();
-    assert!(
-        message.contains("on a worker of the runtime made at"),
-        "{message}"
-    );
-    let dropped = runtime
-        .handle()
-        .spawn(async move { drop(Arc::try_unwrap(inner)) });
+    assert!(message.contains("on a worker of the runtime made at"), "{message}");
+    let dropped = runtime.handle().spawn(async move { drop(Arc::try_unwrap(inner)) });
     let payload = block_on(dropped).unwrap_err().into_panic();
     let message = payload.downcast_ref::<String>().unwrap();
     assert!(message.contains("dropped on a worker"), "{message}");
@@ -245,11 +222,7 @@ fn mistakes_on_a_worker_say_what_they_are() {
 #[test]
 fn an_unhandled_panic_can_end_the_runtime() {
     let _watchdog = watchdog();
-    let runtime = workers_with(
-        MultiThreadOptions::new()
-            .workers(2)
-            .unhandled_panic(UnhandledPanic::Shutdown),
-    );
+    let runtime = workers_with(MultiThreadOptions::new().workers(2).unhandled_panic(UnhandledPanic::Shutdown));
     let handle = runtime.handle();
     let payload = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {

@@ -5,21 +5,13 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Path, Token};
 
 /// The values of `flavor`, each with the function of `bourn::runtime::Builder` that it stands for.
-const FLAVORS: [(&str, &str); 2] = [
-    ("current_thread", DEFAULT_BUILDER),
-    ("multi_thread", MULTI_THREAD_BUILDER),
-];
+const FLAVORS: [(&str, &str); 2] = [("current_thread", DEFAULT_BUILDER), ("multi_thread", MULTI_THREAD_BUILDER)];
 
 pub(crate) const DEFAULT_BUILDER: &str = "new_current_thread";
 const MULTI_THREAD_BUILDER: &str = "new_multi_thread";
 
 /// The values of `backend`, each with the variant of `bourn::Backend` that it names.
-const BACKENDS: [(&str, &str); 4] = [
-    ("epoll", "Epoll"),
-    ("poll", "Poll"),
-    ("select", "Select"),
-    ("mio", "Mio"),
-];
+const BACKENDS: [(&str, &str); 4] = [("epoll", "Epoll"), ("poll", "Poll"), ("select", "Select"), ("mio", "Mio")];
 
 /// The options as given, checked.
 #[derive(Default)]
@@ -42,10 +34,7 @@ impl Parse for Options {
             // `crate` is a keyword, and an identifier only in the eyes of `parse_any`.
             let name = input.call(Ident::parse_any)?;
             if seen.contains(&name) {
-                return Err(Error::new(
-                    name.span(),
-                    format!("`{name}` is given twice; keep one of the two"),
-                ));
+                return Err(Error::new(name.span(), format!("`{name}` is given twice; keep one of the two")));
             }
             if name == "flavor" {
                 options.builder = Some(choose("flavor", &value(&name, input)?, &FLAVORS)?);
@@ -58,9 +47,7 @@ impl Parse for Options {
             } else {
                 return Err(Error::new(
                     name.span(),
-                    format!(
-                        "unknown option `{name}`; there are `flavor`, `worker_threads`, `backend` and `crate`"
-                    ),
+                    format!("unknown option `{name}`; there are `flavor`, `worker_threads`, `backend` and `crate`"),
                 ));
             }
             seen.push(name);
@@ -69,10 +56,7 @@ impl Parse for Options {
             }
         }
         if let Some(workers) = &options.worker_threads
-            && options
-                .builder
-                .as_ref()
-                .is_none_or(|builder| builder != MULTI_THREAD_BUILDER)
+            && options.builder.as_ref().is_none_or(|builder| builder != MULTI_THREAD_BUILDER)
         {
             return Err(Error::new(
                 workers.span(),
@@ -85,15 +69,8 @@ impl Parse for Options {
 
 /// Reads `= number`.
 fn worker_threads(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitInt> {
-    let error = |span| {
-        Error::new(
-            span,
-            format!("the value of `{name}` is a number of at least 1: `{name} = 4`"),
-        )
-    };
-    input
-        .parse::<Token![=]>()
-        .map_err(|cause| error(cause.span()))?;
+    let error = |span| Error::new(span, format!("the value of `{name}` is a number of at least 1: `{name} = 4`"));
+    input.parse::<Token![=]>().map_err(|cause| error(cause.span()))?;
     let number: LitInt = input.parse().map_err(|cause| error(cause.span()))?;
     match number.base10_parse::<usize>() {
         Ok(1..) => Ok(number),
@@ -104,21 +81,14 @@ fn worker_threads(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitInt> {
 /// Reads `= "value"`, with an error that shows how the option is written.
 fn value(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitStr> {
     if !input.peek(Token![=]) {
-        return Err(Error::new(
-            name.span(),
-            format!("`{name}` needs a value: `{name} = \"...\"`"),
-        ));
+        return Err(Error::new(name.span(), format!("`{name}` needs a value: `{name} = \"...\"`")));
     }
     input.parse::<Token![=]>()?;
     match input.parse::<Expr>()? {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(value),
-            ..
-        }) => Ok(value),
-        other => Err(Error::new_spanned(
-            other,
-            format!("the value of `{name}` is a string literal: `{name} = \"...\"`"),
-        )),
+        Expr::Lit(ExprLit { lit: Lit::Str(value), .. }) => Ok(value),
+        other => {
+            Err(Error::new_spanned(other, format!("the value of `{name}` is a string literal: `{name} = \"...\"`")))
+        }
     }
 }
 
@@ -133,27 +103,14 @@ fn choose(option: &str, value: &LitStr, choices: &[(&str, &str)]) -> syn::Result
 }
 
 fn krate(value: &LitStr) -> syn::Result<Path> {
-    value.parse_with(Path::parse_mod_style).map_err(|_| {
-        Error::new(
-            value.span(),
-            "the value of `crate` is a path to bourn: `crate = \"my::reexport\"`",
-        )
-    })
+    value
+        .parse_with(Path::parse_mod_style)
+        .map_err(|_| Error::new(value.span(), "the value of `crate` is a path to bourn: `crate = \"my::reexport\"`"))
 }
 
 fn unknown(option: &str, value: &LitStr, choices: &[(&str, &str)]) -> Error {
-    let choices: Vec<String> = choices
-        .iter()
-        .map(|(choice, _)| format!("\"{choice}\""))
-        .collect();
-    Error::new(
-        value.span(),
-        format!(
-            "unknown {option} \"{}\"; there is {}",
-            value.value(),
-            choices.join(", ")
-        ),
-    )
+    let choices: Vec<String> = choices.iter().map(|(choice, _)| format!("\"{choice}\"")).collect();
+    Error::new(value.span(), format!("unknown {option} \"{}\"; there is {}", value.value(), choices.join(", ")))
 }
 
 #[cfg(test)]
@@ -169,17 +126,15 @@ mod tests {
 
     #[test]
     fn every_option_may_be_given_at_once_with_a_trailing_comma() {
-        let options: Options =
-            syn::parse_str(r#"flavor = "current_thread", backend = "select", crate = "a::b","#)
-                .expect("all three options");
+        let options: Options = syn::parse_str(r#"flavor = "current_thread", backend = "select", crate = "a::b","#)
+            .expect("all three options");
         assert_eq!(options.backend.expect("a backend"), "Select");
         assert_eq!(options.krate.expect("a path").segments.len(), 2);
     }
 
     #[test]
     fn workers_are_counted_in_the_flavor_that_has_some() {
-        let options: Options =
-            syn::parse_str(r#"worker_threads = 4, flavor = "multi_thread""#).expect("both");
+        let options: Options = syn::parse_str(r#"worker_threads = 4, flavor = "multi_thread""#).expect("both");
         assert_eq!(options.builder.expect("a flavor"), MULTI_THREAD_BUILDER);
         let workers = options.worker_threads.expect("a number");
         assert_eq!(workers.base10_digits(), "4");
@@ -195,8 +150,7 @@ mod tests {
     #[test]
     fn each_backend_names_its_variant() {
         for (name, variant) in BACKENDS {
-            let options: Options =
-                syn::parse_str(&format!("backend = \"{name}\"")).expect("a backend");
+            let options: Options = syn::parse_str(&format!("backend = \"{name}\"")).expect("a backend");
             assert_eq!(options.backend.expect("a backend"), variant);
         }
     }
@@ -217,11 +171,7 @@ mod tests {
     fn malformed_options_say_how_to_write_them() {
         assert!(message("threads = 4").starts_with("unknown option `threads`"));
         assert!(message("worker_threads = 4").contains("needs `flavor"));
-        for wrong in [
-            "worker_threads",
-            "worker_threads = 0",
-            "worker_threads = \"4\"",
-        ] {
+        for wrong in ["worker_threads", "worker_threads = 0", "worker_threads = \"4\""] {
             assert!(message(wrong).contains("a number of at least 1"), "{wrong}");
         }
         assert!(message("backend").starts_with("`backend` needs a value"));

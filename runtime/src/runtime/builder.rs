@@ -68,16 +68,10 @@ impl Builder {
     /// # }
     /// ```
     pub fn new_multi_thread() -> Builder {
-        Builder {
-            workers: Some(MultiThreadOptions::new()),
-            ..Builder::new_current_thread()
-        }
+        Builder { workers: Some(MultiThreadOptions::new()), ..Builder::new_current_thread() }
     }
 
-    fn with_workers(
-        mut self,
-        change: impl FnOnce(MultiThreadOptions) -> MultiThreadOptions,
-    ) -> Builder {
+    fn with_workers(mut self, change: impl FnOnce(MultiThreadOptions) -> MultiThreadOptions) -> Builder {
         self.workers = self.workers.map(change);
         self
     }

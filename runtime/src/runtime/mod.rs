@@ -81,11 +81,7 @@ impl Runtime {
             Executor::MultiThread(executor) => executor.handle(),
         };
         let (handle, pool) = (Handle::new(handle, pool.clone()), pool.clone());
-        Runtime {
-            executor,
-            blocking: Blocking::new(&handle, pool, builder.blocking_grace),
-            handle,
-        }
+        Runtime { executor, blocking: Blocking::new(&handle, pool, builder.blocking_grace), handle }
     }
 
     fn current_thread(builder: &Builder, pool: &BlockingPool, park: Arc<ReactorPark>) -> Runtime {
@@ -189,15 +185,11 @@ impl Runtime {
     /// # }
     /// ```
     pub fn shutdown_timeout(self, grace: Duration) -> Vec<TaskInfo> {
-        let Runtime {
-            executor, blocking, ..
-        } = self;
+        let Runtime { executor, blocking, .. } = self;
         let start = Instant::now();
         let mut left = match &executor {
             // Where it must not wait, dropping it says so.
-            Executor::MultiThread(executor) if !bourn_executor::is_inside() => {
-                executor.shutdown(grace)
-            }
+            Executor::MultiThread(executor) if !bourn_executor::is_inside() => executor.shutdown(grace),
             _ => Vec::new(),
         };
         drop(executor);
@@ -210,9 +202,7 @@ impl Runtime {
     /// made, or that ended a moment ago. It may be called inside a `block_on`, such
     /// as to drop a runtime in async code.
     pub fn shutdown_background(self) -> Vec<TaskInfo> {
-        let Runtime {
-            executor, blocking, ..
-        } = self;
+        let Runtime { executor, blocking, .. } = self;
         // Said in so many words, so that the drop refuses nothing.
         match &executor {
             Executor::CurrentThread(executor) => executor.shutdown(),
@@ -240,9 +230,6 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Runtime")
-            .field("handle", &self.handle)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Runtime").field("handle", &self.handle).finish_non_exhaustive()
     }
 }

@@ -67,22 +67,14 @@ pub(super) struct Lease<'a> {
 
 impl<'a> Lease<'a> {
     /// Takes core `index`, if nobody has it. The thread, in this runtime, has none.
-    pub(super) fn take<P: Park>(
-        context: &'a Context,
-        shared: &'a Shared<P>,
-        index: usize,
-    ) -> Option<Self> {
+    pub(super) fn take<P: Park>(context: &'a Context, shared: &'a Shared<P>, index: usize) -> Option<Self> {
         let core = &shared.cores[index];
         // Acquire: pairs with the Release in `drop`, for what only the owner may touch.
         if core.is_taken() || core.taken.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
             return None;
         }
         context.set_core(Some(index));
-        Some(Self {
-            index,
-            core,
-            context,
-        })
+        Some(Self { index, core, context })
     }
 
     /// Has the thread rest in the park of another group from now on.
@@ -98,10 +90,7 @@ impl<'a> Lease<'a> {
     }
 
     fn owned(&self) -> Owned<'a> {
-        Owned {
-            core: self.core,
-            thread: PhantomData,
-        }
+        Owned { core: self.core, thread: PhantomData }
     }
 
     /// Adds a task to the own ring, or gives it back.
@@ -128,10 +117,7 @@ impl<'a> Owned<'a> {
     #[inline]
     pub(super) fn here<P: Park>(shared: &'a Arc<Shared<P>>) -> Option<(Self, bool)> {
         let (index, turning) = context::core_in(Arc::as_ptr(shared).addr())?;
-        let owned = Self {
-            core: &shared.cores[index],
-            thread: PhantomData,
-        };
+        let owned = Self { core: &shared.cores[index], thread: PhantomData };
         Some((owned, turning))
     }
 

@@ -10,8 +10,7 @@ impl Counter {
     /// Only for the thread that owns it: it is no read-modify-write.
     #[inline]
     pub(super) fn add(&self, count: u64) {
-        self.0
-            .store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {

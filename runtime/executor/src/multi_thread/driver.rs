@@ -248,12 +248,10 @@ impl<'a, P: Park> Driver<'a, P> {
             core.counters.parks.add(1);
             core.watch.rest();
             self.context.set_turning(true);
-            let rest = core
-                .sleeper
-                .rest(&shared.posts[core.group()], &**self.park(), wait, || {
-                    core.watch.begin(None, None);
-                    shared.sentinel.rouse();
-                });
+            let rest = core.sleeper.rest(&shared.posts[core.group()], &**self.park(), wait, || {
+                core.watch.begin(None, None);
+                shared.sentinel.rouse();
+            });
             self.context.set_turning(false);
             match rest {
                 Rest::Napped => {}

@@ -34,11 +34,7 @@ impl<'a, P: Park> Stay<'a, P> {
     ) -> Self {
         let seat = Arc::new(Seat::new(Arc::clone(shared)));
         context.enter(shared.address(), Arc::clone(&seat), location);
-        Self {
-            context,
-            shared,
-            seat,
-        }
+        Self { context, shared, seat }
     }
 
     /// Drops the local tasks.
@@ -90,10 +86,7 @@ pub(super) fn serve<P: Park>(
         if let Some(group) = group {
             driver.join_group(group);
         }
-        driver
-            .core()
-            .watch
-            .set_thread(super::stall::thread_number());
+        driver.core().watch.set_thread(super::stall::thread_number());
         let _entered = driver.park().enter();
         body(&stay, &mut driver);
         stay.evict();
@@ -117,19 +110,9 @@ pub(super) fn block_on<P: Park, F: Future>(
     refuse_nested(location);
     context::with(|context| {
         let stay = Stay::begin(context, shared, location);
-        let caller = Caller {
-            context,
-            shared,
-            stay: &stay,
-            location,
-            driver: RefCell::new(None),
-        };
+        let caller = Caller { context, shared, stay: &stay, location, driver: RefCell::new(None) };
         caller.claim_core();
-        let group = caller
-            .driver
-            .borrow()
-            .as_ref()
-            .map_or(0, |driver| driver.core().group());
+        let group = caller.driver.borrow().as_ref().map_or(0, |driver| driver.core().group());
         let _entered = shared.parks()[group].enter();
         // Declared last, so it is dropped first, inside the runtime.
         let future = pin!(future);
@@ -156,10 +139,7 @@ impl<P: Park> Caller<'_, P> {
         for index in workers..workers + self.shared.options.callers {
             let driver = Driver::take(self.context, self.shared, &self.stay.seat, index);
             if let Some(driver) = driver {
-                driver
-                    .core()
-                    .watch
-                    .set_thread(super::stall::thread_number());
+                driver.core().watch.set_thread(super::stall::thread_number());
                 self.driver.replace(Some(driver));
                 return;
             }

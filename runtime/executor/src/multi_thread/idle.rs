@@ -68,8 +68,7 @@ impl Idle {
         if self.searching.load(Relaxed) > 0 {
             return None;
         }
-        self.pick_where(&preferred)
-            .or_else(|| self.pick_where(&|_| true))
+        self.pick_where(&preferred).or_else(|| self.pick_where(&|_| true))
     }
 
     /// As [`pick`](Self::pick), but only a core that is `fit`, and also beside those who search.

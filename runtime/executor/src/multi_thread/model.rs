@@ -40,12 +40,8 @@ fn bounded(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
 #[test]
 fn loom_idle_loses_no_push() {
     loom::model(|| {
-        let shared = Arc::new((
-            Idle::new(1, 1),
-            Sleeper::new(),
-            (Post::new(), ThreadPark::new()),
-            AtomicBool::new(false),
-        ));
+        let shared =
+            Arc::new((Idle::new(1, 1), Sleeper::new(), (Post::new(), ThreadPark::new()), AtomicBool::new(false)));
         let pusher = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -163,10 +159,7 @@ fn loom_watch_is_not_torn() {
 }
 
 fn options(workers: usize, callers: usize) -> MultiThreadOptions {
-    let mut options = MultiThreadOptions::new()
-        .workers(workers)
-        .spares(0)
-        .rescue(false);
+    let mut options = MultiThreadOptions::new().workers(workers).spares(0).rescue(false);
     options.callers = callers;
     options
 }
@@ -251,11 +244,7 @@ fn loom_core_of_callers_is_handed_back() {
         runtime.block_on(poll_fn(|cx| {
             let mut done = done.lock().unwrap();
             done.1 = Some(cx.waker().clone());
-            if done.0 {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if done.0 { Poll::Ready(()) } else { Poll::Pending }
         }));
     });
 }

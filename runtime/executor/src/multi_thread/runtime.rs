@@ -4,8 +4,7 @@ use std::{fmt, future::Future, io, panic::Location, sync::Arc, thread, time::Dur
 
 use super::{enter, options::MultiThreadOptions, sentinel, shared::Shared};
 use crate::{
-    blocking::PoolHost, context, handle::Handle, misuse, park::Park, sync::start_thread,
-    task::TaskInfo, unwind,
+    blocking::PoolHost, context, handle::Handle, misuse, park::Park, sync::start_thread, task::TaskInfo, unwind,
 };
 
 /// How long a runtime that is dropped waits for its threads.
@@ -50,16 +49,11 @@ impl<P: Park> MultiThread<P> {
     ///
     /// Those of `make_park`.
     #[track_caller]
-    pub fn new(
-        options: MultiThreadOptions,
-        make_park: impl FnMut() -> io::Result<Arc<P>>,
-    ) -> io::Result<Self> {
+    pub fn new(options: MultiThreadOptions, make_park: impl FnMut() -> io::Result<Arc<P>>) -> io::Result<Self> {
         let location = Location::caller();
         let mut make_park = make_park;
         let parks: io::Result<Box<[_]>> = (0..options.groups()).map(|_| make_park()).collect();
-        Ok(Self {
-            shared: Arc::new(Shared::new(parks?, options, location)),
-        })
+        Ok(Self { shared: Arc::new(Shared::new(parks?, options, location)) })
     }
 
     /// Starts the threads. Each of them, and each that is started later, runs inside `around` of `host`.
@@ -71,15 +65,11 @@ impl<P: Park> MultiThread<P> {
         let shared = &self.shared;
         for index in 0..shared.options.workers {
             let name = format!("{}-{index}", shared.options.thread_name);
-            start(shared, name, host.clone(), move |shared| {
-                enter::work(shared, index)
-            })?;
+            start(shared, name, host.clone(), move |shared| enter::work(shared, index))?;
         }
         if shared.options.rescue {
             let spares = host;
-            start(shared, "bourn-sentinel".to_owned(), None, move |shared| {
-                sentinel::watch(shared, spares.as_ref())
-            })?;
+            start(shared, "bourn-sentinel".to_owned(), None, move |shared| sentinel::watch(shared, spares.as_ref()))?;
         }
         Ok(())
     }
@@ -156,9 +146,7 @@ struct Enrolled<P: Park> {
 impl<P: Park> Enrolled<P> {
     fn new(shared: &Arc<Shared<P>>) -> Self {
         shared.enroll_thread();
-        Self {
-            shared: Arc::clone(shared),
-        }
+        Self { shared: Arc::clone(shared) }
     }
 }
 
@@ -175,11 +163,8 @@ impl<P: Park> Drop for MultiThread<P> {
             return;
         }
         if let Some(outer) = context::entered_at() {
-            let message = if context::is_worker() {
-                misuse::dropped_on_worker(outer)
-            } else {
-                misuse::dropped_inside(outer)
-            };
+            let message =
+                if context::is_worker() { misuse::dropped_on_worker(outer) } else { misuse::dropped_inside(outer) };
             if thread::panicking() {
                 unwind::report(format_args!("{message}"));
             } else {
@@ -187,10 +172,7 @@ impl<P: Park> Drop for MultiThread<P> {
             }
         }
         for task in self.shared.await_end(GRACE) {
-            let name = task
-                .name
-                .map(|name| format!(" \"{name}\""))
-                .unwrap_or_default();
+            let name = task.name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
             unwind::report(format_args!(
                 "bourn: a runtime was dropped, and {GRACE:?} later a task is still being polled, or waits for a thread that \
                  is: task {}{name} (spawned at {}). It is dropped when its thread comes back",

@@ -219,9 +219,7 @@ fn help<P: Park>(
     let core = &shared.cores[index];
     if !sighting.is_helped {
         let is_idle_worker = |index: usize, other: &Core| {
-            index < shared.options.workers
-                && other.group() == core.group()
-                && other.watch.progress().is_none()
+            index < shared.options.workers && other.group() == core.group() && other.watch.progress().is_none()
         };
         let mut others = shared.cores.iter().enumerate();
         if others.any(|(index, other)| is_idle_worker(index, other)) {
@@ -231,9 +229,7 @@ fn help<P: Park>(
             shared.sentinel.rescues.fetch_add(1, Relaxed);
         } else {
             // As long as somebody gets on in this group, tasks are served, if not at full speed.
-            let is_fit = |other: &Core| {
-                other.group() == core.group() && other.is_taken() && !other.watch.is_stuck()
-            };
+            let is_fit = |other: &Core| other.group() == core.group() && other.is_taken() && !other.watch.is_stuck();
             sighting.is_refused = !shared.cores.iter().any(is_fit);
             let refusals = &shared.sentinel.refusals;
             refusals.fetch_add(u64::from(sighting.is_refused), Relaxed);

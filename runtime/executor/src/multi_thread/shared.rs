@@ -73,19 +73,11 @@ struct Roll<P: Park> {
 }
 
 impl<P: Park> Shared<P> {
-    pub(super) fn new(
-        parks: Box<[Arc<P>]>,
-        options: MultiThreadOptions,
-        location: &'static Location<'static>,
-    ) -> Self {
+    pub(super) fn new(parks: Box<[Arc<P>]>, options: MultiThreadOptions, location: &'static Location<'static>) -> Self {
         let workers = options.workers;
         let count = workers + options.callers + options.spares;
         let group = |index: usize| {
-            if index < workers {
-                index / options.workers_per_park
-            } else {
-                index % parks.len()
-            }
+            if index < workers { index / options.workers_per_park } else { index % parks.len() }
         };
         Self {
             cores: (0..count).map(|index| Core::new(group(index))).collect(),
@@ -100,10 +92,7 @@ impl<P: Park> Shared<P> {
             closed: AtomicUsize::new(0),
             parks_closed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
-            roll: Mutex::new(Roll {
-                threads: 0,
-                strangers: Vec::new(),
-            }),
+            roll: Mutex::new(Roll { threads: 0, strangers: Vec::new() }),
             left: Condvar::new(),
             parks,
             options,

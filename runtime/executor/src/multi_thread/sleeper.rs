@@ -33,9 +33,7 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn new() -> Self {
-        Self {
-            taken: AtomicUsize::new(0),
-        }
+        Self { taken: AtomicUsize::new(0) }
     }
 
     /// Takes the post, if nobody has it.
@@ -73,22 +71,13 @@ pub(super) enum Rest {
 
 impl Sleeper {
     pub(super) fn new() -> Self {
-        Self {
-            state: AtomicUsize::new(UP),
-            nap: ThreadPark::new(),
-        }
+        Self { state: AtomicUsize::new(UP), nap: ThreadPark::new() }
     }
 
     /// Rests until it is unparked, or `wait` is over; in the park, if the post is free, also until something happens
     /// there. `awake` is called as soon as the
     /// wait is over, before anybody is woken. Only for the core's thread.
-    pub(super) fn rest<P: Park>(
-        &self,
-        post: &Post,
-        park: &P,
-        wait: Wait,
-        mut awake: impl FnMut(),
-    ) -> Rest {
+    pub(super) fn rest<P: Park>(&self, post: &Post, park: &P, wait: Wait, mut awake: impl FnMut()) -> Rest {
         if !post.take() {
             self.rest_aside(wait);
             awake();

@@ -40,11 +40,7 @@ struct Errand {
 impl Spares {
     pub(super) fn new(cores: Range<usize>) -> Self {
         Self {
-            desk: Mutex::new(Desk {
-                errands: VecDeque::new(),
-                free: cores.rev().collect(),
-                resting: 0,
-            }),
+            desk: Mutex::new(Desk { errands: VecDeque::new(), free: cores.rev().collect(), resting: 0 }),
             bell: Condvar::new(),
         }
     }
@@ -68,11 +64,7 @@ impl Spares {
             let Some(core) = desk.free.pop() else {
                 return false;
             };
-            desk.errands.push_back(Errand {
-                core,
-                victim,
-                progress,
-            });
+            desk.errands.push_back(Errand { core, victim, progress });
             if desk.errands.len() <= desk.resting {
                 spares.bell.notify_one();
                 return true;

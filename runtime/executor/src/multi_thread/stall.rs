@@ -50,11 +50,7 @@ impl fmt::Display for Stall {
             (None, _) => f.write_str("a waker")?,
         }
         if let Some(location) = self.location {
-            let verb = if self.task.is_some() {
-                "spawned"
-            } else {
-                "called"
-            };
+            let verb = if self.task.is_some() { "spawned" } else { "called" };
             write!(f, " ({verb} at {location})")?;
         }
         let doing = match self.cause {
@@ -62,12 +58,7 @@ impl fmt::Display for Stall {
             StallCause::Computing => "has been computing on",
             StallCause::Unknown => "has kept",
         };
-        write!(
-            f,
-            " {doing} core {} for {} ms",
-            self.core,
-            self.lasted.as_millis()
-        )
+        write!(f, " {doing} core {} for {} ms", self.core, self.lasted.as_millis())
     }
 }
 
@@ -84,16 +75,10 @@ impl Clocks {
     pub(super) fn of(thread: u64) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok();
         // proc(5): the time on a processor, the time in a run queue, the number of slices; in nanoseconds.
-        let mut fields = stat
-            .iter()
-            .flat_map(|stat| stat.split_whitespace())
-            .map(|field| field.parse().map(Duration::from_nanos));
+        let mut fields =
+            stat.iter().flat_map(|stat| stat.split_whitespace()).map(|field| field.parse().map(Duration::from_nanos));
         let mut next = || fields.next().and_then(Result::ok).unwrap_or_default();
-        Some(Self {
-            ran: next(),
-            queued: next(),
-            at: Instant::now(),
-        })
+        Some(Self { ran: next(), queued: next(), at: Instant::now() })
     }
 
     /// What the thread has mostly done from then to now; `None`: it was not let run.
@@ -139,10 +124,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new() -> Self {
-        Self {
-            second: Instant::now(),
-            lines: 0,
-        }
+        Self { second: Instant::now(), lines: 0 }
     }
 
     /// Reports that the thread of core `index` is in the step `step` still. `false`: it is not to blame, or has gone on.
@@ -164,14 +146,7 @@ impl Reporter {
         };
         shared.sentinel.stalls.fetch_add(1, Relaxed);
         let name = doing.task.and_then(|id| shared.live.name_of(id));
-        let stall = Stall {
-            task: doing.task,
-            name,
-            location: doing.location,
-            core: index,
-            lasted,
-            cause,
-        };
+        let stall = Stall { task: doing.task, name, location: doing.location, core: index, lasted, cause };
         match &shared.options.on_stall {
             Some(hook) => {
                 if let Err(payload) = unwind::catch(|| hook(&stall)) {

@@ -153,9 +153,6 @@ impl Watch {
         }
         // SAFETY: null, or made from a reference to what lives for ever.
         let location = unsafe { location.cast_const().as_ref() };
-        Some(Doing {
-            task: Id::from_number(task),
-            location,
-        })
+        Some(Doing { task: Id::from_number(task), location })
     }
 }

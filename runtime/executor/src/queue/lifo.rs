@@ -15,9 +15,7 @@ pub(crate) struct LifoSlot {
 
 impl LifoSlot {
     pub(crate) fn new() -> Self {
-        Self {
-            task: AtomicPtr::new(ptr::null_mut()),
-        }
+        Self { task: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// Puts a task in, and returns the one that it displaces.
@@ -28,11 +26,7 @@ impl LifoSlot {
     /// Takes the task out.
     pub(crate) fn take(&self) -> Option<Task> {
         // The load spares the common case, nothing there, a write.
-        if self.is_empty() {
-            None
-        } else {
-            self.swap(ptr::null_mut())
-        }
+        if self.is_empty() { None } else { self.swap(ptr::null_mut()) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -43,9 +43,7 @@ impl Ring {
         Self {
             head: Line(AtomicUsize::new(0)),
             tail: Line(AtomicUsize::new(0)),
-            places: (0..CAPACITY)
-                .map(|_| AtomicPtr::new(ptr::null_mut()))
-                .collect(),
+            places: (0..CAPACITY).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
         }
     }
 
@@ -123,11 +121,7 @@ impl Ring {
 
     /// Takes as many tasks from the front as `share` of their number says, and returns how many it took. `keep` is
     /// told each; what it was told before it is told number 0 once more, or before a return of 0, was in vain.
-    fn claim(
-        &self,
-        share: impl Fn(usize) -> usize,
-        mut keep: impl FnMut(usize, NonNull<()>),
-    ) -> usize {
+    fn claim(&self, share: impl Fn(usize) -> usize, mut keep: impl FnMut(usize, NonNull<()>)) -> usize {
         // Acquire: pairs with the Release in the swap below, so that the `tail` that is read next is not behind it.
         let mut head = self.head.0.load(Acquire);
         loop {

@@ -117,14 +117,7 @@ pub struct TaskInfo {
 impl TaskInfo {
     /// A task of which no more is known than that it is being polled.
     pub(crate) fn of_running(id: Id, location: &'static Location<'static>) -> Self {
-        Self {
-            id,
-            name: None,
-            location,
-            state: TaskState::Running,
-            local: false,
-            address: 0,
-        }
+        Self { id, name: None, location, state: TaskState::Running, local: false, address: 0 }
     }
 
     /// The address behind every waker of this task ([`Waker::data`]), by which a table of wakers can be joined with

@@ -38,15 +38,8 @@ struct Entry {
 impl Live {
     /// A table with room for `threads` threads to work on it at once.
     pub(crate) fn new(threads: usize) -> Self {
-        let part = |_| Part {
-            table: Mutex::new(Table {
-                entries: Slab::new(),
-                closed: false,
-            }),
-        };
-        Self {
-            parts: (0..threads.next_power_of_two()).map(part).collect(),
-        }
+        let part = |_| Part { table: Mutex::new(Table { entries: Slab::new(), closed: false }) };
+        Self { parts: (0..threads.next_power_of_two()).map(part).collect() }
     }
 
     /// Enters a task and returns its key, or gives it back once the table is closed. `thread` is any number that tells
@@ -68,10 +61,7 @@ impl Live {
 
     /// Takes an ended task out. Only the thread that ended it does so, once.
     pub(crate) fn retire(&self, key: u32) -> Task {
-        let (place, number) = (
-            key as usize / self.parts.len(),
-            key as usize % self.parts.len(),
-        );
+        let (place, number) = (key as usize / self.parts.len(), key as usize % self.parts.len());
         lock(&self.parts[number].table).entries.remove(place).task
     }
 

@@ -80,11 +80,7 @@ impl Task {
     {
         let cell = Cell::allocate(future, scheduler, options.name, location);
         // A new state counts two references.
-        let join = Join {
-            task: Self { cell },
-            taken: false,
-            output: PhantomData,
-        };
+        let join = Join { task: Self { cell }, taken: false, output: PhantomData };
         (Self { cell }, JoinHandle::new(join))
     }
 
@@ -99,9 +95,7 @@ impl Task {
     ///
     /// The pointer comes from [`into_raw`](Self::into_raw), and is turned back once.
     pub(crate) unsafe fn from_raw(pointer: NonNull<()>) -> Self {
-        Self {
-            cell: pointer.cast(),
-        }
+        Self { cell: pointer.cast() }
     }
 
     /// Polls the future, or does what else the state asks for. The task came out of a queue.
@@ -222,10 +216,7 @@ impl<T> Join<T> {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        assert!(
-            !self.taken,
-            "a JoinHandle was polled after it had yielded its output; keep what it yielded instead"
-        );
+        assert!(!self.taken, "a JoinHandle was polled after it had yielded its output; keep what it yielded instead");
         let header = self.task.header();
         if !header.state.load().is_complete() && self.leave_waker(cx) {
             return Poll::Pending;

@@ -19,9 +19,7 @@ use std::{
     time::Duration,
 };
 
-use bourn_executor::{
-    CurrentThread, MultiThread, MultiThreadOptions, Park, ThreadPark, Turn, Wait,
-};
+use bourn_executor::{CurrentThread, MultiThread, MultiThreadOptions, Park, ThreadPark, Turn, Wait};
 
 pub type Runtime = CurrentThread<ThreadPark>;
 
@@ -152,11 +150,7 @@ impl Park for CountingPark {
     fn enter(self: &Arc<Self>) {}
 
     fn turn(&self, wait: Wait) -> Turn {
-        let counter = if wait == Wait::No {
-            &self.glances
-        } else {
-            &self.waits
-        };
+        let counter = if wait == Wait::No { &self.glances } else { &self.waits };
         counter.fetch_add(1, SeqCst);
         self.park.turn(wait)
     }
