@@ -9,13 +9,9 @@ const MESSAGE: [u8; 64] = [7; 64];
 
 fn bourn_pair(runtime: &bourn::Runtime) -> bourn::net::TcpStream {
     runtime.block_on(async {
-        let listener = bourn::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a listener");
+        let listener = bourn::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let client = bourn::net::TcpStream::connect(address)
-            .await
-            .expect("a connection");
+        let client = bourn::net::TcpStream::connect(address).await.expect("a connection");
         let (server, _) = listener.accept().await.expect("a connection");
         bourn::spawn(async move {
             let mut buffer = [0; 4096];
@@ -33,13 +29,9 @@ fn tokio_pair(runtime: &tokio::runtime::Runtime) -> tokio::net::TcpStream {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a listener");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let client = tokio::net::TcpStream::connect(address)
-            .await
-            .expect("a connection");
+        let client = tokio::net::TcpStream::connect(address).await.expect("a connection");
         client.set_nodelay(true).expect("an option");
         let (mut server, _) = listener.accept().await.expect("a connection");
         server.set_nodelay(true).expect("an option");
@@ -59,10 +51,7 @@ fn round_trip(criterion: &mut Criterion) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let bourn = bourn::Runtime::new().expect("a runtime");
-    let tokio = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut group = criterion.benchmark_group("echo 64 B x100");
     let client = bourn_pair(&bourn);
     group.bench_function("bourn", |bencher| {

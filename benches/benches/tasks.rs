@@ -7,10 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 fn peers() -> (bourn::Runtime, tokio::runtime::Runtime) {
     let bourn = bourn::Runtime::new().expect("a runtime");
-    let tokio = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     (bourn, tokio)
 }
 

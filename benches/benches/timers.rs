@@ -10,10 +10,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 fn insert_cancel(criterion: &mut Criterion) {
     let bourn = bourn::Runtime::new().expect("a runtime");
-    let tokio = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut group = criterion.benchmark_group("timeout that never fires x1000");
     group.bench_function("bourn", |bencher| {
         bencher.iter(|| {

@@ -19,10 +19,7 @@ const ADDRESS: &str = "127.0.0.1:7000";
 #[test]
 fn the_readme_shows_the_tested_file() {
     let readme = include_str!("../../README.md");
-    let shown = readme
-        .split_once("```rust\n")
-        .and_then(|(_, rest)| rest.split_once("```"))
-        .map(|(code, _)| code);
+    let shown = readme.split_once("```rust\n").and_then(|(_, rest)| rest.split_once("```")).map(|(code, _)| code);
     assert_eq!(shown, Some(include_str!("../readme/echo.rs")));
 }
 
@@ -33,14 +30,8 @@ fn the_echo_server_echoes() {
     let mut client = loop {
         match TcpStream::connect(ADDRESS) {
             Ok(client) => break client,
-            Err(error)
-                if error.kind() == ErrorKind::ConnectionRefused && Instant::now() < deadline =>
-            {
-                assert!(
-                    !server.is_finished(),
-                    "the server has ended: {:?}",
-                    server.join()
-                );
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && Instant::now() < deadline => {
+                assert!(!server.is_finished(), "the server has ended: {:?}", server.join());
                 thread::yield_now();
             }
             Err(error) => panic!("{ADDRESS}: {error}"),
@@ -52,9 +43,7 @@ fn the_echo_server_echoes() {
     }
     // Two connections at once, the first of which ends by a reset.
     let reset = TcpStream::connect(ADDRESS).expect("a second connection");
-    reset
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .expect("a limit");
+    reset.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
     (&reset).write_all(b"never read").expect("a write");
     let mut first = [0; 1];
     (&reset).read_exact(&mut first).expect("an echo");

@@ -46,10 +46,7 @@ impl Target {
     fn host(host: &str, port: u16) -> Target {
         match host.parse::<IpAddr>() {
             Ok(ip) => Target::one((ip, port)),
-            Err(_) => Target::Name {
-                host: host.to_owned(),
-                port,
-            },
+            Err(_) => Target::Name { host: host.to_owned(), port },
         }
     }
 }
@@ -72,9 +69,7 @@ pub async fn lookup_host(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
                 let host = host.clone();
                 move || sys::look_up(&host, port)
             });
-            found
-                .await?
-                .map_err(|error| io::Error::new(error.kind(), format!("{host:?}: {error}")))?
+            found.await?.map_err(|error| io::Error::new(error.kind(), format!("{host:?}: {error}")))?
         }
     };
     if addrs.is_empty() {
@@ -97,14 +92,7 @@ macro_rules! one_address {
     )*};
 }
 
-one_address!(
-    SocketAddr,
-    SocketAddrV4,
-    SocketAddrV6,
-    (IpAddr, u16),
-    (Ipv4Addr, u16),
-    (Ipv6Addr, u16)
-);
+one_address!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 impl ToSocketAddrs for [SocketAddr] {}
 impl sealed::Sealed for [SocketAddr] {
@@ -133,10 +121,8 @@ impl sealed::Sealed for str {
         if let Ok(addr) = self.parse::<SocketAddr>() {
             return Ok(Target::one(addr));
         }
-        let (host, port) = self
-            .rsplit_once(':')
-            .and_then(|(host, port)| Some((host, port.parse().ok()?)))
-            .ok_or_else(|| {
+        let (host, port) =
+            self.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))).ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::InvalidInput,
                     format!("{self:?} is not \"host:port\", with a port from 0 to 65535"),
@@ -201,10 +187,7 @@ mod tests {
     #[test]
     fn names_are_looked_up() {
         let target = "localhost:80".target();
-        assert!(
-            matches!(&target, Ok(Target::Name { host, port: 80 }) if host == "localhost"),
-            "{target:?}"
-        );
+        assert!(matches!(&target, Ok(Target::Name { host, port: 80 }) if host == "localhost"), "{target:?}");
     }
 
     #[test]

@@ -16,9 +16,7 @@ macro_rules! datagram_methods {
             /// Nothing is lost.
             pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
                 self.socket
-                    .wait(Direction::Read, |cx, ticket| {
-                        self.socket.poll_recv_datagram(cx, ticket, buf, Queue::Take)
-                    })
+                    .wait(Direction::Read, |cx, ticket| self.socket.poll_recv_datagram(cx, ticket, buf, Queue::Take))
                     .await
             }
 
@@ -27,13 +25,8 @@ macro_rules! datagram_methods {
             ///
             /// # Errors
             /// As `recv`.
-            pub fn poll_recv(
-                &self,
-                cx: &mut Context<'_>,
-                buf: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
-                self.socket
-                    .poll_recv_datagram(cx, &mut Ticket::shared(), buf, Queue::Take)
+            pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.socket.poll_recv_datagram(cx, &mut Ticket::shared(), buf, Queue::Take)
             }
 
             /// Receives a datagram that is there already.
@@ -42,9 +35,7 @@ macro_rules! datagram_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none is; otherwise as
             /// [`recv`](Self::recv).
             pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket.try_io(Interest::READ, |fd| {
-                    sys::recv_datagram(fd, buf, Queue::Take)
-                })
+                self.socket.try_io(Interest::READ, |fd| sys::recv_datagram(fd, buf, Queue::Take))
             }
 
             /// Receives a datagram and the address of its sender.
@@ -62,14 +53,8 @@ macro_rules! datagram_methods {
             ///
             /// # Errors
             /// As `recv`.
-            pub fn poll_recv_from(
-                &self,
-                cx: &mut Context<'_>,
-                buf: &mut [u8],
-            ) -> Poll<io::Result<(usize, $addr)>> {
-                self.socket
-                    .poll_recv_from(cx, &mut Ticket::shared(), buf, Queue::Take)
-                    .map(sent_by)
+            pub fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, $addr)>> {
+                self.socket.poll_recv_from(cx, &mut Ticket::shared(), buf, Queue::Take).map(sent_by)
             }
 
             /// Receives a datagram that is there already, and the address of its
@@ -78,10 +63,7 @@ macro_rules! datagram_methods {
             /// # Errors
             /// As [`try_recv`](Self::try_recv).
             pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $addr)> {
-                sent_by(
-                    self.socket
-                        .try_io(Interest::READ, |fd| sys::recv_from(fd, buf, Queue::Take)),
-                )
+                sent_by(self.socket.try_io(Interest::READ, |fd| sys::recv_from(fd, buf, Queue::Take)))
             }
 
             /// Like [`recv`](Self::recv), but leaves the datagram in the queue.
@@ -93,10 +75,7 @@ macro_rules! datagram_methods {
             /// Nothing is lost.
             pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
                 self.socket
-                    .wait(Direction::Read, |cx, ticket| {
-                        self.socket
-                            .poll_recv_datagram(cx, ticket, buf, Queue::Leave)
-                    })
+                    .wait(Direction::Read, |cx, ticket| self.socket.poll_recv_datagram(cx, ticket, buf, Queue::Leave))
                     .await
             }
 
@@ -118,16 +97,12 @@ macro_rules! datagram_methods {
             /// # Errors
             /// As `try_recv`.
             pub fn try_peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, $addr)> {
-                sent_by(
-                    self.socket
-                        .try_io(Interest::READ, |fd| sys::recv_from(fd, buf, Queue::Leave)),
-                )
+                sent_by(self.socket.try_io(Interest::READ, |fd| sys::recv_from(fd, buf, Queue::Leave)))
             }
 
             async fn wait_from(&self, buf: &mut [u8], queue: Queue) -> io::Result<(usize, $addr)> {
-                let received = self.socket.wait(Direction::Read, |cx, ticket| {
-                    self.socket.poll_recv_from(cx, ticket, buf, queue)
-                });
+                let received =
+                    self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_recv_from(cx, ticket, buf, queue));
                 sent_by(received.await)
             }
         }
@@ -145,11 +120,7 @@ macro_rules! datagram_methods {
             /// # Cancel safety
             /// Nothing is sent unless the future completes.
             pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Write, |cx, ticket| {
-                        self.socket.poll_send_to(cx, ticket, buf, None)
-                    })
-                    .await
+                self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_to(cx, ticket, buf, None)).await
             }
 
             /// The `poll` form of [`send`](Self::send).
@@ -157,8 +128,7 @@ macro_rules! datagram_methods {
             /// # Errors
             /// As `send`.
             pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                self.socket
-                    .poll_send_to(cx, &mut Ticket::shared(), buf, None)
+                self.socket.poll_send_to(cx, &mut Ticket::shared(), buf, None)
             }
 
             /// Sends a datagram if there is room for it now.
@@ -167,8 +137,7 @@ macro_rules! datagram_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none; otherwise
             /// as [`send`](Self::send).
             pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket
-                    .try_io(Interest::WRITE, |fd| sys::send_to(fd, buf, None))
+                self.socket.try_io(Interest::WRITE, |fd| sys::send_to(fd, buf, None))
             }
         }
 

@@ -101,8 +101,8 @@ pub use bourn_reactor::Interest;
 pub use offload::Offload;
 pub use stream::WriteAllError;
 pub use tcp::{
-    ConnectAttempt, ConnectError, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf,
-    ReuniteError, TcpListener, TcpSocket, TcpStream, WriteHalf,
+    ConnectAttempt, ConnectError, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError,
+    TcpListener, TcpSocket, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 #[cfg(target_os = "linux")]

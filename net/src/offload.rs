@@ -161,9 +161,7 @@ impl<T> Handover<T> {
             Stage::Waiting(_) => Poll::Pending,
             Stage::Given(Ok(value)) => Poll::Ready(Ok(value)),
             Stage::Given(Err(panic)) => resume_unwind(panic),
-            Stage::Lost => Poll::Ready(Err(io::Error::other(
-                "the blocking call was dropped before it was made",
-            ))),
+            Stage::Lost => Poll::Ready(Err(io::Error::other("the blocking call was dropped before it was made"))),
         }
     }
 
@@ -204,11 +202,7 @@ const MOST_THREADS: usize = 16;
 /// How long a thread waits for another call before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 
-static CREW: Mutex<Crew> = Mutex::new(Crew {
-    queue: VecDeque::new(),
-    threads: 0,
-    idle: 0,
-});
+static CREW: Mutex<Crew> = Mutex::new(Crew { queue: VecDeque::new(), threads: 0, idle: 0 });
 static CALL: Condvar = Condvar::new();
 
 /// The threads of this module and what they have to do.
@@ -234,9 +228,7 @@ fn start(job: Job) -> io::Result<()> {
         return Ok(());
     }
     crew.threads += 1;
-    let started = thread::Builder::new()
-        .name("bourn-offload".to_owned())
-        .spawn(serve);
+    let started = thread::Builder::new().name("bourn-offload".to_owned()).spawn(serve);
     if let Err(error) = started {
         crew.threads -= 1;
         // Those who are there will come to it.
@@ -259,9 +251,7 @@ fn serve() {
             ours = crew();
         }
         ours.idle += 1;
-        let (back, waited) = CALL
-            .wait_timeout(ours, IDLE)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (back, waited) = CALL.wait_timeout(ours, IDLE).unwrap_or_else(PoisonError::into_inner);
         ours = back;
         ours.idle -= 1;
         if waited.timed_out() && ours.queue.is_empty() {

@@ -16,10 +16,7 @@ macro_rules! readiness_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost.
-            pub async fn ready(
-                &self,
-                interest: bourn_reactor::Interest,
-            ) -> std::io::Result<bourn_reactor::Interest> {
+            pub async fn ready(&self, interest: bourn_reactor::Interest) -> std::io::Result<bourn_reactor::Interest> {
                 self.socket.ready(interest).await
             }
 
@@ -52,15 +49,8 @@ macro_rules! readiness_methods {
             ///
             /// # Errors
             /// As `ready`.
-            pub fn poll_read_ready(
-                &self,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                self.socket.poll_reported(
-                    cx,
-                    bourn_reactor::Direction::Read,
-                    &mut bourn_reactor::Ticket::shared(),
-                )
+            pub fn poll_read_ready(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+                self.socket.poll_reported(cx, bourn_reactor::Direction::Read, &mut bourn_reactor::Ticket::shared())
             }
 
             /// The `poll` form of [`writable`](Self::writable); see
@@ -68,15 +58,8 @@ macro_rules! readiness_methods {
             ///
             /// # Errors
             /// As `ready`.
-            pub fn poll_write_ready(
-                &self,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                self.socket.poll_reported(
-                    cx,
-                    bourn_reactor::Direction::Write,
-                    &mut bourn_reactor::Ticket::shared(),
-                )
+            pub fn poll_write_ready(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+                self.socket.poll_reported(cx, bourn_reactor::Direction::Write, &mut bourn_reactor::Ticket::shared())
             }
 
             /// Runs `operation`, which is to be non-blocking input or output on this

@@ -35,10 +35,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
-        Socket {
-            source: Source::new(fd, kind),
-            occupancy: Occupancy,
-        }
+        Socket { source: Source::new(fd, kind), occupancy: Occupancy }
     }
 
     /// Deregisters the socket and returns its descriptor.
@@ -109,8 +106,7 @@ impl Socket {
             buf.reserve(SMALLEST_ROOM);
         }
         let asked = buf.capacity() - buf.len();
-        let received =
-            self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_spare(fd, buf));
+        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_spare(fd, buf));
         let (received, seen) = ready!(received)?;
         self.conclude(received, asked, seen);
         Poll::Ready(Ok(received))
@@ -127,13 +123,8 @@ impl Socket {
         };
         // Or 1,024 empty slices would look like the end of the stream.
         let bufs = &mut bufs[first..];
-        let asked = bufs
-            .iter()
-            .take(sys::MOST_SLICES)
-            .fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
-        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| {
-            sys::recv_vectored(fd, bufs)
-        });
+        let asked = bufs.iter().take(sys::MOST_SLICES).fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
+        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_vectored(fd, bufs));
         let (received, seen) = ready!(received)?;
         self.conclude(received, asked, seen);
         Poll::Ready(Ok(received))
@@ -150,23 +141,16 @@ impl Socket {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::peek(fd, buf))
-            .map_ok(|(peeked, _)| peeked)
+        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::peek(fd, buf)).map_ok(|(peeked, _)| peeked)
     }
 
     /// A short send concludes nothing: it does not always arm the kernel's
     /// wake-up for writing, which only `WouldBlock` surely does.
-    pub(crate) fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &[u8]) -> Poll<io::Result<usize>> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send(fd, buf))
-            .map_ok(|(sent, _)| sent)
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send(fd, buf)).map_ok(|(sent, _)| sent)
     }
 
     pub(crate) fn poll_send_vectored(
@@ -179,10 +163,7 @@ impl Socket {
             return Poll::Ready(Ok(0));
         };
         let bufs = &bufs[first..];
-        self.poll_operation(cx, Direction::Write, ticket, |fd| {
-            sys::send_vectored(fd, bufs)
-        })
-        .map_ok(|(sent, _)| sent)
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_vectored(fd, bufs)).map_ok(|(sent, _)| sent)
     }
 
     /// Receives a datagram, which may be empty, as `buf` may.
@@ -193,10 +174,8 @@ impl Socket {
         buf: &mut [u8],
         queue: Queue,
     ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Read, ticket, |fd| {
-            sys::recv_datagram(fd, buf, queue)
-        })
-        .map_ok(|(received, _)| received)
+        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_datagram(fd, buf, queue))
+            .map_ok(|(received, _)| received)
     }
 
     pub(crate) fn poll_recv_from(
@@ -206,10 +185,8 @@ impl Socket {
         buf: &mut [u8],
         queue: Queue,
     ) -> Poll<io::Result<(usize, SockAddr)>> {
-        self.poll_operation(cx, Direction::Read, ticket, |fd| {
-            sys::recv_from(fd, buf, queue)
-        })
-        .map_ok(|(received, _)| received)
+        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_from(fd, buf, queue))
+            .map_ok(|(received, _)| received)
     }
 
     /// Sends a datagram, which may be empty, to `peer` or the connected one.
@@ -220,10 +197,7 @@ impl Socket {
         buf: &[u8],
         peer: Option<&SockAddr>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Write, ticket, |fd| {
-            sys::send_to(fd, buf, peer)
-        })
-        .map_ok(|(sent, _)| sent)
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_to(fd, buf, peer)).map_ok(|(sent, _)| sent)
     }
 
     #[cfg(target_os = "linux")]
@@ -234,10 +208,8 @@ impl Socket {
         (slots, size): (&mut [u8], usize),
         mut each: impl FnMut(usize, SocketAddr, bool),
     ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Read, ticket, |fd| {
-            sys::recv_batch(fd, slots, size, &mut each)
-        })
-        .map_ok(|(received, _)| received)
+        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_batch(fd, slots, size, &mut each))
+            .map_ok(|(received, _)| received)
     }
 
     #[cfg(target_os = "linux")]
@@ -247,10 +219,7 @@ impl Socket {
         ticket: &mut Ticket,
         datagrams: &[(&[u8], Option<SocketAddr>)],
     ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Write, ticket, |fd| {
-            sys::send_batch(fd, datagrams)
-        })
-        .map_ok(|(sent, _)| sent)
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_batch(fd, datagrams)).map_ok(|(sent, _)| sent)
     }
 
     pub(crate) fn poll_accept(
@@ -258,16 +227,11 @@ impl Socket {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<(OwnedFd, SockAddr)>> {
-        self.poll_operation(cx, Direction::Read, ticket, sys::accept)
-            .map_ok(|(accepted, _)| accepted)
+        self.poll_operation(cx, Direction::Read, ticket, sys::accept).map_ok(|(accepted, _)| accepted)
     }
 
     /// Ready when a `connect(2)` that is under way has ended; returns the peer.
-    pub(crate) fn poll_connect(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-    ) -> Poll<io::Result<SocketAddr>> {
+    pub(crate) fn poll_connect(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<SocketAddr>> {
         self.poll_operation(cx, Direction::Write, ticket, |fd| {
             if let Some(error) = sys::take_error(fd)? {
                 return Err(error);
@@ -295,11 +259,7 @@ impl Socket {
         Poll::Ready(reported.map(drop))
     }
 
-    pub(crate) fn poll_read_closed(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-    ) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_closed(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<()>> {
         ready!(budget::poll_left(cx));
         let closed = ready!(self.source.poll_read_closed(cx, ticket));
         budget::spend();
@@ -335,10 +295,7 @@ impl Socket {
     }
 
     pub(crate) async fn reported(&self, direction: Direction) -> io::Result<()> {
-        self.wait(direction, |cx, ticket| {
-            self.poll_reported(cx, direction, ticket)
-        })
-        .await
+        self.wait(direction, |cx, ticket| self.poll_reported(cx, direction, ticket)).await
     }
 
     /// Tries `operation` until it finds room, for what the kernel reports none:
@@ -364,11 +321,7 @@ impl Socket {
 
     /// A place among the waiters of `direction`, taken when it is first needed.
     pub(crate) fn place(&self, direction: Direction) -> Place<'_> {
-        Place {
-            socket: self,
-            direction,
-            ticket: Ticket::new(),
-        }
+        Place { socket: self, direction, ticket: Ticket::new() }
     }
 
     /// What of `interest` was reported and not cleared since, as soon as some is.
@@ -384,11 +337,8 @@ impl Socket {
                 if !interest.contains(*part) {
                     continue;
                 }
-                let reported = if *part == Interest::CLOSED {
-                    place.poll_read_closed(cx)
-                } else {
-                    place.poll_reported(cx)
-                };
+                let reported =
+                    if *part == Interest::CLOSED { place.poll_read_closed(cx) } else { place.poll_reported(cx) };
                 if let Poll::Ready(result) = reported {
                     result?;
                     held = Some(held.map_or(*part, |held| held | *part));
@@ -428,8 +378,7 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     pub(crate) fn poll_reported(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket
-            .poll_reported(cx, self.direction, &mut self.ticket)
+        self.socket.poll_reported(cx, self.direction, &mut self.ticket)
     }
 
     pub(crate) fn poll_read_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -113,14 +113,7 @@ pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     count(Call::Send, fd, buf.len(), |asked| {
         // SAFETY: `buf` is readable for its length, which is no less than
         // `asked`.
-        unsafe {
-            libc::send(
-                fd.as_raw_fd(),
-                buf.as_ptr().cast(),
-                asked,
-                libc::MSG_NOSIGNAL,
-            )
-        }
+        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), asked, libc::MSG_NOSIGNAL) }
     })
 }
 
@@ -165,24 +158,13 @@ pub(crate) fn recv_datagram(fd: BorrowedFd<'_>, buf: &mut [u8], queue: Queue) ->
 }
 
 /// `recvfrom(2)`: a datagram and its sender.
-pub(crate) fn recv_from(
-    fd: BorrowedFd<'_>,
-    buf: &mut [u8],
-    queue: Queue,
-) -> io::Result<(usize, SockAddr)> {
+pub(crate) fn recv_from(fd: BorrowedFd<'_>, buf: &mut [u8], queue: Queue) -> io::Result<(usize, SockAddr)> {
     let call = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
         count(Call::ReceiveDatagram, fd, buf.len(), |asked| {
             // SAFETY: `buf` is writable for its length, which is no less than
             // `asked`; `try_init` passes storage for any address, and its size.
             unsafe {
-                libc::recvfrom(
-                    fd.as_raw_fd(),
-                    buf.as_mut_ptr().cast(),
-                    asked,
-                    queue.flags(),
-                    storage.cast(),
-                    len,
-                )
+                libc::recvfrom(fd.as_raw_fd(), buf.as_mut_ptr().cast(), asked, queue.flags(), storage.cast(), len)
             }
         })
     };
@@ -192,25 +174,12 @@ pub(crate) fn recv_from(
 }
 
 /// `sendto(2)`, or `send(2)` to the connected peer.
-pub(crate) fn send_to(
-    fd: BorrowedFd<'_>,
-    buf: &[u8],
-    peer: Option<&SockAddr>,
-) -> io::Result<usize> {
+pub(crate) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], peer: Option<&SockAddr>) -> io::Result<usize> {
     let (addr, len) = peer.map_or((std::ptr::null(), 0), |peer| (peer.as_ptr(), peer.len()));
     count(Call::SendDatagram, fd, buf.len(), |asked| {
         // SAFETY: `buf` is readable for its length, which is no less than
         // `asked`, and `addr` is null or readable for `len`.
-        unsafe {
-            libc::sendto(
-                fd.as_raw_fd(),
-                buf.as_ptr().cast(),
-                asked,
-                libc::MSG_NOSIGNAL,
-                addr.cast(),
-                len,
-            )
-        }
+        unsafe { libc::sendto(fd.as_raw_fd(), buf.as_ptr().cast(), asked, libc::MSG_NOSIGNAL, addr.cast(), len) }
     })
 }
 
@@ -229,18 +198,13 @@ pub(crate) fn recv_batch(
     size: usize,
     mut each: impl FnMut(usize, SocketAddr, bool),
 ) -> io::Result<usize> {
-    let mut senders =
-        [const { std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed() }; MOST_DATAGRAMS];
+    let mut senders = [const { std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed() }; MOST_DATAGRAMS];
     // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
     let mut slices: [libc::iovec; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
     // SAFETY: `mmsghdr` is integers and pointers, for which zero is valid.
     let mut messages: [libc::mmsghdr; MOST_DATAGRAMS] = unsafe { std::mem::zeroed() };
     let mut prepared = 0;
-    for (number, slot) in slots
-        .chunks_exact_mut(size)
-        .take(MOST_DATAGRAMS)
-        .enumerate()
-    {
+    for (number, slot) in slots.chunks_exact_mut(size).take(MOST_DATAGRAMS).enumerate() {
         slices[number].iov_base = slot.as_mut_ptr().cast();
         slices[number].iov_len = slot.len();
         let header = &mut messages[number].msg_hdr;
@@ -253,15 +217,8 @@ pub(crate) fn recv_batch(
     let received = count(Call::ReceiveDatagram, fd, prepared, |asked| {
         // SAFETY: no more than `prepared` headers are asked for, each of which
         // points to a slot of its own and to storage for any address.
-        let received = unsafe {
-            libc::recvmmsg(
-                fd.as_raw_fd(),
-                messages.as_mut_ptr(),
-                asked as _,
-                0,
-                std::ptr::null_mut(),
-            )
-        };
+        let received =
+            unsafe { libc::recvmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), asked as _, 0, std::ptr::null_mut()) };
         received as libc::ssize_t
     })?;
     for (message, sender) in messages.iter().zip(senders).take(received) {
@@ -291,10 +248,7 @@ unsafe fn address(storage: libc::sockaddr_storage, len: libc::socklen_t) -> Sock
 
 /// `sendmmsg(2)`: as many of the datagrams, in order, as the kernel takes.
 #[cfg(target_os = "linux")]
-pub(crate) fn send_batch(
-    fd: BorrowedFd<'_>,
-    datagrams: &[(&[u8], Option<SocketAddr>)],
-) -> io::Result<usize> {
+pub(crate) fn send_batch(fd: BorrowedFd<'_>, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
     let peers: [Option<SockAddr>; MOST_DATAGRAMS] =
         std::array::from_fn(|number| datagrams.get(number)?.1.map(SockAddr::from));
     // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
@@ -316,14 +270,7 @@ pub(crate) fn send_batch(
     count(Call::SendDatagram, fd, prepared, |asked| {
         // SAFETY: no more than `prepared` headers are asked for, each of which
         // points to readable bytes and to an address or none.
-        let sent = unsafe {
-            libc::sendmmsg(
-                fd.as_raw_fd(),
-                messages.as_mut_ptr(),
-                asked as _,
-                libc::MSG_NOSIGNAL,
-            )
-        };
+        let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), asked as _, libc::MSG_NOSIGNAL) };
         sent as libc::ssize_t
     })
 }
@@ -346,12 +293,8 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
 }
 
 pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
-    addr.as_socket().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the address is not one of the internet",
-        )
-    })
+    addr.as_socket()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the address is not one of the internet"))
 }
 
 /// `socket(2)`: a non-blocking TCP socket of the family of `addr`.
@@ -409,11 +352,7 @@ pub(crate) fn unix_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
 #[cfg(target_os = "linux")]
 pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
     told(Call::Option, fd.as_raw_fd(), 0)?;
-    let mut credentials = libc::ucred {
-        pid: 0,
-        uid: 0,
-        gid: 0,
-    };
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: `credentials` is writable for `len` bytes, and `len` says so.
     let result = unsafe {
@@ -626,16 +565,8 @@ pub(crate) fn recv_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
 }
 
 /// `SO_KEEPALIVE` on, with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`.
-pub(crate) fn set_keepalive(
-    fd: BorrowedFd<'_>,
-    idle: Duration,
-    interval: Duration,
-    probes: u32,
-) -> io::Result<()> {
-    let times = TcpKeepalive::new()
-        .with_time(idle)
-        .with_interval(interval)
-        .with_retries(probes);
+pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration, interval: Duration, probes: u32) -> io::Result<()> {
+    let times = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
     option(&fd)?.set_tcp_keepalive(&times)
 }
 
@@ -650,11 +581,7 @@ pub(crate) fn keepalive(fd: BorrowedFd<'_>) -> io::Result<Option<(Duration, Dura
     if !socket.keepalive()? {
         return Ok(None);
     }
-    Ok(Some((
-        socket.tcp_keepalive_time()?,
-        socket.tcp_keepalive_interval()?,
-        socket.tcp_keepalive_retries()?,
-    )))
+    Ok(Some((socket.tcp_keepalive_time()?, socket.tcp_keepalive_interval()?, socket.tcp_keepalive_retries()?)))
 }
 
 /// Options that are read and set as they are.
@@ -730,12 +657,6 @@ pub(crate) fn leave(fd: BorrowedFd<'_>, group: Group) -> io::Result<()> {
 /// A multicast group at one interface of this host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Group {
-    V4 {
-        group: Ipv4Addr,
-        interface: Ipv4Addr,
-    },
-    V6 {
-        group: Ipv6Addr,
-        interface: u32,
-    },
+    V4 { group: Ipv4Addr, interface: Ipv4Addr },
+    V6 { group: Ipv6Addr, interface: u32 },
 }

@@ -47,9 +47,7 @@ pub struct UdpSocket {
 
 impl UdpSocket {
     fn new(fd: OwnedFd) -> UdpSocket {
-        UdpSocket {
-            socket: Socket::new(fd, Kind::Other),
-        }
+        UdpSocket { socket: Socket::new(fd, Kind::Other) }
     }
 
     /// Binds a socket to the first of the addresses that `addr` stands for to which
@@ -63,8 +61,8 @@ impl UdpSocket {
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         let mut last = None;
         for addr in lookup_host(addr).await? {
-            let bound = sys::udp_socket(&addr)
-                .and_then(|fd| sys::bind(fd.as_fd(), &addr.into()).map(|()| UdpSocket::new(fd)));
+            let bound =
+                sys::udp_socket(&addr).and_then(|fd| sys::bind(fd.as_fd(), &addr.into()).map(|()| UdpSocket::new(fd)));
             match bound {
                 Ok(socket) => return Ok(socket),
                 Err(error) => last = Some(error),
@@ -144,25 +142,15 @@ impl UdpSocket {
     /// Nothing is sent unless the future completes.
     pub async fn send_to(&self, buf: &[u8], peer: SocketAddr) -> io::Result<usize> {
         let peer = peer.into();
-        self.socket
-            .wait(Direction::Write, |cx, ticket| {
-                self.socket.poll_send_to(cx, ticket, buf, Some(&peer))
-            })
-            .await
+        self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_to(cx, ticket, buf, Some(&peer))).await
     }
 
     /// The `poll` form of [`send_to`](UdpSocket::send_to).
     ///
     /// # Errors
     /// As `send_to`.
-    pub fn poll_send_to(
-        &self,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-        peer: SocketAddr,
-    ) -> Poll<io::Result<usize>> {
-        self.socket
-            .poll_send_to(cx, &mut Ticket::shared(), buf, Some(&peer.into()))
+    pub fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], peer: SocketAddr) -> Poll<io::Result<usize>> {
+        self.socket.poll_send_to(cx, &mut Ticket::shared(), buf, Some(&peer.into()))
     }
 
     /// Sends a datagram to `peer` if there is room for it now.
@@ -172,8 +160,7 @@ impl UdpSocket {
     /// [`send_to`](UdpSocket::send_to).
     pub fn try_send_to(&self, buf: &[u8], peer: SocketAddr) -> io::Result<usize> {
         let peer = peer.into();
-        self.socket
-            .try_io(Interest::WRITE, |fd| sys::send_to(fd, buf, Some(&peer)))
+        self.socket.try_io(Interest::WRITE, |fd| sys::send_to(fd, buf, Some(&peer)))
     }
 }
 
@@ -228,13 +215,11 @@ impl RecvBatch {
 
     /// What the last call received, in that order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Received<'_>> {
-        self.slots.chunks_exact(self.size).zip(&self.received).map(
-            |(slot, &(length, sender, truncated))| Received {
-                bytes: &slot[..length],
-                sender,
-                truncated,
-            },
-        )
+        self.slots.chunks_exact(self.size).zip(&self.received).map(|(slot, &(length, sender, truncated))| Received {
+            bytes: &slot[..length],
+            sender,
+            truncated,
+        })
     }
 }
 
@@ -251,22 +236,13 @@ impl UdpSocket {
     /// # Cancel safety
     /// No datagram is lost: they are received only when the future completes.
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        let RecvBatch {
-            slots,
-            size,
-            received,
-        } = batch;
+        let RecvBatch { slots, size, received } = batch;
         received.clear();
         self.socket
             .wait(Direction::Read, |cx, ticket| {
-                self.socket.poll_recv_batch(
-                    cx,
-                    ticket,
-                    (slots, *size),
-                    |length, sender, truncated| {
-                        received.push((length, sender, truncated));
-                    },
-                )
+                self.socket.poll_recv_batch(cx, ticket, (slots, *size), |length, sender, truncated| {
+                    received.push((length, sender, truncated));
+                })
             })
             .await
     }
@@ -287,11 +263,7 @@ impl UdpSocket {
         if datagrams.is_empty() {
             return Ok(0);
         }
-        self.socket
-            .wait(Direction::Write, |cx, ticket| {
-                self.socket.poll_send_batch(cx, ticket, datagrams)
-            })
-            .await
+        self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_batch(cx, ticket, datagrams)).await
     }
 }
 

@@ -14,11 +14,7 @@ use std::task::{Context, Poll, Waker};
 /// How many watches there are: what a close looks at, and mostly all.
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
-static BOARD: Mutex<Board> = Mutex::new(Board {
-    vacancies: 0,
-    last: 0,
-    waiting: Vec::new(),
-});
+static BOARD: Mutex<Board> = Mutex::new(Board { vacancies: 0, last: 0, waiting: Vec::new() });
 
 struct Board {
     /// Sockets closed while there were watches.
@@ -68,10 +64,7 @@ impl Watch {
         WATCHES.fetch_add(1, Ordering::SeqCst);
         let mut board = board();
         board.last += 1;
-        Watch {
-            number: board.last,
-            seen: board.vacancies,
-        }
+        Watch { number: board.last, seen: board.vacancies }
     }
 
     /// Ready if there was a vacancy since the last time, or since the watch was
@@ -103,10 +96,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         WATCHES.fetch_sub(1, Ordering::SeqCst);
         let mut board = board();
-        let place = board
-            .waiting
-            .iter()
-            .position(|(number, _)| *number == self.number);
+        let place = board.waiting.iter().position(|(number, _)| *number == self.number);
         let waiter = place.map(|place| board.waiting.swap_remove(place));
         drop(board);
         drop(waiter);
@@ -165,19 +155,11 @@ mod tests {
         let fd = OwnedFd::from(UdpSocket::bind("127.0.0.1:0").expect("a port is free"));
         let descriptor = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
         let socket = fs::read_link(&descriptor).expect("procfs");
-        let look = Arc::new(Look {
-            descriptor,
-            socket,
-            was_closed: AtomicBool::new(false),
-        });
+        let look = Arc::new(Look { descriptor, socket, was_closed: AtomicBool::new(false) });
         let socket = Socket::new(fd, Kind::Other);
         let waker = Waker::from(Arc::clone(&look));
         let mut watch = Watch::new();
-        assert!(
-            watch
-                .poll_vacancy(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(watch.poll_vacancy(&mut Context::from_waker(&waker)).is_pending());
         drop(socket);
         assert!(look.was_closed.load(Ordering::Relaxed));
     }

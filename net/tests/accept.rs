@@ -15,10 +15,7 @@ use harness::{on_every_backend, pends};
 
 /// Lets the process have `more` descriptors than it has, and takes them all.
 fn exhaust() -> Vec<File> {
-    let limit = libc::rlimit {
-        rlim_cur: 100,
-        rlim_max: 100,
-    };
+    let limit = libc::rlimit { rlim_cur: 100, rlim_max: 100 };
     // SAFETY: `limit` lives through the call, which only reads it.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     assert_eq!(set, 0);
@@ -36,9 +33,7 @@ fn exhaust() -> Vec<File> {
 /// A listener with which a first connection was made, so that all is set up that
 /// is set up lazily, and connections that wait.
 async fn with_waiting(count: usize) -> (TcpListener, TcpStream, Vec<net::TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port is free");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let addr = listener.local_addr().expect("it is bound");
     let client;
     let accepted;

@@ -21,8 +21,7 @@ fn vacant() -> SocketAddr {
 /// A listener whose queue is full, so that the kernel drops further SYNs, and who
 /// fills it.
 async fn full() -> (net::TcpListener, Vec<TcpStream>) {
-    let listener =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     listener.bind(&any.into()).expect("a port is free");
     listener.listen(0).expect("it is bound");
@@ -138,11 +137,7 @@ fn a_socket_is_never_connected_to_itself() {
     harness::watched("a_socket_is_never_connected_to_itself", || {
         let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
         let range = range.expect("procfs");
-        let low: u16 = range
-            .split_whitespace()
-            .next()
-            .and_then(|low| low.parse().ok())
-            .expect("two numbers");
+        let low: u16 = range.split_whitespace().next().and_then(|low| low.parse().ok()).expect("two numbers");
         // Linux prefers ports of the parity of the lower end.
         let addr = SocketAddr::from(([127, 0, 0, 1], low + 2048));
         let mut attempts = 0;
@@ -150,9 +145,7 @@ fn a_socket_is_never_connected_to_itself() {
             attempts += 1;
             if let Ok(stream) = net::TcpStream::connect(addr) {
                 assert_eq!(stream.local_addr().ok(), Some(addr), "the port is in use");
-                SockRef::from(&stream)
-                    .set_linger(Some(Duration::ZERO))
-                    .expect("an option");
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
                 break;
             }
         }

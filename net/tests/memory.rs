@@ -27,21 +27,10 @@ impl Mapping {
         let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
         file.set_len(LENGTH as u64).expect("memory");
         // SAFETY: a new mapping, where the kernel finds room.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                LENGTH,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
-                0,
-            )
-        };
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), LENGTH, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         assert_ne!(start, libc::MAP_FAILED);
-        Mapping {
-            file,
-            start: start.cast(),
-        }
+        Mapping { file, start: start.cast() }
     }
 
     fn bytes(&self) -> &[u8] {

@@ -47,9 +47,7 @@ fn more_calls_than_threads_are_all_made() {
         let callers: Vec<_> = (0..100)
             .map(|_| {
                 let made = Arc::clone(&made);
-                thread::spawn(move || {
-                    block_on(offload::run(move || made.fetch_add(1, Ordering::Relaxed)))
-                })
+                thread::spawn(move || block_on(offload::run(move || made.fetch_add(1, Ordering::Relaxed))))
             })
             .collect();
         for caller in callers {
@@ -100,11 +98,7 @@ impl Offload for Hook {
     fn offload(&self, job: Job) -> Result<(), Job> {
         match thread::current().name() {
             Some("runs") => {
-                thread::Builder::new()
-                    .name("hooked".to_owned())
-                    .spawn(|| job.run())
-                    .map(drop)
-                    .ok();
+                thread::Builder::new().name("hooked".to_owned()).spawn(|| job.run()).map(drop).ok();
                 Ok(())
             }
             Some("drops") => {
@@ -127,14 +121,8 @@ fn a_hook_decides_where_calls_run() {
                 .spawn(|| block_on(offload::run(|| thread::current().name().map(str::to_owned))));
             caller.expect("a thread").join().expect("no panic")
         };
-        assert_eq!(
-            call_on("runs").expect("it is made").as_deref(),
-            Some("hooked")
-        );
-        assert_eq!(
-            call_on("other").expect("it is made").as_deref(),
-            Some("bourn-offload")
-        );
+        assert_eq!(call_on("runs").expect("it is made").as_deref(), Some("hooked"));
+        assert_eq!(call_on("other").expect("it is made").as_deref(), Some("bourn-offload"));
         let lost = call_on("drops").expect_err("it was dropped");
         assert!(lost.to_string().contains("dropped"), "{lost}");
     });

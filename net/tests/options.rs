@@ -23,18 +23,11 @@ fn nodelay_is_on_at_both_ends() {
         }
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_nodelay(false).expect("an option");
-        socket
-            .bind("127.0.0.1:0".parse().expect("an address"))
-            .expect("a port is free");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
         let listener = socket.listen(8).expect("it is bound");
-        let _client = TcpStream::connect(listener.local_addr().expect("bound"))
-            .await
-            .expect("it listens");
+        let _client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
         let (server, _) = listener.accept().await.expect("one waits");
-        assert!(
-            !server.nodelay().expect("an option"),
-            "inherited from the listener"
-        );
+        assert!(!server.nodelay().expect("an option"), "inherited from the listener");
     });
 }
 
@@ -49,16 +42,9 @@ fn streams_read_back_what_was_set() {
         stream.set_recv_buffer_size(20_000).expect("an option");
         assert!(stream.recv_buffer_size().expect("an option") >= 20_000);
         assert_eq!(stream.keepalive().expect("an option"), None);
-        let keepalive = Keepalive {
-            idle: Duration::from_millis(1500),
-            interval: Duration::from_secs(3),
-            count: 4,
-        };
+        let keepalive = Keepalive { idle: Duration::from_millis(1500), interval: Duration::from_secs(3), count: 4 };
         stream.set_keepalive(Some(keepalive)).expect("an option");
-        let rounded = Keepalive {
-            idle: Duration::from_secs(2),
-            ..keepalive
-        };
+        let rounded = Keepalive { idle: Duration::from_secs(2), ..keepalive };
         assert_eq!(stream.keepalive().expect("an option"), Some(rounded));
         stream.set_keepalive(None).expect("an option");
         assert_eq!(stream.keepalive().expect("an option"), None);
@@ -69,10 +55,7 @@ fn streams_read_back_what_was_set() {
 #[test]
 fn sockets_read_back_what_was_set_and_hand_it_on() {
     block_on(async {
-        for (socket, any) in [
-            (TcpSocket::new_v4(), "127.0.0.1:0"),
-            (TcpSocket::new_v6(), "[::1]:0"),
-        ] {
+        for (socket, any) in [(TcpSocket::new_v4(), "127.0.0.1:0"), (TcpSocket::new_v6(), "[::1]:0")] {
             let socket = socket.expect("a socket");
             socket.set_reuse_addr(true).expect("an option");
             assert!(socket.reuse_addr().expect("an option"));
@@ -80,22 +63,14 @@ fn sockets_read_back_what_was_set_and_hand_it_on() {
             assert!(socket.reuse_port().expect("an option"));
             socket.set_ttl(9).expect("an option");
             assert_eq!(socket.ttl().expect("an option"), 9);
-            socket
-                .set_keepalive(Some(Keepalive::default()))
-                .expect("an option");
+            socket.set_keepalive(Some(Keepalive::default())).expect("an option");
             socket.set_recv_buffer_size(30_000).expect("an option");
             let size = socket.recv_buffer_size().expect("an option");
-            socket
-                .bind(any.parse().expect("an address"))
-                .expect("a port is free");
+            socket.bind(any.parse().expect("an address")).expect("a port is free");
             let addr = socket.local_addr().expect("it is bound");
             let listener = socket.listen(8).expect("it is bound");
 
-            let twin = if addr.is_ipv4() {
-                TcpSocket::new_v4()
-            } else {
-                TcpSocket::new_v6()
-            };
+            let twin = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
             let twin = twin.expect("a socket");
             twin.set_reuse_port(true).expect("an option");
             twin.bind(addr).expect("both allow it");
@@ -104,10 +79,7 @@ fn sockets_read_back_what_was_set_and_hand_it_on() {
             let _client = TcpStream::connect(addr).await.expect("it listens");
             let (server, _) = listener.accept().await.expect("one waits");
             assert_eq!(server.recv_buffer_size().expect("an option"), size);
-            assert_eq!(
-                server.keepalive().expect("an option"),
-                Some(Keepalive::default())
-            );
+            assert_eq!(server.keepalive().expect("an option"), Some(Keepalive::default()));
         }
     });
 }
@@ -115,18 +87,14 @@ fn sockets_read_back_what_was_set_and_hand_it_on() {
 #[test]
 fn listeners_may_start_again_at_once() {
     block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port is free");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let addr = listener.local_addr().expect("it is bound");
         listener.set_ttl(9).expect("an option");
         assert_eq!(listener.ttl().expect("an option"), 9);
         let client = TcpStream::connect(addr).await.expect("it listens");
         let (server, _) = listener.accept().await.expect("one waits");
         // The end that closes first is left with the port (TIME_WAIT).
-        server
-            .shutdown(std::net::Shutdown::Write)
-            .expect("still connected");
+        server.shutdown(std::net::Shutdown::Write).expect("still connected");
         assert_eq!(client.read(&mut [0]).await.expect("the end"), 0);
         drop(client);
         assert_eq!(server.read(&mut [0]).await.expect("the end"), 0);
@@ -142,9 +110,7 @@ fn the_backlog_is_the_kernel_s_limit() {
     block_on(async {
         let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("procfs");
         let limit: usize = limit.trim().parse().expect("a number");
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port is free");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let addr = listener.local_addr().expect("it is bound");
         let wanted = limit.min(300);
         let mut clients = Vec::new();

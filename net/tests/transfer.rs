@@ -28,10 +28,7 @@ async fn exchange(stream: &TcpStream, out: &[u8], expected: &[u8]) {
         let mut seen = 0;
         let mut buf = vec![0; 50_000];
         while let length @ 1.. = stream.read(&mut buf).await.expect("the peer writes") {
-            assert!(
-                buf[..length] == expected[seen..seen + length],
-                "changed near byte {seen}"
-            );
+            assert!(buf[..length] == expected[seen..seen + length], "changed near byte {seen}");
             seen += length;
         }
         assert_eq!(seen, expected.len());

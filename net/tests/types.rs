@@ -5,9 +5,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use bourn_net::offload::Job;
 use bourn_net::unix;
 use bourn_net::{
-    ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf,
-    ReadHalf, Received, RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket,
-    UnixDatagram, UnixListener, UnixStream, WriteAllError, WriteHalf,
+    ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Received,
+    RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
+    WriteAllError, WriteHalf,
 };
 
 fn send<T: Send>() {}

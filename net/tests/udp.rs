@@ -12,9 +12,7 @@ use bourn_net::{Interest, RecvBatch, UdpSocket};
 use harness::{both, kind, on_every_backend, pends};
 
 async fn bound() -> (UdpSocket, SocketAddr) {
-    let socket = UdpSocket::bind("127.0.0.1:0")
-        .await
-        .expect("a port is free");
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
     let addr = socket.local_addr().expect("it is bound");
     (socket, addr)
 }

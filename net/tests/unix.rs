@@ -55,20 +55,14 @@ async fn echo(client: UnixStream, server: UnixStream, data: &[u8]) {
     };
     let read = async {
         let mut all = Vec::new();
-        client_read
-            .read_to_end(&mut all)
-            .await
-            .expect("the peer writes");
+        client_read.read_to_end(&mut all).await.expect("the peer writes");
         assert!(all == data, "changed on the way");
     };
     let serve = async {
         let (mut read, mut write) = server.split();
         let mut buf = vec![0; 50_000];
         while let length @ 1.. = read.read(&mut buf).await.expect("the peer writes") {
-            write
-                .write_all(&buf[..length])
-                .await
-                .expect("the peer reads");
+            write.write_all(&buf[..length]).await.expect("the peer reads");
         }
         server.shutdown(Shutdown::Write).expect("connected");
     };
@@ -295,20 +289,13 @@ async fn pass_many(sender: &UnixDatagram, receiver: &UnixDatagram) {
 fn send_with_descriptor(stream: &net::UnixStream, bytes: &[u8]) {
     const SPACE: usize = size_of::<libc::cmsghdr>() + 8;
     // A `cmsghdr` (length, level, type) and the descriptor, in native order.
-    let halves =
-        |[a, b, c, d]: [u8; 4], [e, f, g, h]: [u8; 4]| u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let halves = |[a, b, c, d]: [u8; 4], [e, f, g, h]: [u8; 4]| u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
     let mut control: [u64; SPACE / 8] = [
         (size_of::<libc::cmsghdr>() + size_of::<i32>()) as u64,
-        halves(
-            libc::SOL_SOCKET.to_ne_bytes(),
-            libc::SCM_RIGHTS.to_ne_bytes(),
-        ),
+        halves(libc::SOL_SOCKET.to_ne_bytes(), libc::SCM_RIGHTS.to_ne_bytes()),
         halves(stream.as_raw_fd().to_ne_bytes(), [0; 4]),
     ];
-    let mut slice = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut slice = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: `msghdr` is integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut slice;
@@ -318,10 +305,5 @@ fn send_with_descriptor(stream: &net::UnixStream, bytes: &[u8]) {
     // SAFETY: the message points to readable bytes and a control message of the
     // length that it says.
     let sent = unsafe { libc::sendmsg(stream.as_raw_fd(), &raw const message, 0) };
-    assert_eq!(
-        usize::try_from(sent),
-        Ok(bytes.len()),
-        "{}",
-        std::io::Error::last_os_error()
-    );
+    assert_eq!(usize::try_from(sent), Ok(bytes.len()), "{}", std::io::Error::last_os_error());
 }

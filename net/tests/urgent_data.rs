@@ -17,9 +17,7 @@ use harness::{cpu_time, on_every_backend, pair_with_std, pends, polls};
 
 fn send_urgent(mut peer: &net::TcpStream) {
     peer.write_all(b"aaaa").expect("still connected");
-    let sent = SockRef::from(peer)
-        .send_out_of_band(b"!")
-        .expect("still connected");
+    let sent = SockRef::from(peer).send_out_of_band(b"!").expect("still connected");
     assert_eq!(sent, 1);
     peer.write_all(b"bbbb").expect("still connected");
 }

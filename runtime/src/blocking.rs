@@ -50,16 +50,9 @@ impl Drop for Blocking {
         let Some(grace) = self.grace else { return };
         // A thread that panics has no time to wait, and may be one whose tasks the
         // calls wait for: so it is with a runtime dropped in async code.
-        let grace = if thread::panicking() {
-            Duration::ZERO
-        } else {
-            grace
-        };
+        let grace = if thread::panicking() { Duration::ZERO } else { grace };
         for task in self.pool.shutdown(grace) {
-            let name = task
-                .name
-                .map(|name| format!(" \"{name}\""))
-                .unwrap_or_default();
+            let name = task.name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
             // A stderr that is closed is no reason to panic in a destructor.
             let _ = writeln!(
                 io::stderr().lock(),
@@ -97,8 +90,7 @@ impl Offload for PoolOffload {
         };
         let ours = Arc::new(Mutex::new(Some(job)));
         let theirs = Arc::clone(&ours);
-        let take =
-            |job: &Mutex<Option<Job>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let take = |job: &Mutex<Option<Job>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
         let call = handle.spawn_blocking_with(Options::new().name("offload"), move || {
             if let Some(job) = take(&theirs) {
                 job.run();

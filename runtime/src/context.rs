@@ -14,20 +14,14 @@ thread_local! {
 
 /// The runtime of this thread: of those that it is in, the last entered.
 pub(crate) fn current() -> Option<Handle> {
-    ENTERED
-        .try_with(|entered| entered.borrow().last().map(|(_, handle)| handle.clone()))
-        .ok()
-        .flatten()
+    ENTERED.try_with(|entered| entered.borrow().last().map(|(_, handle)| handle.clone())).ok().flatten()
 }
 
 pub(crate) fn enter(handle: Handle) -> Entered {
     let number = ENTRIES.get();
     ENTRIES.set(number + 1);
     ENTERED.with_borrow_mut(|entered| entered.push((number, handle)));
-    Entered {
-        number,
-        thread: PhantomData,
-    }
+    Entered { number, thread: PhantomData }
 }
 
 /// Undoes [`enter`] when dropped.
@@ -43,9 +37,7 @@ impl Drop for Entered {
         // Dropped outside the borrow: the last handle drops what it holds.
         let left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            let place = entered
-                .iter()
-                .rposition(|(number, _)| *number == self.number);
+            let place = entered.iter().rposition(|(number, _)| *number == self.number);
             place.map(|place| entered.remove(place))
         });
         drop(left);

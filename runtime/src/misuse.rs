@@ -26,7 +26,5 @@ pub(crate) fn scope_refused(here: &Location<'_>) -> String {
 }
 
 pub(crate) fn zero_period(here: &Location<'_>) -> String {
-    format!(
-        "bourn: interval called at {here} with a period of zero, which would tick without end. Use a longer one"
-    )
+    format!("bourn: interval called at {here} with a period of zero, which would tick without end. Use a longer one")
 }

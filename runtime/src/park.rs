@@ -39,10 +39,7 @@ impl Park for ReactorPark {
     type Entered = Entered;
 
     fn enter(self: &Arc<Self>) -> Entered {
-        Entered {
-            _reactor: self.reactor.enter(),
-            outside: budget::is_unlimited(),
-        }
+        Entered { _reactor: self.reactor.enter(), outside: budget::is_unlimited() }
     }
 
     fn turn(&self, wait: Wait) -> Turn {
@@ -63,10 +60,7 @@ impl Park for ReactorPark {
             // The kernel refuses such a write only if somebody else has closed
             // the notifier. There is no caller who could mend it, and a waker does
             // not panic because stderr is closed.
-            let _ = writeln!(
-                io::stderr().lock(),
-                "bourn: the runtime can not be woken: {error}"
-            );
+            let _ = writeln!(io::stderr().lock(), "bourn: the runtime can not be woken: {error}");
         }
     }
 

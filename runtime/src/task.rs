@@ -13,9 +13,7 @@ pub use crate::task_local;
 pub use join_set::JoinSet;
 pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 
-pub use bourn_executor::{
-    AbortHandle, Id, JoinError, JoinHandle, TaskInfo, TaskState, YieldNow, yield_now,
-};
+pub use bourn_executor::{AbortHandle, Id, JoinError, JoinHandle, TaskInfo, TaskState, YieldNow, yield_now};
 
 /// Starts a task in the runtime of this thread.
 ///

@@ -21,10 +21,7 @@ fn a_call_is_inside_the_runtime() {
         let sum = runtime.block_on(async {
             let call = task::spawn_blocking(|| {
                 let inner = bourn::spawn(async { 1 });
-                (
-                    inner,
-                    task::spawn_blocking(|| Handle::try_current().is_some()),
-                )
+                (inner, task::spawn_blocking(|| Handle::try_current().is_some()))
             });
             let (inner, nested) = call.await.unwrap();
             assert!(nested.await.unwrap());
@@ -41,14 +38,9 @@ fn a_call_is_inside_the_runtime() {
 #[test]
 fn the_cap_holds() {
     watched("the cap", || {
-        let runtime = Builder::new_current_thread()
-            .max_blocking_threads(2)
-            .build()
-            .unwrap();
+        let runtime = Builder::new_current_thread().max_blocking_threads(2).build().unwrap();
         runtime.block_on(async {
-            let calls: Vec<_> = (0..20)
-                .map(|_| task::spawn_blocking(|| thread::current().id()))
-                .collect();
+            let calls: Vec<_> = (0..20).map(|_| task::spawn_blocking(|| thread::current().id())).collect();
             let mut threads = std::collections::HashSet::new();
             for call in calls {
                 threads.insert(call.await.unwrap());
@@ -67,16 +59,11 @@ fn names_are_looked_up_by_the_pool() {
     watched("look-up", || {
         let runtime = Runtime::new().unwrap();
         let port = runtime.block_on(async {
-            let listener = bourn::net::TcpListener::bind(("localhost", 0))
-                .await
-                .unwrap();
+            let listener = bourn::net::TcpListener::bind(("localhost", 0)).await.unwrap();
             listener.local_addr().unwrap().port()
         });
         assert_ne!(port, 0);
-        assert!(
-            runtime.handle().blocking_metrics().started >= 1,
-            "the runtime's own pool"
-        );
+        assert!(runtime.handle().blocking_metrics().started >= 1, "the runtime's own pool");
     });
 }
 
@@ -104,10 +91,7 @@ const CHILD: &str = "BOURN_TEST_STUCK_CALL";
 fn dropping_the_runtime_names_a_call_that_outlasts_the_grace() {
     let grace = Duration::from_millis(30);
     if std::env::var_os(CHILD).is_some() {
-        let runtime = Builder::new_current_thread()
-            .blocking_grace(grace)
-            .build()
-            .unwrap();
+        let runtime = Builder::new_current_thread().blocking_grace(grace).build().unwrap();
         let (begun, wait) = mpsc::channel();
         let entered = runtime.enter();
         task::Builder::new().name("stuck").spawn_blocking(move || {
@@ -125,27 +109,15 @@ fn dropping_the_runtime_names_a_call_that_outlasts_the_grace() {
     }
     let output = watched("a stuck call", || {
         Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "dropping_the_runtime_names_a_call_that_outlasts_the_grace",
-                "--nocapture",
-            ])
+            .args(["--exact", "dropping_the_runtime_names_a_call_that_outlasts_the_grace", "--nocapture"])
             .env(CHILD, "1")
             .output()
             .unwrap()
     });
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
-    assert!(
-        told.contains(
-            "bourn: a runtime was dropped, and 30ms later a blocking call still runs: task "
-        ),
-        "{told}"
-    );
-    assert!(
-        told.contains(&format!(" \"stuck\" (spawned at {}:", file!())),
-        "{told}"
-    );
+    assert!(told.contains("bourn: a runtime was dropped, and 30ms later a blocking call still runs: task "), "{told}");
+    assert!(told.contains(&format!(" \"stuck\" (spawned at {}:", file!())), "{told}");
 }
 
 #[test]
@@ -160,8 +132,5 @@ fn a_call_that_panics_alone_meets_the_policy() {
         })
     });
     let message = *outcome.unwrap_err().downcast::<String>().unwrap();
-    assert!(
-        message.ends_with("\"in a call\". Await the task's handle, or choose another policy"),
-        "{message}"
-    );
+    assert!(message.ends_with("\"in a call\". Await the task's handle, or choose another policy"), "{message}");
 }

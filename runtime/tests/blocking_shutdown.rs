@@ -183,15 +183,11 @@ fn a_runtime_dropped_by_a_destructor_of_its_own_thread() {
         }
     }
     watched("a drop by a destructor", || {
-        let builder = Builder::new_current_thread()
-            .thread_keep_alive(Duration::from_millis(1))
-            .blocking_grace(Duration::MAX);
+        let builder =
+            Builder::new_current_thread().thread_keep_alive(Duration::from_millis(1)).blocking_grace(Duration::MAX);
         let runtime = Arc::new(builder.build().unwrap());
         let (done, told) = mpsc::channel();
-        let keep = Keep {
-            runtime: Some(Arc::clone(&runtime)),
-            done,
-        };
+        let keep = Keep { runtime: Some(Arc::clone(&runtime)), done };
         let (go, wait) = mpsc::channel::<()>();
         runtime.spawn_blocking(move || {
             LAST.set(Some(Box::new(keep)));
@@ -229,9 +225,7 @@ fn the_pools_end_loses_no_look_up() {
     impl Drop for Asks {
         fn drop(&mut self) {
             let mut question: Question = Box::pin(offload::run(|| 7));
-            let state = question
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()));
+            let state = question.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             assert!(state.is_pending());
             self.0.send(question).unwrap();
         }
@@ -272,10 +266,7 @@ fn shutdown_timeout_is_refused_inside_block_on() {
         catch_unwind(|| bourn::block_on(async { Runtime::new().unwrap().shutdown_timeout(LONG) }))
     });
     let message = *outcome.unwrap_err().downcast::<String>().unwrap();
-    assert!(
-        message.starts_with("bourn: a runtime was dropped on a thread that is inside the block_on"),
-        "{message}"
-    );
+    assert!(message.starts_with("bourn: a runtime was dropped on a thread that is inside the block_on"), "{message}");
 }
 
 #[test]
@@ -314,9 +305,7 @@ fn threads_have_the_name_and_the_stack_that_were_asked_for() {
     /// More than the two mebibytes that std gives a thread.
     const STACK: usize = 16 << 20;
     watched("threads", || {
-        let builder = Builder::new_current_thread()
-            .thread_name("mine")
-            .thread_stack_size(STACK);
+        let builder = Builder::new_current_thread().thread_name("mine").thread_stack_size(STACK);
         let runtime = builder.build().unwrap();
         let call = runtime.spawn_blocking(|| {
             // Would end the process on a smaller stack.

@@ -26,10 +26,7 @@ async fn echo(count: usize, spawn: impl Fn(std::pin::Pin<Box<dyn Future<Output =
         clients.push(TcpStream::connect(address).await.unwrap());
     }
     for (number, client) in clients.iter().enumerate() {
-        client
-            .write_all(format!("client {number}").as_bytes())
-            .await
-            .unwrap();
+        client.write_all(format!("client {number}").as_bytes()).await.unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
     }
     for (number, client) in clients.iter().enumerate() {
@@ -91,9 +88,7 @@ fn a_connection_moves_between_executors() {
         let first = bourn::Runtime::new().unwrap();
         let (client, server) = first.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let client = TcpStream::connect(listener.local_addr().unwrap())
-                .await
-                .unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (server, _) = listener.accept().await.unwrap();
             pass(&client, &server, b"in the first").await;
             (client, server)
@@ -103,11 +98,7 @@ fn a_connection_moves_between_executors() {
         drop(first);
         let second = bourn::Runtime::new().unwrap();
         second.block_on(pass(&client, &server, b"in the second"));
-        assert_eq!(
-            second.handle().sources().len(),
-            1,
-            "only the reader has waited there"
-        );
+        assert_eq!(second.handle().sources().len(), 1, "only the reader has waited there");
     });
 }
 

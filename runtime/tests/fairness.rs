@@ -9,12 +9,7 @@ use std::time::Duration;
 use bourn::net::{Interest, TcpListener, TcpStream};
 use bourn::runtime::Handle;
 
-on_every_backend!(
-    reads,
-    waits_for_readiness_and_tries,
-    tries_whatever_is_asked,
-    enters_a_runtime_before_each_read,
-);
+on_every_backend!(reads, waits_for_readiness_and_tries, tries_whatever_is_asked, enters_a_runtime_before_each_read,);
 
 /// Runs `greedy` on a stream that always has data, until another task has run ten
 /// times: before ten thousand of its operations, or never if it starves.

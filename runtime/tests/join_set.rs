@@ -58,10 +58,7 @@ fn results_come_with_the_number_of_their_task() {
         let good = set.spawn(ready(1));
         let bad = set.spawn(async { panic!("in the set") });
         let stuck = set.spawn(pending());
-        assert_eq!(
-            set.join_next_with_id().await.unwrap().unwrap(),
-            (good.id(), 1)
-        );
+        assert_eq!(set.join_next_with_id().await.unwrap().unwrap(), (good.id(), 1));
         let error = set.join_next_with_id().await.unwrap().unwrap_err();
         assert!(error.is_panic());
         assert_eq!(error.id(), bad.id());
@@ -155,10 +152,7 @@ fn join_all_passes_a_panic_on_and_aborts_the_rest() {
         });
         panics.await.unwrap_err()
     });
-    assert_eq!(
-        *error.into_panic().downcast::<&str>().unwrap(),
-        "one of all"
-    );
+    assert_eq!(*error.into_panic().downcast::<&str>().unwrap(), "one of all");
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
@@ -191,10 +185,7 @@ fn only_what_has_ended_is_looked_at() {
                 yield_now().await;
             }
             let found = set.poll_join_next(&mut cx);
-            assert!(
-                matches!(found, Poll::Ready(Some(Ok(number))) if number == round),
-                "{found:?}"
-            );
+            assert!(matches!(found, Poll::Ready(Some(Ok(number))) if number == round), "{found:?}");
         }
         assert_eq!(set.len(), MANY);
     });
@@ -208,23 +199,13 @@ fn a_set_may_be_awaited_by_one_after_another() {
         let (first, second) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
         for wakes in [&first, &second] {
             let waker = Waker::from(Arc::clone(wakes));
-            assert!(
-                set.poll_join_next(&mut Context::from_waker(&waker))
-                    .is_pending()
-            );
+            assert!(set.poll_join_next(&mut Context::from_waker(&waker)).is_pending());
         }
         while !task.is_finished() {
             yield_now().await;
         }
-        assert_eq!(
-            (first.0.load(SeqCst), second.0.load(SeqCst)),
-            (0, 1),
-            "the last one is woken"
-        );
-        assert_eq!(
-            poll_fn(|cx| set.poll_join_next(cx)).await.unwrap().unwrap(),
-            2
-        );
+        assert_eq!((first.0.load(SeqCst), second.0.load(SeqCst)), (0, 1), "the last one is woken");
+        assert_eq!(poll_fn(|cx| set.poll_join_next(cx)).await.unwrap().unwrap(), 2);
     });
 }
 
@@ -245,10 +226,6 @@ fn a_set_that_is_always_ready_gives_way() {
             }
         });
         while set.join_next().await.is_some() {}
-        assert!(
-            other.load(SeqCst) >= 5,
-            "the other task ran {} times",
-            other.load(SeqCst)
-        );
+        assert!(other.load(SeqCst) >= 5, "the other task ran {} times", other.load(SeqCst));
     });
 }

@@ -14,9 +14,7 @@ use harness::watched;
 /// The message of the panic in `body`, with every place in this file cut down to
 /// `FILE:LINE`.
 fn message(what: &str, body: impl FnOnce()) -> String {
-    let payload = watched(what, || {
-        catch_unwind(AssertUnwindSafe(body)).expect_err("it must be refused")
-    });
+    let payload = watched(what, || catch_unwind(AssertUnwindSafe(body)).expect_err("it must be refused"));
     let text = match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => payload.downcast::<&str>().expect("a message").to_string(),
@@ -28,10 +26,7 @@ fn message(what: &str, body: impl FnOnce()) -> String {
         told += "FILE:LINE";
         rest = &rest[place + file!().len()..];
         for _line_and_column in 0..2 {
-            rest = rest
-                .strip_prefix(':')
-                .expect("a number")
-                .trim_start_matches(|sign: char| sign.is_ascii_digit());
+            rest = rest.strip_prefix(':').expect("a number").trim_start_matches(|sign: char| sign.is_ascii_digit());
         }
     }
     told + rest
@@ -46,15 +41,9 @@ fn spawning_without_a_runtime() {
          and call the Handle's method here"
     );
     let spawn_local = message("spawn_local", || drop(bourn::spawn_local(async {})));
-    assert!(
-        spawn_local.starts_with(
-            "bourn: spawn_local called at FILE:LINE, on a thread that is in no runtime."
-        )
-    );
+    assert!(spawn_local.starts_with("bourn: spawn_local called at FILE:LINE, on a thread that is in no runtime."));
     let current = message("current", || drop(Handle::current()));
-    assert!(current.starts_with(
-        "bourn: Handle::current called at FILE:LINE, on a thread that is in no runtime."
-    ));
+    assert!(current.starts_with("bourn: Handle::current called at FILE:LINE, on a thread that is in no runtime."));
     assert!(Handle::try_current().is_none());
 }
 
@@ -62,35 +51,24 @@ fn spawning_without_a_runtime() {
 fn block_on_inside_block_on() {
     let runtime = Runtime::new().unwrap();
     assert_eq!(
-        message("nested block_on", || runtime
-            .block_on(async { bourn::block_on(async {}) })),
+        message("nested block_on", || runtime.block_on(async { bourn::block_on(async {}) })),
         "bourn: block_on called at FILE:LINE, on a thread that is already inside the block_on called at FILE:LINE: it \
          would keep that one's tasks from running. Make the function async and await the future there, or call \
          block_on on a thread of its own (std::thread::spawn)"
     );
     // The refusal has broken nothing.
-    assert_eq!(
-        runtime.block_on(async { bourn::spawn(async { 5 }).await.unwrap() }),
-        5
-    );
+    assert_eq!(runtime.block_on(async { bourn::spawn(async { 5 }).await.unwrap() }), 5);
 }
 
 #[test]
 fn block_on_inside_a_task() {
     let runtime = Runtime::new().unwrap();
     let error = watched("block_on in a task", || {
-        runtime.block_on(async {
-            bourn::spawn(async { bourn::block_on(async {}) })
-                .await
-                .unwrap_err()
-        })
+        runtime.block_on(async { bourn::spawn(async { bourn::block_on(async {}) }).await.unwrap_err() })
     });
     let payload = error.into_panic();
     let text = payload.downcast_ref::<String>().expect("a message");
-    assert!(
-        text.contains("on a thread that is already inside the block_on"),
-        "{text}"
-    );
+    assert!(text.contains("on a thread that is already inside the block_on"), "{text}");
 }
 
 #[test]
@@ -168,11 +146,7 @@ fn a_blocking_call_in_a_forked_child() {
     if std::env::var_os(CHILD).is_none() {
         let output = watched("a forked child", || {
             std::process::Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--exact",
-                    "a_blocking_call_in_a_forked_child",
-                    "--nocapture",
-                ])
+                .args(["--exact", "a_blocking_call_in_a_forked_child", "--nocapture"])
                 .env(CHILD, "1")
                 .output()
                 .unwrap()
@@ -229,19 +203,13 @@ fn an_unknown_backend_in_the_environment() {
         return;
     }
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "an_unknown_backend_in_the_environment",
-            "--nocapture",
-        ])
+        .args(["--exact", "an_unknown_backend_in_the_environment", "--nocapture"])
         .env(variable, "kqueue")
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(
-        told.contains(
-            "BOURN_BACKEND: there is no backend \"kqueue\" here; choose epoll, poll, select, mio"
-        ),
+        told.contains("BOURN_BACKEND: there is no backend \"kqueue\" here; choose epoll, poll, select, mio"),
         "{told}"
     );
 }

@@ -89,11 +89,7 @@ fn the_value_goes_over_threads_with_its_future() {
     assert!(poll(future.as_mut()).is_pending());
     let polled = thread::spawn(move || {
         let polled = poll(future.as_mut());
-        (
-            polled,
-            future.as_mut().take_value(),
-            future.as_mut().take_value(),
-        )
+        (polled, future.as_mut().take_value(), future.as_mut().take_value())
     });
     assert_eq!(polled.join().unwrap(), (Poll::Ready(5), Some(5), None));
     assert!(NUMBER.try_get().is_err());
@@ -126,10 +122,7 @@ fn the_value_is_there_when_the_future_is_dropped() {
     });
     // Elsewhere there is none.
     drop(witness());
-    assert_eq!(
-        *seen.lock().unwrap(),
-        [Some(1), Some(2), Some(3), Some(4), None]
-    );
+    assert_eq!(*seen.lock().unwrap(), [Some(1), Some(2), Some(3), Some(4), None]);
 }
 
 #[test]
@@ -159,25 +152,10 @@ fn a_panic_restores_the_value_from_further_out() {
 
 #[test]
 fn misuse_says_where_and_what_to_do() {
-    let message = |body: fn()| {
-        *catch_unwind(body)
-            .unwrap_err()
-            .downcast::<String>()
-            .unwrap()
-    };
+    let message = |body: fn()| *catch_unwind(body).unwrap_err().downcast::<String>().unwrap();
     let absent = message(|| NUMBER.with(|_| ()));
-    assert!(
-        absent.starts_with("bourn: a task-local was read at "),
-        "{absent}"
-    );
-    assert!(
-        absent.contains(file!()) && absent.contains("Run the future inside the key's scope"),
-        "{absent}"
-    );
-    let borrowed =
-        message(|| NUMBER.sync_scope(1, || NUMBER.with(|_| NUMBER.sync_scope(2, || ()))));
-    assert!(
-        borrowed.contains(file!()) && borrowed.contains("inside `with` of the same key"),
-        "{borrowed}"
-    );
+    assert!(absent.starts_with("bourn: a task-local was read at "), "{absent}");
+    assert!(absent.contains(file!()) && absent.contains("Run the future inside the key's scope"), "{absent}");
+    let borrowed = message(|| NUMBER.sync_scope(1, || NUMBER.with(|_| NUMBER.sync_scope(2, || ()))));
+    assert!(borrowed.contains(file!()) && borrowed.contains("inside `with` of the same key"), "{borrowed}");
 }

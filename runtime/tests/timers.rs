@@ -7,9 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bourn::time::{
-    MissedTickBehavior, Sleep, interval, interval_at, sleep, sleep_until, timeout, timeout_at,
-};
+use bourn::time::{MissedTickBehavior, Sleep, interval, interval_at, sleep, sleep_until, timeout, timeout_at};
 
 on_every_backend!(
     sleeps_are_never_early,
@@ -31,11 +29,7 @@ async fn sleeps_are_never_early() {
         let wanted = Duration::from_micros(micros);
         let start = Instant::now();
         sleep(wanted).await;
-        assert!(
-            start.elapsed() >= wanted,
-            "{wanted:?} lasted {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= wanted, "{wanted:?} lasted {:?}", start.elapsed());
     }
     let deadline = Instant::now() + Duration::from_millis(3);
     sleep_until(deadline).await;
@@ -69,11 +63,7 @@ async fn the_longest_sleep_does_not_panic() {
     unlimited.await.unwrap();
     let mut ticks = interval(Duration::MAX);
     ticks.tick().await;
-    assert!(
-        timeout(Duration::from_millis(2), ticks.tick())
-            .await
-            .is_err()
-    );
+    assert!(timeout(Duration::from_millis(2), ticks.tick()).await.is_err());
 }
 
 async fn a_sleep_can_be_reset() {
@@ -197,10 +187,7 @@ async fn a_missed_tick_is_skipped_if_asked() {
     }
     assert_eq!(ticks.tick().await, start + period);
     let next = ticks.tick().await;
-    assert!(
-        next >= start + period * 3,
-        "a tick that was missed came all the same"
-    );
+    assert!(next >= start + period * 3, "a tick that was missed came all the same");
     assert_eq!((next - start).as_nanos() % period.as_nanos(), 0);
 }
 

@@ -35,10 +35,8 @@ impl Bare {
     }
 
     fn sleep(&self, duration: Duration) {
-        let timeout = libc::timespec {
-            tv_sec: duration.as_secs() as libc::time_t,
-            tv_nsec: duration.subsec_nanos().into(),
-        };
+        let timeout =
+            libc::timespec { tv_sec: duration.as_secs() as libc::time_t, tv_nsec: duration.subsec_nanos().into() };
         let mut event = libc::epoll_event { events: 0, u64: 0 };
         // SAFETY: one event fits, the time-out outlives the call, no mask is given.
         unsafe {
@@ -95,9 +93,7 @@ enum Lateness {
 
 impl Lateness {
     fn of(slept: Duration, asked: Duration) -> Lateness {
-        slept
-            .checked_sub(asked)
-            .map_or(Lateness::Early, Lateness::By)
+        slept.checked_sub(asked).map_or(Lateness::Early, Lateness::By)
     }
 
     fn microseconds(self) -> f64 {
@@ -123,15 +119,10 @@ fn main() -> Outcome<()> {
     let contestants = Contestants {
         bare: Bare::new()?,
         bourn: bourn::Runtime::new()?,
-        tokio: tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?,
+        tokio: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
     };
     let mut broken = Vec::new();
-    println!(
-        "median lateness in us (middle half) | {}",
-        NAMES.join(" | ")
-    );
+    println!("median lateness in us (middle half) | {}", NAMES.join(" | "));
     for (duration, rounds) in [
         (Duration::from_micros(100), 2000),
         (Duration::from_millis(1), 500),

@@ -76,9 +76,7 @@ fn main() -> Outcome<()> {
 }
 
 fn serve_bourn(backend: bourn::Backend) -> Outcome<()> {
-    let runtime = bourn::Builder::new_current_thread()
-        .backend(backend)
-        .build()?;
+    let runtime = bourn::Builder::new_current_thread().backend(backend).build()?;
     runtime.block_on(async {
         let listener = bourn::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
@@ -100,9 +98,7 @@ fn serve_bourn(backend: bourn::Backend) -> Outcome<()> {
 fn serve_tokio() -> Outcome<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
@@ -154,9 +150,7 @@ fn run(server: &str, rounds: usize) -> Outcome<Run> {
     let address: SocketAddr = line.trim().parse()?;
 
     let before = allocations(address)?;
-    let clients: Vec<_> = (0..CONNECTIONS)
-        .map(|_| thread::spawn(move || client(address, rounds)))
-        .collect();
+    let clients: Vec<_> = (0..CONNECTIONS).map(|_| thread::spawn(move || client(address, rounds))).collect();
     for client in clients {
         client.join().map_err(|_panic| "a client panicked")??;
     }
@@ -170,11 +164,7 @@ fn run(server: &str, rounds: usize) -> Outcome<Run> {
     child.wait()?;
     let calls = parse(&std::fs::read_to_string(&log)?);
     std::fs::remove_file(&log)?;
-    Ok(Run {
-        requests: (CONNECTIONS * rounds) as u64,
-        calls,
-        allocations: after - before,
-    })
+    Ok(Run { requests: (CONNECTIONS * rounds) as u64, calls, allocations: after - before })
 }
 
 fn client(address: SocketAddr, rounds: usize) -> Outcome<()> {
@@ -211,11 +201,7 @@ fn parse(table: &str) -> Calls {
             && let Ok(count) = count.parse()
             && name != "total"
         {
-            let errors = if fields.len() > 5 {
-                fields[4].parse().unwrap_or(0)
-            } else {
-                0
-            };
+            let errors = if fields.len() > 5 { fields[4].parse().unwrap_or(0) } else { 0 };
             calls.insert(name.to_owned(), (count, errors));
         }
     }
@@ -234,19 +220,11 @@ impl Figures {
     }
 
     fn calls(&self, names: &[&str]) -> f64 {
-        names
-            .iter()
-            .filter_map(|name| self.calls.get(*name))
-            .map(|(calls, _)| calls)
-            .sum()
+        names.iter().filter_map(|name| self.calls.get(*name)).map(|(calls, _)| calls).sum()
     }
 
     fn failed(&self, names: &[&str]) -> f64 {
-        names
-            .iter()
-            .filter_map(|name| self.calls.get(*name))
-            .map(|(_, failed)| failed)
-            .sum()
+        names.iter().filter_map(|name| self.calls.get(*name)).map(|(_, failed)| failed).sum()
     }
 }
 
@@ -260,43 +238,22 @@ fn measure(server: &str) -> Outcome<Figures> {
         .iter()
         .map(|(name, (calls, failed))| {
             let (before, failed_before) = short.calls.get(name).copied().unwrap_or_default();
-            (
-                name.clone(),
-                (
-                    per_request(*calls, before),
-                    per_request(*failed, failed_before),
-                ),
-            )
+            (name.clone(), (per_request(*calls, before), per_request(*failed, failed_before)))
         })
         .filter(|(_, (calls, failed))| *calls != 0.0 || *failed != 0.0)
         .collect();
-    Ok(Figures {
-        calls,
-        allocations: per_request(long.allocations, short.allocations),
-    })
+    Ok(Figures { calls, allocations: per_request(long.allocations, short.allocations) })
 }
 
 const READS: &[&str] = &["recvfrom", "read", "recvmsg", "readv"];
 const WRITES: &[&str] = &["sendto", "write", "sendmsg", "writev"];
-const WAITS: &[&str] = &[
-    "epoll_wait",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "poll",
-    "ppoll",
-    "pselect6",
-];
+const WAITS: &[&str] = &["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "pselect6"];
 
 fn report(check: bool) -> Outcome<()> {
-    println!(
-        "| server | system calls | reads | of them failed | writes | waits | epoll_ctl | allocations |"
-    );
+    println!("| server | system calls | reads | of them failed | writes | waits | epoll_ctl | allocations |");
     println!("|---|---|---|---|---|---|---|---|");
     let mut broken = Vec::new();
-    let servers = bourn::Backend::ALL
-        .iter()
-        .map(|backend| backend.name())
-        .chain(["tokio"]);
+    let servers = bourn::Backend::ALL.iter().map(|backend| backend.name()).chain(["tokio"]);
     for server in servers {
         let figures = measure(server)?;
         println!(
@@ -315,12 +272,7 @@ fn report(check: bool) -> Outcome<()> {
                 (figures.calls(&["epoll_ctl"]).abs() < 0.0005, "no epoll_ctl"),
                 (figures.failed(READS).abs() < 0.0005, "no failed read"),
             ];
-            broken.extend(
-                promises
-                    .iter()
-                    .filter(|(kept, _)| !kept)
-                    .map(|(_, promise)| *promise),
-            );
+            broken.extend(promises.iter().filter(|(kept, _)| !kept).map(|(_, promise)| *promise));
         }
         if server != "tokio" && figures.allocations.abs() > GROWTH {
             broken.push("no allocation");

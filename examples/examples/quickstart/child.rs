@@ -54,11 +54,7 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()?;
         // From here on the child is ended on every way out.
-        let mut server = Server {
-            child,
-            kind,
-            addr: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        };
+        let mut server = Server { child, kind, addr: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) };
         server.addr = server.await_address()?;
         Ok(server)
     }

@@ -31,10 +31,7 @@ pub fn run() -> io::Result<ExitCode> {
     }
 
     report::print(&outcomes)?;
-    match outcomes
-        .iter()
-        .find_map(|(kind, outcome)| complaint(*kind, outcome))
-    {
+    match outcomes.iter().find_map(|(kind, outcome)| complaint(*kind, outcome)) {
         Some(complaint) => Err(io::Error::other(complaint)),
         None => Ok(ExitCode::SUCCESS),
     }
@@ -44,16 +41,10 @@ pub fn run() -> io::Result<ExitCode> {
 fn clients() -> io::Result<usize> {
     let room = descriptors::raise_limit()?;
     if room.connections == 0 {
-        return Err(io::Error::other(format!(
-            "there is no room for connections: {}",
-            room.reason
-        )));
+        return Err(io::Error::other(format!("there is no room for connections: {}", room.reason)));
     }
     if room.connections < CLIENTS {
-        eprintln!(
-            "{} clients instead of {CLIENTS}: {}",
-            room.connections, room.reason
-        );
+        eprintln!("{} clients instead of {CLIENTS}: {}", room.connections, room.reason);
     }
     Ok(room.connections.min(CLIENTS))
 }
@@ -64,9 +55,7 @@ fn warn_of_small_backlog() {
     let limit = fs::read_to_string("/proc/sys/net/core/somaxconn");
     let limit: Option<u32> = limit.ok().and_then(|limit| limit.trim().parse().ok());
     if let Some(limit) = limit.filter(|&limit| limit < BACKLOG) {
-        eprintln!(
-            "connecting may take longer: net.core.somaxconn cuts the backlog from {BACKLOG} to {limit}"
-        );
+        eprintln!("connecting may take longer: net.core.somaxconn cuts the backlog from {BACKLOG} to {limit}");
     }
 }
 
@@ -76,10 +65,7 @@ fn complaint(kind: Kind, outcome: &Outcome) -> Option<String> {
         return None;
     }
     if let Some(error) = &outcome.failures.first {
-        return Some(format!(
-            "{} clients of bourn failed, the first with: {error}",
-            outcome.failures.count
-        ));
+        return Some(format!("{} clients of bourn failed, the first with: {error}", outcome.failures.count));
     }
     let unserved = outcome.clients - outcome.served;
     (unserved > 0).then(|| format!("bourn left {unserved} clients unserved"))

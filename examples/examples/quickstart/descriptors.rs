@@ -34,17 +34,8 @@ pub fn raise_limit() -> io::Result<Room> {
         (SELECT_LIMIT, "select(2) knows 1,024 descriptors")
     } else {
         let limit = rlimit::increase_nofile_limit(hard)?.max(soft);
-        (
-            limit,
-            "the hard limit of descriptors (ulimit -Hn) is that low",
-        )
+        (limit, "the hard limit of descriptors (ulimit -Hn) is that low")
     };
-    let connections = limit
-        .saturating_sub(RESERVE)
-        .try_into()
-        .unwrap_or(usize::MAX);
-    Ok(Room {
-        connections,
-        reason,
-    })
+    let connections = limit.saturating_sub(RESERVE).try_into().unwrap_or(usize::MAX);
+    Ok(Room { connections, reason })
 }

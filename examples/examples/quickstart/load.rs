@@ -69,15 +69,9 @@ struct Tally {
 /// # Errors
 /// If the clients have no runtime to run in; what happens to a client is part of
 /// the outcome.
-pub fn run(
-    addr: SocketAddr,
-    clients: usize,
-    usage: impl FnOnce() -> Option<Usage>,
-) -> io::Result<Outcome> {
+pub fn run(addr: SocketAddr, clients: usize, usage: impl FnOnce() -> Option<Usage>) -> io::Result<Outcome> {
     // `BOURN_BACKEND` is for the server: the clients are the same, whatever it says.
-    let runtime = Builder::new_current_thread()
-        .backend(Backend::default())
-        .build()?;
+    let runtime = Builder::new_current_thread().backend(Backend::default()).build()?;
     runtime.block_on(async {
         let tally = Rc::new(RefCell::new(Tally::default()));
         let streams = connect(addr, clients, &tally).await?;
@@ -85,10 +79,8 @@ pub fn run(
 
         let start = Instant::now();
         let progress = spawn_local(report_progress(start, Rc::clone(&tally)));
-        let tasks: Vec<_> = streams
-            .into_iter()
-            .map(|stream| spawn_local(be_client(stream, start + ASK, Rc::clone(&tally))))
-            .collect();
+        let tasks: Vec<_> =
+            streams.into_iter().map(|stream| spawn_local(be_client(stream, start + ASK, Rc::clone(&tally)))).collect();
         let mut streams = Vec::with_capacity(clients);
         for task in tasks {
             streams.push(task.await.map_err(io::Error::other)?);
@@ -112,15 +104,9 @@ pub fn run(
 }
 
 /// Connects all clients at once; returns those who succeeded in time.
-async fn connect(
-    addr: SocketAddr,
-    clients: usize,
-    tally: &RefCell<Tally>,
-) -> io::Result<Vec<TcpStream>> {
+async fn connect(addr: SocketAddr, clients: usize, tally: &RefCell<Tally>) -> io::Result<Vec<TcpStream>> {
     let deadline = Instant::now() + CONNECT;
-    let attempts: Vec<_> = (0..clients)
-        .map(|_| spawn_local(timeout_at(deadline, TcpStream::connect(addr))))
-        .collect();
+    let attempts: Vec<_> = (0..clients).map(|_| spawn_local(timeout_at(deadline, TcpStream::connect(addr)))).collect();
     let mut streams = Vec::with_capacity(clients);
     for attempt in attempts {
         match attempt.await.map_err(io::Error::other)? {
@@ -150,9 +136,7 @@ async fn ask_forever(stream: &TcpStream, tally: &RefCell<Tally>) -> io::Result<(
         receive_answer(stream).await?;
 
         let mut tally = tally.borrow_mut();
-        tally
-            .latencies
-            .push(asked.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
+        tally.latencies.push(asked.elapsed().as_micros().try_into().unwrap_or(u32::MAX));
         if std::mem::take(&mut is_first) {
             tally.served += 1;
         }

@@ -73,19 +73,17 @@ impl Command {
                 .map(Command::Serve)
                 .ok_or_else(|| format!("`{address}` has no address")),
             ["--serve"] => Err("--serve needs an address".to_string()),
-            [child::MEASURED, name] => Kind::named(name)
-                .map(Command::Measured)
-                .ok_or_else(|| format!("there is no server `{name}`")),
+            [child::MEASURED, name] => {
+                Kind::named(name).map(Command::Measured).ok_or_else(|| format!("there is no server `{name}`"))
+            }
             [other, ..] => Err(format!("`{other}` is unknown or has too much behind it")),
         }
     }
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     let result = match Command::parse(&arguments) {
         Ok(Command::Compare) => comparison::run(),
         Ok(Command::Serve(addr)) => serve(addr).map(|never| match never {}),
@@ -135,22 +133,13 @@ mod tests {
         assert_eq!(parse("--serve 127.0.0.1:0"), Ok(Command::Serve(addr)));
         assert_eq!(parse("--help"), Ok(Command::Help));
         for kind in Kind::ALL {
-            assert_eq!(
-                parse(&format!("{} {}", child::MEASURED, kind.name())),
-                Ok(Command::Measured(kind))
-            );
+            assert_eq!(parse(&format!("{} {}", child::MEASURED, kind.name())), Ok(Command::Measured(kind)));
         }
     }
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for line in [
-            "--serve",
-            "--serve nowhere",
-            "--serve 127.0.0.1:0 x",
-            "serve",
-            "--measured none",
-        ] {
+        for line in ["--serve", "--serve nowhere", "--serve 127.0.0.1:0 x", "serve", "--measured none"] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -28,19 +28,7 @@ fn write_report(out: &mut impl Write, outcomes: &[(Kind, Outcome)]) -> io::Resul
     };
     writeln!(out)?;
     row(out, ["", "", "", "", "not", "", "peak", "context"])?;
-    row(
-        out,
-        [
-            "server",
-            "requests/s",
-            "p50",
-            "p99",
-            "served",
-            "threads",
-            "memory",
-            "switches",
-        ],
-    )?;
+    row(out, ["server", "requests/s", "p50", "p99", "served", "threads", "memory", "switches"])?;
     for (kind, outcome) in outcomes {
         // Without /proc there is nothing to say.
         let used = |text: Option<String>| text.unwrap_or_else(|| "-".to_string());
@@ -60,11 +48,7 @@ fn write_report(out: &mut impl Write, outcomes: &[(Kind, Outcome)]) -> io::Resul
     }
 
     chart(out, "requests per second", outcomes, rate)?;
-    let clients = outcomes
-        .iter()
-        .map(|(_, outcome)| outcome.clients)
-        .max()
-        .unwrap_or(0);
+    let clients = outcomes.iter().map(|(_, outcome)| outcome.clients).max().unwrap_or(0);
     let title = format!("clients served, of {}", grouped(clients as u64));
     chart(out, &title, outcomes, |outcome| outcome.served as u64)?;
 
@@ -72,11 +56,7 @@ fn write_report(out: &mut impl Write, outcomes: &[(Kind, Outcome)]) -> io::Resul
     for (kind, outcome) in outcomes {
         if let Some(error) = &outcome.failures.first {
             let count = grouped(outcome.failures.count as u64);
-            writeln!(
-                out,
-                "{}: {count} clients failed, the first with: {error}",
-                kind.title()
-            )?;
+            writeln!(out, "{}: {count} clients failed, the first with: {error}", kind.title())?;
         }
     }
     writeln!(
@@ -94,20 +74,10 @@ fn chart(
     value: impl Fn(&Outcome) -> u64,
 ) -> io::Result<()> {
     writeln!(out, "\n{title}")?;
-    let longest = outcomes
-        .iter()
-        .map(|(_, outcome)| value(outcome))
-        .max()
-        .unwrap_or(0);
+    let longest = outcomes.iter().map(|(_, outcome)| value(outcome)).max().unwrap_or(0);
     for (kind, outcome) in outcomes {
         let value = value(outcome);
-        writeln!(
-            out,
-            "{:13}  {} {}",
-            kind.title(),
-            bar(value, longest),
-            grouped(value)
-        )?;
+        writeln!(out, "{:13}  {} {}", kind.title(), bar(value, longest), grouped(value))?;
     }
     Ok(())
 }
@@ -116,10 +86,7 @@ fn chart(
 fn bar(value: u64, longest: u64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let scale = (BAR * 8) as u64;
-    let eighths = (value * scale)
-        .checked_div(longest)
-        .unwrap_or(0)
-        .max(u64::from(value > 0)) as usize;
+    let eighths = (value * scale).checked_div(longest).unwrap_or(0).max(u64::from(value > 0)) as usize;
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
@@ -221,40 +188,18 @@ mod tests {
             served: 1,
             failures,
             elapsed: Duration::from_secs(4),
-            usage: Some(Usage {
-                threads: 1001,
-                peak_memory: 999 << 20,
-                context_switches: 9_999_999,
-            }),
+            usage: Some(Usage { threads: 1001, peak_memory: 999 << 20, context_switches: 9_999_999 }),
         };
         let mut out = Vec::new();
         write_report(&mut out, &[(Kind::OneAtATime, outcome)]).unwrap();
         let text = String::from_utf8(out).unwrap();
 
-        let row = text
-            .lines()
-            .find(|line| line.starts_with(Kind::OneAtATime.title()));
-        let row: Vec<&str> = row
-            .expect("it has a row")
-            .split("  ")
-            .map(str::trim)
-            .collect();
+        let row = text.lines().find(|line| line.starts_with(Kind::OneAtATime.title()));
+        let row: Vec<&str> = row.expect("it has a row").split("  ").map(str::trim).collect();
         let row: Vec<&str> = row.into_iter().filter(|cell| !cell.is_empty()).collect();
-        let expected = [
-            "one at a time",
-            "1,000,000",
-            "999 ms",
-            "999 ms",
-            "999",
-            "1,001",
-            "999 MiB",
-            "9,999,999",
-        ];
+        let expected = ["one at a time", "1,000,000", "999 ms", "999 ms", "999", "1,001", "999 MiB", "9,999,999"];
         assert_eq!(row, expected);
-        assert!(
-            text.contains("one at a time: 2 clients failed, the first with: connection reset"),
-            "{text}"
-        );
+        assert!(text.contains("one at a time: 2 clients failed, the first with: connection reset"), "{text}");
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }

@@ -15,11 +15,7 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost: bytes are read only when the future completes.
             pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Read, |cx, ticket| {
-                        self.socket.poll_recv(cx, ticket, buf)
-                    })
-                    .await
+                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_recv(cx, ticket, buf)).await
             }
 
             /// Like [`read`](Self::read), into several buffers, each filled before
@@ -31,11 +27,7 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost, as with `read`.
             pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Read, |cx, ticket| {
-                        self.socket.poll_recv_vectored(cx, ticket, bufs)
-                    })
-                    .await
+                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_recv_vectored(cx, ticket, bufs)).await
             }
 
             /// Fills `buf`.
@@ -91,11 +83,7 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Read, |cx, ticket| {
-                        self.socket.poll_peek(cx, ticket, buf)
-                    })
-                    .await
+                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_peek(cx, ticket, buf)).await
             }
 
             /// The `poll` form of [`peek`](Self::peek); see
@@ -103,11 +91,7 @@ macro_rules! read_methods {
             ///
             /// # Errors
             /// As `peek`.
-            pub fn poll_peek(
-                &self,
-                cx: &mut Context<'_>,
-                buf: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
+            pub fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
                 self.socket.poll_peek(cx, &mut Ticket::shared(), buf)
             }
 
@@ -117,8 +101,7 @@ macro_rules! read_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is; otherwise as
             /// [`read`](Self::read).
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket
-                    .try_io(Interest::READ, |fd| $crate::sys::recv(fd, buf))
+                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv(fd, buf))
             }
 
             /// Like [`try_read`](Self::try_read), into several buffers.
@@ -126,8 +109,7 @@ macro_rules! read_methods {
             /// # Errors
             /// As `try_read`.
             pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.socket
-                    .try_io(Interest::READ, |fd| $crate::sys::recv_vectored(fd, bufs))
+                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv_vectored(fd, bufs))
             }
 
             /// Like [`try_read`](Self::try_read), but leaves what it returns in the
@@ -136,8 +118,7 @@ macro_rules! read_methods {
             /// # Errors
             /// As `try_read`.
             pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket
-                    .try_io(Interest::READ, |fd| $crate::sys::peek(fd, buf))
+                self.socket.try_io(Interest::READ, |fd| $crate::sys::peek(fd, buf))
             }
         }
     };

@@ -22,11 +22,7 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Nothing is lost: bytes are written only when the future completes.
             pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Write, |cx, ticket| {
-                        self.socket.poll_send(cx, ticket, buf)
-                    })
-                    .await
+                self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send(cx, ticket, buf)).await
             }
 
             /// Like [`write`](Self::write), from several buffers, one after the
@@ -38,11 +34,7 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Nothing is lost, as with `write`.
             pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Write, |cx, ticket| {
-                        self.socket.poll_send_vectored(cx, ticket, bufs)
-                    })
-                    .await
+                self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_vectored(cx, ticket, bufs)).await
             }
 
             /// Writes all of `buf`.
@@ -104,8 +96,7 @@ macro_rules! write_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing; otherwise as
             /// [`write`](Self::write).
             pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket
-                    .try_io(Interest::WRITE, |fd| $crate::sys::send(fd, buf))
+                self.socket.try_io(Interest::WRITE, |fd| $crate::sys::send(fd, buf))
             }
 
             /// Like [`try_write`](Self::try_write), from several buffers.
@@ -113,8 +104,7 @@ macro_rules! write_methods {
             /// # Errors
             /// As `try_write`.
             pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.socket
-                    .try_io(Interest::WRITE, |fd| $crate::sys::send_vectored(fd, bufs))
+                self.socket.try_io(Interest::WRITE, |fd| $crate::sys::send_vectored(fd, bufs))
             }
         }
     };
@@ -146,10 +136,7 @@ pub(crate) fn progress(sent: io::Result<usize>, written: usize) -> io::Result<us
     if written == 0 {
         return Err(error);
     }
-    Err(io::Error::new(
-        error.kind(),
-        WriteAllError { written, error },
-    ))
+    Err(io::Error::new(error.kind(), WriteAllError { written, error }))
 }
 
 /// Not everything was written: the payload ([`get_ref`](io::Error::get_ref)) of
@@ -175,11 +162,7 @@ impl WriteAllError {
 
 impl fmt::Display for WriteAllError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} (after {} bytes were written)",
-            self.error, self.written
-        )
+        write!(formatter, "{} (after {} bytes were written)", self.error, self.written)
     }
 }
 

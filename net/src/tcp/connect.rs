@@ -20,11 +20,7 @@ pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStre
         Connecting::Done => Ok(TcpStream::new(Socket::new(fd, Kind::Stream))),
         Connecting::UnderWay => {
             let socket = Socket::new(fd, Kind::Connecting);
-            socket
-                .wait(Direction::Write, |cx, ticket| {
-                    socket.poll_connect(cx, ticket)
-                })
-                .await?;
+            socket.wait(Direction::Write, |cx, ticket| socket.poll_connect(cx, ticket)).await?;
             Ok(TcpStream::new(socket))
         }
     }
@@ -38,11 +34,7 @@ pub(super) async fn connect_any(addrs: &[SocketAddr]) -> io::Result<TcpStream> {
         let start = Instant::now();
         match connect_to(addr).await {
             Ok(stream) => return Ok(stream),
-            Err(error) => attempts.push(ConnectAttempt {
-                addr,
-                error,
-                elapsed: start.elapsed(),
-            }),
+            Err(error) => attempts.push(ConnectAttempt { addr, error, elapsed: start.elapsed() }),
         }
     }
     Err(ConnectError { attempts }.into_io_error())
@@ -118,18 +110,10 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "none of {} addresses answered",
-            self.attempts.len()
-        )?;
+        write!(formatter, "none of {} addresses answered", self.attempts.len())?;
         for (place, attempt) in self.attempts.iter().enumerate() {
             let mark = if place == 0 { ": " } else { "; " };
-            write!(
-                formatter,
-                "{mark}{} after {:?}: {}",
-                attempt.addr, attempt.elapsed, attempt.error
-            )?;
+            write!(formatter, "{mark}{} after {:?}: {}", attempt.addr, attempt.elapsed, attempt.error)?;
         }
         Ok(())
     }

@@ -48,11 +48,7 @@ enum Meaning {
 
 impl<'a> Incoming<'a> {
     pub(super) fn new(listener: &'a TcpListener) -> Incoming<'a> {
-        Incoming {
-            listener,
-            ticket: Ticket::new(),
-            exhaustion: None,
-        }
+        Incoming { listener, ticket: Ticket::new(), exhaustion: None }
     }
 
     /// The next connection.
@@ -126,10 +122,7 @@ impl Drop for Incoming<'_> {
 
 impl Exhaustion {
     fn new() -> Exhaustion {
-        Exhaustion {
-            vacancy: Watch::new(),
-            retry: Sleep::after(RETRY),
-        }
+        Exhaustion { vacancy: Watch::new(), retry: Sleep::after(RETRY) }
     }
 
     /// Ready when it is worth while to try again; the next wait is a new one.
@@ -146,10 +139,7 @@ impl Exhaustion {
 
 impl std::fmt::Debug for Exhaustion {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Exhaustion")
-            .field("vacancy", &self.vacancy)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Exhaustion").field("vacancy", &self.vacancy).finish_non_exhaustive()
     }
 }
 
@@ -181,10 +171,7 @@ mod tests {
     #[test]
     fn a_server_survives_what_is_not_its_listener_s_fault() {
         let meaning_of = |code| meaning(&io::Error::from_raw_os_error(code));
-        assert!(matches!(
-            meaning_of(libc::ECONNABORTED),
-            Meaning::Connection
-        ));
+        assert!(matches!(meaning_of(libc::ECONNABORTED), Meaning::Connection));
         assert!(matches!(meaning_of(libc::EMFILE), Meaning::Exhaustion));
         assert!(matches!(meaning_of(libc::EBADF), Meaning::Fatal));
         assert!(matches!(meaning_of(libc::EINVAL), Meaning::Fatal));

@@ -25,11 +25,7 @@ pub struct Keepalive {
 
 impl Default for Keepalive {
     fn default() -> Keepalive {
-        Keepalive {
-            idle: Duration::from_secs(60),
-            interval: Duration::from_secs(10),
-            count: 6,
-        }
+        Keepalive { idle: Duration::from_secs(60), interval: Duration::from_secs(10), count: 6 }
     }
 }
 
@@ -37,21 +33,15 @@ impl Keepalive {
     pub(super) fn set(of: Option<Keepalive>, fd: BorrowedFd<'_>) -> io::Result<()> {
         match of {
             None => sys::end_keepalive(fd),
-            Some(Keepalive {
-                idle,
-                interval,
-                count,
-            }) => sys::set_keepalive(fd, whole_seconds(idle), whole_seconds(interval), count),
+            Some(Keepalive { idle, interval, count }) => {
+                sys::set_keepalive(fd, whole_seconds(idle), whole_seconds(interval), count)
+            }
         }
     }
 
     pub(super) fn get(fd: BorrowedFd<'_>) -> io::Result<Option<Keepalive>> {
         let set = sys::keepalive(fd)?;
-        Ok(set.map(|(idle, interval, count)| Keepalive {
-            idle,
-            interval,
-            count,
-        }))
+        Ok(set.map(|(idle, interval, count)| Keepalive { idle, interval, count }))
     }
 }
 
@@ -66,14 +56,8 @@ mod tests {
 
     #[test]
     fn fractions_are_rounded_up() {
-        assert_eq!(
-            whole_seconds(Duration::from_millis(1)),
-            Duration::from_secs(1)
-        );
-        assert_eq!(
-            whole_seconds(Duration::from_secs(2)),
-            Duration::from_secs(2)
-        );
+        assert_eq!(whole_seconds(Duration::from_millis(1)), Duration::from_secs(1));
+        assert_eq!(whole_seconds(Duration::from_secs(2)), Duration::from_secs(2));
         assert_eq!(whole_seconds(Duration::MAX), Duration::from_secs(u64::MAX));
     }
 }

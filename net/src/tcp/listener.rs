@@ -38,9 +38,7 @@ pub struct TcpListener {
 
 impl TcpListener {
     pub(super) fn new(fd: OwnedFd) -> TcpListener {
-        TcpListener {
-            socket: Socket::new(fd, Kind::Other),
-        }
+        TcpListener { socket: Socket::new(fd, Kind::Other) }
     }
 
     /// Listens at the first of the addresses that `addr` stands for to which a
@@ -108,9 +106,7 @@ impl TcpListener {
     /// # Cancel safety
     /// No connection is lost: it is accepted only when the future completes.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.socket.wait(Direction::Read, |cx, ticket| {
-            self.socket.poll_accept(cx, ticket)
-        });
+        let accepted = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_accept(cx, ticket));
         accepted.await.and_then(stream_of)
     }
 
@@ -128,16 +124,10 @@ impl TcpListener {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.socket
-            .poll_accept(cx, ticket)
-            .map(|accepted| accepted.and_then(stream_of))
+        self.socket.poll_accept(cx, ticket).map(|accepted| accepted.and_then(stream_of))
     }
 
-    pub(super) fn poll_reported(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-    ) -> Poll<io::Result<()>> {
+    pub(super) fn poll_reported(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<()>> {
         self.socket.poll_reported(cx, Direction::Read, ticket)
     }
 
@@ -151,9 +141,7 @@ impl TcpListener {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
     /// [`accept`](TcpListener::accept).
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket
-            .try_io(Interest::READ, sys::accept)
-            .and_then(stream_of)
+        self.socket.try_io(Interest::READ, sys::accept).and_then(stream_of)
     }
 
     /// Connections, one after the other, without the errors that a server has to

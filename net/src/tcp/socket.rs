@@ -54,9 +54,7 @@ impl TcpSocket {
     }
 
     pub(super) fn of_family(addr: &SocketAddr) -> io::Result<TcpSocket> {
-        let socket = TcpSocket {
-            fd: sys::tcp_socket(addr)?,
-        };
+        let socket = TcpSocket { fd: sys::tcp_socket(addr)? };
         socket.set_nodelay(true)?;
         Ok(socket)
     }

@@ -83,11 +83,7 @@ impl TcpStream {
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         let fd = OwnedFd::from(stream);
         sys::set_nonblocking(fd.as_fd())?;
-        let kind = if sys::is_plain_tcp(fd.as_fd()) {
-            Kind::Stream
-        } else {
-            Kind::Other
-        };
+        let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
         Ok(TcpStream::new(Socket::new(fd, kind)))
     }
 
@@ -155,9 +151,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn read_closed(&self) -> io::Result<()> {
-        let closed = self.socket.wait(Direction::Read, |cx, ticket| {
-            self.socket.poll_read_closed(cx, ticket)
-        });
+        let closed = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
         closed.await
     }
 
@@ -170,10 +164,7 @@ impl TcpStream {
     /// for a task of its own.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let stream = Arc::new(self);
-        (
-            OwnedReadHalf::new(Arc::clone(&stream)),
-            OwnedWriteHalf::new(stream),
-        )
+        (OwnedReadHalf::new(Arc::clone(&stream)), OwnedWriteHalf::new(stream))
     }
 }
 

@@ -37,9 +37,7 @@ pub struct UnixDatagram {
 
 impl UnixDatagram {
     fn new(fd: OwnedFd) -> UnixDatagram {
-        UnixDatagram {
-            socket: Socket::new(fd, Kind::Other),
-        }
+        UnixDatagram { socket: Socket::new(fd, Kind::Other) }
     }
 
     /// Binds a socket to `path`, which must not exist yet.
@@ -169,9 +167,7 @@ impl UnixDatagram {
     }
 
     async fn send_when_room(&self, buf: &[u8], addr: &SockAddr) -> io::Result<usize> {
-        self.socket
-            .until_room(|fd| sys::send_to(fd, buf, Some(addr)))
-            .await
+        self.socket.until_room(|fd| sys::send_to(fd, buf, Some(addr))).await
     }
 
     /// Sends a datagram to the socket at `path` if there is room for it now.

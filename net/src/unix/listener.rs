@@ -41,9 +41,7 @@ pub struct UnixListener {
 
 impl UnixListener {
     fn new(fd: OwnedFd) -> UnixListener {
-        UnixListener {
-            socket: Socket::new(fd, Kind::Other),
-        }
+        UnixListener { socket: Socket::new(fd, Kind::Other) }
     }
 
     /// Listens at `path`, which must not exist yet. As many connections wait to be
@@ -98,9 +96,7 @@ impl UnixListener {
     /// # Cancel safety
     /// No connection is lost: it is accepted only when the future completes.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let accepted = self.socket.wait(Direction::Read, |cx, ticket| {
-            self.socket.poll_accept(cx, ticket)
-        });
+        let accepted = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_accept(cx, ticket));
         accepted.await.and_then(stream_of)
     }
 
@@ -110,9 +106,7 @@ impl UnixListener {
     /// # Errors
     /// As [`accept`](UnixListener::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        self.socket
-            .poll_accept(cx, &mut Ticket::shared())
-            .map(|accepted| accepted.and_then(stream_of))
+        self.socket.poll_accept(cx, &mut Ticket::shared()).map(|accepted| accepted.and_then(stream_of))
     }
 
     /// Accepts a connection that waits already.
@@ -121,9 +115,7 @@ impl UnixListener {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
     /// [`accept`](UnixListener::accept).
     pub fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.socket
-            .try_io(Interest::READ, sys::accept)
-            .and_then(stream_of)
+        self.socket.try_io(Interest::READ, sys::accept).and_then(stream_of)
     }
 
     /// The address that this socket listens at.

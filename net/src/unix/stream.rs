@@ -59,9 +59,7 @@ pub struct Credentials {
 impl UnixStream {
     /// A short read says nothing here: it also ends where a descriptor was passed.
     pub(super) fn new(fd: OwnedFd) -> UnixStream {
-        UnixStream {
-            socket: Socket::new(fd, Kind::Other),
-        }
+        UnixStream { socket: Socket::new(fd, Kind::Other) }
     }
 
     /// Connects to the listener at `path`.
@@ -94,10 +92,7 @@ impl UnixStream {
 
     async fn connect_to(addr: SockAddr) -> io::Result<UnixStream> {
         let stream = UnixStream::new(sys::unix_socket(Type::STREAM)?);
-        stream
-            .socket
-            .until_room(|fd| sys::connect_at_once(fd, &addr))
-            .await?;
+        stream.socket.until_room(|fd| sys::connect_at_once(fd, &addr)).await?;
         Ok(stream)
     }
 
@@ -171,9 +166,7 @@ impl UnixStream {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn read_closed(&self) -> io::Result<()> {
-        let closed = self.socket.wait(Direction::Read, |cx, ticket| {
-            self.socket.poll_read_closed(cx, ticket)
-        });
+        let closed = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
         closed.await
     }
 
@@ -186,10 +179,7 @@ impl UnixStream {
     /// for a task of its own.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let stream = Arc::new(self);
-        (
-            OwnedReadHalf::new(Arc::clone(&stream)),
-            OwnedWriteHalf::new(stream),
-        )
+        (OwnedReadHalf::new(Arc::clone(&stream)), OwnedWriteHalf::new(stream))
     }
 }
 

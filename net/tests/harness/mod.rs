@@ -1,11 +1,6 @@
 //! What the socket tests share: one body run on every backend, peers made of std's
 //! sockets, and a watchdog that says what hung.
-#![allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "each test file uses its own part"
-)]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses its own part")]
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -97,11 +92,7 @@ pub fn run_alone<F: Future<Output = ()>>(name: &str, backend: Option<Backend>, t
         .expect("a process for the test");
     let said = String::from_utf8_lossy(&alone.stdout);
     let wrong = String::from_utf8_lossy(&alone.stderr);
-    assert!(
-        alone.status.success(),
-        "{name}: {}\n{said}\n{wrong}",
-        alone.status
-    );
+    assert!(alone.status.success(), "{name}: {}\n{said}\n{wrong}", alone.status);
     assert!(said.contains("1 passed"), "{name} was not found:\n{said}");
 }
 
@@ -135,10 +126,7 @@ impl Wake for Unpark {
 pub fn turn_until<R>(reactor: &Arc<Reactor>, future: impl Future<Output = R>) -> R {
     let _entered = reactor.enter();
     REACTOR.set(Some(Arc::clone(reactor)));
-    let unpark = Arc::new(Unpark {
-        reactor: Arc::clone(reactor),
-        woken: AtomicBool::new(false),
-    });
+    let unpark = Arc::new(Unpark { reactor: Arc::clone(reactor), woken: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&unpark));
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
@@ -170,13 +158,7 @@ pub fn turning_thread() -> String {
     let tasks = || {
         fs::read_dir("/proc/self/task")
             .expect("procfs")
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .into_string()
-                    .expect("a number")
-            })
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("a number"))
     };
     if reactor().is_none() {
         return tasks()
@@ -187,22 +169,14 @@ pub fn turning_thread() -> String {
             .expect("the background reactor has started");
     }
     let own = fs::read_link("/proc/thread-self").expect("procfs");
-    own.file_name()
-        .expect("an id")
-        .to_str()
-        .expect("a number")
-        .to_owned()
+    own.file_name().expect("an id").to_str().expect("a number").to_owned()
 }
 
 /// Returns when the thread sleeps in the kernel call number `call`.
 pub fn wait_until_inside(thread: &str, calls: &[i64]) {
     loop {
-        let inside = fs::read_to_string(format!("/proc/self/task/{thread}/syscall"))
-            .expect("the thread lives");
-        let call = inside
-            .split(' ')
-            .next()
-            .and_then(|call| call.parse::<i64>().ok());
+        let inside = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).expect("the thread lives");
+        let call = inside.split(' ').next().and_then(|call| call.parse::<i64>().ok());
         if call.is_some_and(|call| calls.contains(&call)) {
             return;
         }
@@ -217,11 +191,7 @@ pub fn cpu_time() -> Duration {
         let path = task.expect("an entry").path().join("schedstat");
         // A thread may end in between.
         let text = fs::read_to_string(path).unwrap_or_default();
-        nanoseconds += text
-            .split(' ')
-            .next()
-            .and_then(|time| time.parse().ok())
-            .unwrap_or(0);
+        nanoseconds += text.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0);
     }
     Duration::from_nanos(nanoseconds)
 }
@@ -233,9 +203,7 @@ pub fn descriptors() -> usize {
 
 /// Two ends of ours.
 pub async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port is free");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let addr = listener.local_addr().expect("it is bound");
     let client = TcpStream::connect(addr).await.expect("somebody listens");
     let (server, _) = listener.accept().await.expect("somebody connects");
@@ -280,17 +248,12 @@ pub async fn pends<F: Future + ?Sized>(mut future: Pin<&mut F>) -> bool {
 pub use futures_lite::future::zip as both;
 
 /// A blocking `work` on a thread of its own, to be awaited.
-pub fn elsewhere<R: Send + 'static>(
-    work: impl FnOnce() -> R + Send + 'static,
-) -> impl Future<Output = R> {
+pub fn elsewhere<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> impl Future<Output = R> {
     struct Shared<R> {
         result: Option<thread::Result<R>>,
         waker: Option<Waker>,
     }
-    let shared = Arc::new(Mutex::new(Shared {
-        result: None,
-        waker: None,
-    }));
+    let shared = Arc::new(Mutex::new(Shared { result: None, waker: None }));
     let theirs = Arc::clone(&shared);
     thread::spawn(move || {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));

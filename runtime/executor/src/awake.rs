@@ -37,9 +37,7 @@ pub(crate) struct Awake {
 
 impl Awake {
     pub(crate) fn new() -> Self {
-        Self {
-            flags: AtomicUsize::new(0),
-        }
+        Self { flags: AtomicUsize::new(0) }
     }
 
     /// Publishes that the caller is about to sleep. It must look for work once more before it does.

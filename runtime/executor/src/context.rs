@@ -114,9 +114,7 @@ pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
 
 /// Queues a task on the calling thread, if that thread drives the runtime; else gives it back.
 pub(crate) fn push_driven(runtime: usize, task: Task) -> Result<(), Task> {
-    push_where(task, |context| {
-        context.driving.get() && context.runtime.get() == runtime
-    })
+    push_where(task, |context| context.driving.get() && context.runtime.get() == runtime)
 }
 
 /// Queues a task on the calling thread, if that thread sits on the seat; else gives it back.
@@ -140,29 +138,18 @@ fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), 
 
 /// Tells whether the calling thread sits on the seat.
 pub(crate) fn is_seated(seat: usize) -> bool {
-    CONTEXT
-        .try_with(|context| context.seat.get() == seat)
-        .unwrap_or(false)
+    CONTEXT.try_with(|context| context.seat.get() == seat).unwrap_or(false)
 }
 
 /// Where the `block_on` that the calling thread is inside was called.
 pub(crate) fn entered_at() -> Option<&'static Location<'static>> {
-    CONTEXT
-        .try_with(|context| context.entered_at.get())
-        .ok()
-        .flatten()
+    CONTEXT.try_with(|context| context.entered_at.get()).ok().flatten()
 }
 
 /// The calling thread's seat, if it is of this type and in this runtime.
 pub(crate) fn seat_in<T: Any + Send + Sync>(runtime: usize) -> Option<Arc<T>> {
     let handle = CONTEXT
-        .try_with(|context| {
-            if context.runtime.get() == runtime {
-                context.seat_handle.borrow().clone()
-            } else {
-                None
-            }
-        })
+        .try_with(|context| if context.runtime.get() == runtime { context.seat_handle.borrow().clone() } else { None })
         .ok()
         .flatten()?;
     handle.downcast().ok()
@@ -173,9 +160,7 @@ pub(crate) fn seat_in<T: Any + Send + Sync>(runtime: usize) -> Option<Arc<T>> {
 /// Dropping one task may push another one, which has to be dropped as well. The outer call's loop finds it; a nested
 /// loop for each would run out of stack on a long chain of tasks.
 pub(crate) fn while_draining(runtime: usize, drain: impl FnOnce()) {
-    let outer = CONTEXT
-        .try_with(|context| context.draining.replace(runtime))
-        .unwrap_or(0);
+    let outer = CONTEXT.try_with(|context| context.draining.replace(runtime)).unwrap_or(0);
     if outer != runtime {
         // Nothing in here unwinds: tasks guard what is foreign in them.
         drain();

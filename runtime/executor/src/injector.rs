@@ -13,9 +13,7 @@ pub(crate) struct Injector<T> {
 #[cfg(loom)]
 impl<T> Injector<T> {
     pub(crate) fn new() -> Self {
-        Self {
-            items: crate::sync::Mutex::new(std::collections::VecDeque::new()),
-        }
+        Self { items: crate::sync::Mutex::new(std::collections::VecDeque::new()) }
     }
 
     pub(crate) fn push(&self, item: T) {

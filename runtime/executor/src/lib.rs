@@ -64,8 +64,6 @@ pub use crate::{
     blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
     current_thread::{CurrentThread, Handle},
     park::{Park, ThreadPark, Turn, Wait},
-    task::{
-        AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now,
-    },
+    task::{AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now},
     unhandled::UnhandledPanic,
 };

@@ -83,10 +83,7 @@ impl ThreadPark {
     /// Makes one.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            state: Mutex::new(ParkState::default()),
-            changed: Condvar::new(),
-        }
+        Self { state: Mutex::new(ParkState::default()), changed: Condvar::new() }
     }
 }
 

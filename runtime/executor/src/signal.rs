@@ -42,10 +42,7 @@ pub(crate) enum Door {
 impl Signal {
     /// A signal for the calling thread.
     pub(crate) fn new() -> Self {
-        Self {
-            word: AtomicUsize::new(0),
-            thread: thread::current(),
-        }
+        Self { word: AtomicUsize::new(0), thread: thread::current() }
     }
 
     /// Adds a reason to get up, and says where its owner has to be woken.
@@ -67,11 +64,7 @@ impl Signal {
     /// Takes the reasons that are there.
     pub(crate) fn take(&self) -> usize {
         // The load keeps the common case, nothing there, from writing a line that others write.
-        if self.is_raised() {
-            self.word.fetch_and(!(WOKEN | WORK), AcqRel) & (WOKEN | WORK)
-        } else {
-            0
-        }
+        if self.is_raised() { self.word.fetch_and(!(WOKEN | WORK), AcqRel) & (WOKEN | WORK) } else { 0 }
     }
 
     pub(crate) fn is_raised(&self) -> bool {

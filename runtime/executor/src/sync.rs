@@ -47,9 +47,7 @@ pub(crate) fn wait_until<'a, T>(
     deadline: Option<Instant>,
 ) -> MutexGuard<'a, T> {
     let Some(deadline) = deadline else {
-        return condition
-            .wait(guard)
-            .unwrap_or_else(PoisonError::into_inner);
+        return condition.wait(guard).unwrap_or_else(PoisonError::into_inner);
     };
     let left = deadline.saturating_duration_since(Instant::now());
     match condition.wait_timeout(guard, left) {

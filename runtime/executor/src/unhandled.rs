@@ -32,10 +32,7 @@ pub(crate) struct Unhandled {
 
 impl Unhandled {
     pub(crate) fn new(policy: UnhandledPanic) -> Self {
-        Self {
-            policy,
-            fatal: OnceLock::new(),
-        }
+        Self { policy, fatal: OnceLock::new() }
     }
 
     /// Does what the policy says about the panic that `line` describes. `true`: the runtime has to be shut down.

@@ -43,10 +43,7 @@ pub(crate) fn discard(payload: Payload) {
 
 /// The text of a panic, where it has one.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
-    payload
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+    payload.downcast_ref::<&'static str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
 /// Writes one line to stderr.

@@ -20,10 +20,7 @@ fn before_the_first_poll() {
     assert_eq!(drops.count(), 0, "dropped outside the runtime");
     let error = runtime.block_on(task).map(|(): ()| ()).unwrap_err();
     assert!(error.is_cancelled() && !error.is_panic());
-    assert_eq!(
-        error.to_string(),
-        format!("task {} was cancelled", error.id())
-    );
+    assert_eq!(error.to_string(), format!("task {} was cancelled", error.id()));
     assert!(error.try_into_panic().is_err());
     assert_eq!(drops.count(), 1);
 }
@@ -64,13 +61,7 @@ fn by_the_task_itself_ends_it_at_its_next_wait() {
         unreachable!("polled after the abort");
     });
     sender.send(task.abort_handle()).unwrap();
-    assert!(
-        runtime
-            .block_on(task)
-            .map(|(): ()| ())
-            .unwrap_err()
-            .is_cancelled()
-    );
+    assert!(runtime.block_on(task).map(|(): ()| ()).unwrap_err().is_cancelled());
 }
 
 #[test]

@@ -50,11 +50,7 @@ fn has_as_many_threads_as_it_needs_up_to_the_cap() {
         .collect();
     until(&pool, |metrics| metrics.running == 3);
     let metrics = pool.metrics();
-    assert_eq!(
-        (metrics.threads, metrics.queued, metrics.idle),
-        (3, 7, 0),
-        "{metrics:?}"
-    );
+    assert_eq!((metrics.threads, metrics.queued, metrics.idle), (3, 7, 0), "{metrics:?}");
     assert_eq!(pool.running().len(), 3);
     door.open();
     for call in calls {
@@ -101,11 +97,7 @@ fn lets_idle_threads_end() {
     assert_eq!(name.as_deref(), Some("short-0"));
     until(&pool, |metrics| metrics.threads == 0);
     assert!(begun.elapsed() >= idle, "it left too early");
-    assert_eq!(
-        block_on(pool.spawn(|| 1)).unwrap(),
-        1,
-        "and new ones start again"
-    );
+    assert_eq!(block_on(pool.spawn(|| 1)).unwrap(), 1, "and new ones start again");
 }
 
 #[test]
@@ -165,12 +157,7 @@ fn a_panic_ends_the_call_and_not_the_thread() {
     let pool = pool(1);
     let before = block_on(pool.spawn(|| thread::current().id())).unwrap();
     let error = block_on(pool.spawn(|| panic!("in a call"))).map(|(): ()| ());
-    assert!(
-        error
-            .unwrap_err()
-            .to_string()
-            .ends_with("panicked: in a call")
-    );
+    assert!(error.unwrap_err().to_string().ends_with("panicked: in a call"));
     drop(pool.spawn(|| DropBomb("an output")));
     let after = block_on(pool.spawn(|| thread::current().id())).unwrap();
     assert_eq!(before, after);
@@ -205,16 +192,8 @@ fn shutdown_drops_what_has_not_begun_and_waits_for_what_has() {
     assert!(pool.shutdown(LONG).is_empty());
     assert!(begun.is_finished(), "waited for");
     opener.join().unwrap();
-    assert!(
-        block_on(queued)
-            .map(|(): ()| ())
-            .unwrap_err()
-            .is_cancelled()
-    );
-    assert!(
-        block_on(pool.spawn(|| 1)).unwrap_err().is_cancelled(),
-        "too late"
-    );
+    assert!(block_on(queued).map(|(): ()| ()).unwrap_err().is_cancelled());
+    assert!(block_on(pool.spawn(|| 1)).unwrap_err().is_cancelled(), "too late");
     assert_eq!((drops.count(), pool.metrics().threads), (1, 0));
 }
 
@@ -235,10 +214,7 @@ fn shutdown_names_what_outlasts_the_grace() {
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].id, call.id());
     assert_eq!(left[0].name.as_deref(), Some("stuck"));
-    assert_eq!(
-        (left[0].location.file(), left[0].location.line()),
-        (file!(), line)
-    );
+    assert_eq!((left[0].location.file(), left[0].location.line()), (file!(), line));
     assert_eq!(left[0].state, TaskState::Running);
     door.open();
     assert!(pool.shutdown(LONG).is_empty(), "asked again, it is gone");
@@ -251,10 +227,7 @@ fn shutdown_on_a_thread_of_the_pool_does_not_wait_for_itself() {
     let pool = pool(2);
     let inner = pool.clone();
     let call = pool.spawn(move || inner.shutdown(LONG));
-    assert!(
-        block_on(call).unwrap().is_empty(),
-        "nor does it name itself"
-    );
+    assert!(block_on(call).unwrap().is_empty(), "nor does it name itself");
 }
 
 #[test]
@@ -268,11 +241,7 @@ fn a_refused_thread_is_told_to_the_caller() {
     assert!(call.is_finished(), "nobody is there to make it");
     let error = block_on(call).unwrap_err();
     assert!(error.is_refused() && !error.is_panic() && !error.is_cancelled());
-    assert!(
-        error
-            .to_string()
-            .starts_with("no thread could be started for task ")
-    );
+    assert!(error.to_string().starts_with("no thread could be started for task "));
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(!source.is_empty() && error.to_string().ends_with(&source));
     assert_eq!(drops.count(), 1);
@@ -294,10 +263,7 @@ fn a_host_is_around_each_thread() {
     }
     let _watchdog = watchdog();
     for fails in [false, true] {
-        let (pool, host) = (
-            pool(1),
-            Arc::new(Around(0.into(), AtomicUsize::new(0), fails)),
-        );
+        let (pool, host) = (pool(1), Arc::new(Around(0.into(), AtomicUsize::new(0), fails)));
         pool.set_host(host.clone());
         assert_eq!(block_on(pool.spawn(|| 7)).unwrap(), 7, "fails: {fails}");
         assert_eq!(host.0.load(SeqCst), 1);
@@ -365,21 +331,14 @@ fn no_thread_is_left_behind() {
     let _watchdog = watchdog();
     if env::var_os(CHILD).is_none() {
         let name = "no_thread_is_left_behind";
-        let status = Command::new(env::current_exe().unwrap())
-            .args(["--exact", name])
-            .env(CHILD, "1")
-            .status();
+        let status = Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(CHILD, "1").status();
         assert!(status.unwrap().success());
         return;
     }
     set_hook(Box::new(|_| {}));
     let before = threads();
     for _ in 0..200 {
-        let pool = BlockingPool::new(
-            PoolOptions::new()
-                .threads(4)
-                .idle(Duration::from_micros(50)),
-        );
+        let pool = BlockingPool::new(PoolOptions::new().threads(4).idle(Duration::from_micros(50)));
         let calls: Vec<_> = (0..8).map(|_| pool.spawn(thread::yield_now)).collect();
         for call in calls {
             block_on(call).unwrap();

@@ -58,16 +58,10 @@ fn a_busy_task_starves_neither_the_caller_nor_events_nor_other_threads() {
         }
     });
     let turns = turns.load(SeqCst);
-    assert!(
-        (rounds - 2..=rounds + 2).contains(&turns),
-        "{rounds} turns of the caller against {turns} of the task"
-    );
+    assert!((rounds - 2..=rounds + 2).contains(&turns), "{rounds} turns of the caller against {turns} of the task");
     // Two steps a round, and a look every 61st.
     let glances = park.glances.load(SeqCst);
-    assert!(
-        (15..=21).contains(&glances),
-        "{glances} looks at the events"
-    );
+    assert!((15..=21).contains(&glances), "{glances} looks at the events");
     assert_eq!(park.waits.load(SeqCst), 0, "waited with work at hand");
 
     // A wake from elsewhere is heard although the runtime never sleeps.

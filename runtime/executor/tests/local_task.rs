@@ -84,25 +84,15 @@ fn are_dropped_before_block_on_returns() {
     // A wake after the end, here and elsewhere, does nothing.
     let wakers = std::mem::take(&mut *kept.lock().unwrap());
     wakers[0].wake_by_ref();
-    thread::spawn(move || wakers.into_iter().for_each(Waker::wake))
-        .join()
-        .unwrap();
+    thread::spawn(move || wakers.into_iter().for_each(Waker::wake)).join().unwrap();
     // The other task stays.
     assert_eq!(runtime.block_on(other.unwrap()).unwrap(), 6);
-    assert!(
-        runtime
-            .block_on(waiting.unwrap())
-            .unwrap_err()
-            .is_cancelled()
-    );
+    assert!(runtime.block_on(waiting.unwrap()).unwrap_err().is_cancelled());
 }
 
 #[test]
 fn spawned_by_destructors_are_dropped_too() {
-    struct Spawns(
-        bourn_executor::Handle<bourn_executor::ThreadPark>,
-        Rc<Cell<u32>>,
-    );
+    struct Spawns(bourn_executor::Handle<bourn_executor::ThreadPark>, Rc<Cell<u32>>);
     impl Drop for Spawns {
         fn drop(&mut self) {
             self.1.set(self.1.get() + 1);
@@ -186,9 +176,7 @@ fn race_of_wakes_with_the_end_of_block_on() {
             let rc = Rc::new(());
             drop(handle.spawn_local(poll_fn(move |cx| {
                 let _rc = &rc;
-                kept.lock()
-                    .unwrap()
-                    .get_or_insert_with(|| cx.waker().clone());
+                kept.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
                 polled.open();
                 Poll::<()>::Pending
             })));
@@ -214,8 +202,6 @@ fn are_listed_like_others() {
         .join()
         .unwrap();
         assert_eq!(tasks.len(), 1);
-        assert!(
-            tasks[0].local && tasks[0].id == task.id() && tasks[0].name.as_deref() == Some("mine")
-        );
+        assert!(tasks[0].local && tasks[0].id == task.id() && tasks[0].name.as_deref() == Some("mine"));
     });
 }

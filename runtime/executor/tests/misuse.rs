@@ -40,9 +40,7 @@ fn nested_block_on() {
         });
         let tail = text.strip_prefix("bourn: block_on called at ").unwrap();
         assert!(tail.starts_with(&here), "{text}");
-        let (_, tail) = tail
-            .split_once(", on a thread that is already inside the block_on called at ")
-            .unwrap();
+        let (_, tail) = tail.split_once(", on a thread that is already inside the block_on called at ").unwrap();
         assert!(tail.starts_with(&there), "{text}");
         assert!(
             tail.ends_with(
@@ -69,10 +67,7 @@ fn spawn_local_outside_block_on() {
         here = next_line();
         drop(handle.spawn_local(async {}));
     });
-    assert!(
-        text.starts_with(&format!("bourn: spawn_local called at {here}")),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("bourn: spawn_local called at {here}")), "{text}");
     assert!(text.ends_with(expected), "{text}");
     let text = message(|| other.block_on(async { drop(handle.spawn_local(async {})) }));
     assert!(text.ends_with(expected), "{text}");
@@ -121,10 +116,7 @@ fn a_runtime_dropped_inside_async_code_by_a_panic() {
             panic!("the first");
         })
     }));
-    assert_eq!(
-        *outcome.unwrap_err().downcast::<&str>().unwrap(),
-        "the first"
-    );
+    assert_eq!(*outcome.unwrap_err().downcast::<&str>().unwrap(), "the first");
 }
 
 #[test]
@@ -145,21 +137,10 @@ fn a_wait_that_fails() {
     let _watchdog = watchdog();
     let runtime = CurrentThread::new(Arc::new(Broken));
     let text = message(|| runtime.block_on(pending::<()>()));
-    assert!(
-        text.starts_with("bourn: the wait for events failed inside the block_on called at "),
-        "{text}"
-    );
-    assert!(
-        text.contains(&io::Error::from_raw_os_error(9).to_string()),
-        "{text}"
-    );
+    assert!(text.starts_with("bourn: the wait for events failed inside the block_on called at "), "{text}");
+    assert!(text.contains(&io::Error::from_raw_os_error(9).to_string()), "{text}");
     // The core is back.
-    assert_eq!(
-        runtime
-            .block_on(runtime.handle().spawn(async { 1 }))
-            .unwrap(),
-        1
-    );
+    assert_eq!(runtime.block_on(runtime.handle().spawn(async { 1 })).unwrap(), 1);
 }
 
 #[test]

@@ -15,9 +15,7 @@ use bourn_executor::{JoinError, yield_now};
 use support::{DropBomb, Drops, WakeBomb, poll_once, runtime, watchdog};
 
 /// Runs a future as a task among others, and checks that the others go on.
-fn survive<T: Send + 'static>(
-    future: impl Future<Output = T> + Send + 'static,
-) -> Result<T, JoinError> {
+fn survive<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Result<T, JoinError> {
     let _watchdog = watchdog();
     let runtime = runtime();
     let handle = runtime.handle();
@@ -49,16 +47,10 @@ fn in_the_first_poll() {
     .map(|(): ()| ())
     .unwrap_err();
     assert!(error.is_panic() && !error.is_cancelled());
-    assert_eq!(
-        error.to_string(),
-        format!("task {} panicked: in the first poll", error.id())
-    );
+    assert_eq!(error.to_string(), format!("task {} panicked: in the first poll", error.id()));
     assert_eq!(drops.count(), 1);
     let payload = error.into_panic();
-    assert_eq!(
-        payload.downcast_ref::<String>().unwrap(),
-        "in the first poll"
-    );
+    assert_eq!(payload.downcast_ref::<String>().unwrap(), "in the first poll");
 }
 
 #[test]
@@ -70,10 +62,7 @@ fn in_a_later_poll() {
     .map(|(): ()| ())
     .unwrap_err();
     assert_eq!(error.to_string(), format!("task {} panicked", error.id()));
-    assert_eq!(
-        *error.try_into_panic().unwrap().downcast::<u8>().unwrap(),
-        5
-    );
+    assert_eq!(*error.try_into_panic().unwrap().downcast::<u8>().unwrap(), 5);
 }
 
 #[test]
@@ -86,9 +75,7 @@ fn in_the_drop_of_a_future_that_is_ready() {
         }
     }
     let drops = Drops::default();
-    let error = survive(Ready(DropBomb("future"), Some(drops.value())))
-        .map(drop)
-        .unwrap_err();
+    let error = survive(Ready(DropBomb("future"), Some(drops.value()))).map(drop).unwrap_err();
     assert!(error.to_string().ends_with("panicked: future"));
     assert_eq!(drops.count(), 1, "the output that was not delivered");
 }
@@ -120,10 +107,7 @@ fn in_the_poll_and_then_in_the_drop() {
         }
     }
     let error = survive(Twice(DropBomb("drop"))).unwrap_err();
-    assert!(
-        error.to_string().ends_with("panicked: poll"),
-        "the first panic is the one that is told: {error}"
-    );
+    assert!(error.to_string().ends_with("panicked: poll"), "the first panic is the one that is told: {error}");
 }
 
 #[test]
@@ -203,30 +187,15 @@ fn of_block_on_itself_leaves_the_runtime_usable() {
             panic!("the caller's own");
         })
     }));
-    assert_eq!(
-        *outcome.unwrap_err().downcast::<&str>().unwrap(),
-        "the caller's own"
-    );
+    assert_eq!(*outcome.unwrap_err().downcast::<&str>().unwrap(), "the caller's own");
     assert_eq!(drops.count(), 1, "the local task is gone");
-    assert_eq!(
-        runtime.block_on(async { handle.spawn(async { 4 }).await.unwrap() }),
-        4
-    );
+    assert_eq!(runtime.block_on(async { handle.spawn(async { 4 }).await.unwrap() }), 4);
 }
 
 #[test]
 fn errors_convert() {
-    let error = survive(async { panic!("into io") })
-        .map(|(): ()| ())
-        .unwrap_err();
+    let error = survive(async { panic!("into io") }).map(|(): ()| ()).unwrap_err();
     let error = io::Error::from(error);
     assert_eq!(error.kind(), io::ErrorKind::Other);
-    assert!(
-        error
-            .get_ref()
-            .unwrap()
-            .downcast_ref::<JoinError>()
-            .unwrap()
-            .is_panic()
-    );
+    assert!(error.get_ref().unwrap().downcast_ref::<JoinError>().unwrap().is_panic());
 }

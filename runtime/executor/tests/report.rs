@@ -45,28 +45,14 @@ fn of_a_panic_nobody_awaits() {
         .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
-    let lines: Vec<_> = stderr
-        .lines()
-        .filter(|line| line.starts_with("bourn: "))
-        .collect();
+    let lines: Vec<_> = stderr.lines().filter(|line| line.starts_with("bourn: ")).collect();
     assert_eq!(lines.len(), 3, "{stderr}");
     let file = file!();
+    assert!(lines[0].contains(&format!(" \"lonely\" (spawned at {file}:")), "{stderr}");
+    assert!(lines[0].ends_with("): it panicked, and nobody awaited it: \"unheard\""), "{stderr}");
     assert!(
-        lines[0].contains(&format!(" \"lonely\" (spawned at {file}:")),
+        lines[1].ends_with("): its output, which nobody took, panicked when it was dropped: \"output\""),
         "{stderr}"
     );
-    assert!(
-        lines[0].ends_with("): it panicked, and nobody awaited it: \"unheard\""),
-        "{stderr}"
-    );
-    assert!(
-        lines[1].ends_with(
-            "): its output, which nobody took, panicked when it was dropped: \"output\""
-        ),
-        "{stderr}"
-    );
-    assert!(
-        lines[2].ends_with("): it panicked, and nobody awaited it"),
-        "{stderr}"
-    );
+    assert!(lines[2].ends_with("): it panicked, and nobody awaited it"), "{stderr}");
 }

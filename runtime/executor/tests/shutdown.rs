@@ -90,11 +90,7 @@ fn cancels_what_is_spawned_later() {
 
 #[test]
 fn drops_what_is_spawned_by_destructors() {
-    struct Spawns(
-        bourn_executor::Handle<bourn_executor::ThreadPark>,
-        u32,
-        Drops,
-    );
+    struct Spawns(bourn_executor::Handle<bourn_executor::ThreadPark>, u32, Drops);
     impl Drop for Spawns {
         fn drop(&mut self) {
             if self.1 > 0 {

@@ -33,10 +33,7 @@ fn lists_tasks_that_wait() {
     assert_eq!(tasks.len(), 2);
     let info = tasks.iter().find(|task| task.id == named.id()).unwrap();
     assert_eq!(info.name.as_deref(), Some("listed"));
-    assert_eq!(
-        (info.location.file(), info.location.line()),
-        (file!(), line)
-    );
+    assert_eq!((info.location.file(), info.location.line()), (file!(), line));
     assert_eq!(info.state, TaskState::Waiting);
     assert!(!info.local);
     let waker = slot.lock().unwrap().take().unwrap();
@@ -46,13 +43,7 @@ fn lists_tasks_that_wait() {
     assert!(other.name.is_none() && !other.is_woken_by(&waker));
 
     waker.wake();
-    let state = |id| {
-        handle
-            .tasks()
-            .into_iter()
-            .find(|task| task.id == id)
-            .map(|task| task.state)
-    };
+    let state = |id| handle.tasks().into_iter().find(|task| task.id == id).map(|task| task.state);
     assert_eq!(state(named.id()), Some(TaskState::Queued));
     named.abort();
     assert!(runtime.block_on(named).unwrap_err().is_cancelled());
@@ -78,8 +69,7 @@ fn handles_go_where_their_outputs_may() {
     let _watchdog = watchdog();
     let runtime = runtime();
     // The output is Send and not Sync.
-    let task: JoinHandle<std::cell::Cell<u8>> =
-        runtime.handle().spawn(async { std::cell::Cell::new(1) });
+    let task: JoinHandle<std::cell::Cell<u8>> = runtime.handle().spawn(async { std::cell::Cell::new(1) });
     send_sync(&task);
     send_sync(&task.abort_handle());
     send_sync(&runtime);

@@ -141,8 +141,6 @@ fn many_threads_come_and_go() {
             })
         })
         .collect();
-    callers
-        .into_iter()
-        .for_each(|caller| caller.join().unwrap());
+    callers.into_iter().for_each(|caller| caller.join().unwrap());
     assert_eq!(sum.load(SeqCst), threads * rounds);
 }

@@ -11,9 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use bourn_executor::{
-    BlockingPool, CurrentThread, Options, PoolOptions, ThreadPark, UnhandledPanic, yield_now,
-};
+use bourn_executor::{BlockingPool, CurrentThread, Options, PoolOptions, ThreadPark, UnhandledPanic, yield_now};
 use support::{Drops, Runtime, watchdog};
 
 const CHILD: &str = "BOURN_TEST_UNHANDLED_CHILD";
@@ -24,11 +22,7 @@ fn runtime(policy: UnhandledPanic) -> Runtime {
 
 /// Runs the calling test again in a process of its own.
 fn again(test: &str) -> Output {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap()
+    Command::new(env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap()
 }
 
 /// What a runtime with that policy does when a task panics alone: it goes on, if this returns.
@@ -45,10 +39,7 @@ fn panic_alone(policy: UnhandledPanic) {
 
 fn reported(output: &Output) -> String {
     let lines = String::from_utf8_lossy(&output.stderr);
-    let ours: Vec<_> = lines
-        .lines()
-        .filter(|line| line.starts_with("bourn: "))
-        .collect();
+    let ours: Vec<_> = lines.lines().filter(|line| line.starts_with("bourn: ")).collect();
     ours.join("\n")
 }
 
@@ -71,10 +62,7 @@ fn report_says_it_and_goes_on() {
     }
     let output = again("report_says_it_and_goes_on");
     assert!(output.status.success(), "{output:?}");
-    assert!(
-        reported(&output).contains(" \"lonely\" (spawned at "),
-        "{output:?}"
-    );
+    assert!(reported(&output).contains(" \"lonely\" (spawned at "), "{output:?}");
 }
 
 #[test]
@@ -85,10 +73,7 @@ fn abort_says_it_and_ends_the_process() {
     }
     let output = again("abort_says_it_and_ends_the_process");
     assert_eq!(output.status.signal(), Some(6), "{output:?}");
-    assert!(
-        reported(&output).ends_with("nobody awaited it: \"unheard\""),
-        "{output:?}"
-    );
+    assert!(reported(&output).ends_with("nobody awaited it: \"unheard\""), "{output:?}");
 }
 
 /// The message with which `block_on` ends, after some task has panicked alone.
@@ -119,23 +104,14 @@ fn shutdown_drops_the_other_tasks_and_ends_block_on() {
     let message = message_after(|handle| {
         drop(handle.spawn(async { panic!("alone") }));
     });
-    assert!(
-        message.contains("was shut down, as its policy for unhandled panics asks"),
-        "{message}"
-    );
-    assert!(
-        message.contains(&format!("(spawned at {}:{line}:", file!())),
-        "{message}"
-    );
+    assert!(message.contains("was shut down, as its policy for unhandled panics asks"), "{message}");
+    assert!(message.contains(&format!("(spawned at {}:{line}:", file!())), "{message}");
 }
 
 #[test]
 fn shutdown_heeds_local_tasks() {
     let message = message_after(|handle| drop(handle.spawn_local(async { panic!("at home") })));
-    assert!(
-        message.contains("nobody awaited it: \"at home\""),
-        "{message}"
-    );
+    assert!(message.contains("nobody awaited it: \"at home\""), "{message}");
 }
 
 #[test]
@@ -171,8 +147,5 @@ fn a_blocking_call_that_panics_alone_is_told_to_the_host() {
     drop(pool.spawn_with(Options::new().name("call"), || panic!("in a call")));
     let line = told.recv().unwrap();
     assert!(line.contains(" \"call\" (spawned at "), "{line}");
-    assert!(
-        line.ends_with("it panicked, and nobody awaited it: \"in a call\""),
-        "{line}"
-    );
+    assert!(line.ends_with("it panicked, and nobody awaited it: \"in a call\""), "{line}");
 }

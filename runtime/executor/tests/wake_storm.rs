@@ -36,11 +36,7 @@ impl Step {
             waker.wake();
         }
         let state = self.state.lock().unwrap();
-        drop(
-            self.seen
-                .wait_while(state, |state| state.1 < state.0)
-                .unwrap(),
-        );
+        drop(self.seen.wait_while(state, |state| state.1 < state.0).unwrap());
     }
 
     async fn follow(&self) {
@@ -77,9 +73,7 @@ fn each_wake_of_eight_threads_arrives() {
             task.await.unwrap();
         }
     });
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 /// Runs a storm of spawns from another thread in each wait, while the driver certainly sleeps.
@@ -153,17 +147,12 @@ fn many_wakes_of_one_task_are_one_poll_at_a_time() {
     let polls = Arc::new(AtomicUsize::new(0));
     let done = Arc::new(AtomicUsize::new(0));
     let task = runtime.handle().spawn({
-        let (waker, ready, polls, done) =
-            (waker.clone(), ready.clone(), polls.clone(), done.clone());
+        let (waker, ready, polls, done) = (waker.clone(), ready.clone(), polls.clone(), done.clone());
         poll_fn(move |cx| {
             *waker.lock().unwrap() = Some(cx.waker().clone());
             ready.open();
             polls.fetch_add(1, SeqCst);
-            if done.load(SeqCst) == THREADS {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if done.load(SeqCst) == THREADS { Poll::Ready(()) } else { Poll::Pending }
         })
     });
     let threads: Vec<_> = (0..THREADS)
@@ -181,9 +170,7 @@ fn many_wakes_of_one_task_are_one_poll_at_a_time() {
         })
         .collect();
     runtime.block_on(task).unwrap();
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert!(polls.load(SeqCst) <= 1 + THREADS * (ROUNDS + 1));
 }
 
@@ -209,8 +196,6 @@ fn tasks_spawned_by_eight_threads_all_run() {
         })
         .collect();
     runtime.block_on(all.pass());
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(count.load(SeqCst), THREADS * ROUNDS);
 }

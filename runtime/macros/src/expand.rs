@@ -50,12 +50,7 @@ pub(crate) fn expand(entry: Entry, options: TokenStream, item: TokenStream) -> T
 
 /// The function that builds a runtime and blocks on the body.
 fn run(entry: Entry, options: &Options, function: &Function) -> TokenStream {
-    let Function {
-        attributes,
-        visibility,
-        signature: inner,
-        body,
-    } = function;
+    let Function { attributes, visibility, signature: inner, body } = function;
     let name = &inner.ident;
     let output = &inner.output;
     let krate = match &options.krate {
@@ -66,10 +61,7 @@ fn run(entry: Entry, options: &Options, function: &Function) -> TokenStream {
         Entry::Main => None,
         Entry::Test => Some(quote! { #[::core::prelude::v1::test] }),
     };
-    let backend = options
-        .backend
-        .as_ref()
-        .map(|variant| quote! { .backend(#krate::Backend::#variant) });
+    let backend = options.backend.as_ref().map(|variant| quote! { .backend(#krate::Backend::#variant) });
     // The body keeps a function of its own, of the same name, rather than becoming an async block: an async block has no
     // place for the return type, and `?` and `return` inside it would be left to inference.
     quote! {
@@ -121,11 +113,7 @@ mod tests {
     #[test]
     fn main_becomes_a_function_that_blocks() {
         same(
-            &expansion(
-                Entry::Main,
-                "",
-                "/// Runs.\npub async fn main() -> Result<(), Error> { work().await }",
-            ),
+            &expansion(Entry::Main, "", "/// Runs.\npub async fn main() -> Result<(), Error> { work().await }"),
             quote! {
                 #[doc = " Runs."]
                 pub fn main() -> Result<(), Error> {
@@ -143,11 +131,7 @@ mod tests {
     #[test]
     fn options_choose_the_backend_and_the_crate() {
         same(
-            &expansion(
-                Entry::Test,
-                r#"backend = "mio", crate = "my::stream""#,
-                "#[should_panic] async fn sinks() {}",
-            ),
+            &expansion(Entry::Test, r#"backend = "mio", crate = "my::stream""#, "#[should_panic] async fn sinks() {}"),
             quote! {
                 #[::core::prelude::v1::test]
                 #[should_panic]

@@ -28,12 +28,7 @@ impl Parse for Function {
             .ok()
             .filter(|group| group.delimiter() == Delimiter::Brace)
             .ok_or_else(|| Error::new_spanned(&signature, "this function needs a body"))?;
-        Ok(Function {
-            attributes,
-            visibility,
-            signature,
-            body,
-        })
+        Ok(Function { attributes, visibility, signature, body })
     }
 }
 
@@ -57,55 +52,31 @@ impl Function {
         let mut errors = Errors::default();
         if signature.asyncness.is_none() {
             let token = &signature.fn_token;
-            errors.add(
-                token,
-                format!("`{attribute}` needs an `async fn`: write `async` before `fn`"),
-            );
+            errors.add(token, format!("`{attribute}` needs an `async fn`: write `async` before `fn`"));
         }
         if let Some(token) = &signature.constness {
-            errors.add(
-                token,
-                format!("a function under `{attribute}` cannot be `const`"),
-            );
+            errors.add(token, format!("a function under `{attribute}` cannot be `const`"));
         }
         if let Safety::Unsafe(token) = &signature.safety {
-            errors.add(
-                token,
-                format!("a function under `{attribute}` cannot be `unsafe`"),
-            );
+            errors.add(token, format!("a function under `{attribute}` cannot be `unsafe`"));
         }
         if signature.abi.is_some() {
-            errors.add(
-                &signature.abi,
-                format!("a function under `{attribute}` cannot have an ABI of its own"),
-            );
+            errors.add(&signature.abi, format!("a function under `{attribute}` cannot have an ABI of its own"));
         }
         if !signature.inputs.is_empty() || signature.variadic.is_some() {
             let mut arguments = signature.inputs.to_token_stream();
             signature.variadic.to_tokens(&mut arguments);
-            errors.add(
-                arguments,
-                format!("a function under `{attribute}` takes no arguments"),
-            );
+            errors.add(arguments, format!("a function under `{attribute}` takes no arguments"));
         }
         if signature.generics.lt_token.is_some() {
-            errors.add(
-                &signature.generics,
-                format!("a function under `{attribute}` cannot be generic"),
-            );
+            errors.add(&signature.generics, format!("a function under `{attribute}` cannot be generic"));
         }
         if let Some(clause) = &signature.generics.where_clause {
-            errors.add(
-                clause,
-                format!("a function under `{attribute}` cannot have a `where` clause"),
-            );
+            errors.add(clause, format!("a function under `{attribute}` cannot have a `where` clause"));
         }
         if entry == Entry::Test {
             for attribute in self.attributes.iter().filter(|it| makes_a_test(it)) {
-                errors.add(
-                    attribute,
-                    "`#[bourn::test]` makes this a test already: remove this attribute".to_owned(),
-                );
+                errors.add(attribute, "`#[bourn::test]` makes this a test already: remove this attribute".to_owned());
             }
         }
         errors.into_result()
@@ -114,11 +85,7 @@ impl Function {
 
 /// Whether an attribute is `#[test]`, under any of its paths, or another crate's `test`.
 fn makes_a_test(attribute: &Attribute) -> bool {
-    attribute
-        .path()
-        .segments
-        .last()
-        .is_some_and(|segment| segment.ident == "test")
+    attribute.path().segments.last().is_some_and(|segment| segment.ident == "test")
 }
 
 /// Collects errors, so that one compilation shows all of them.
@@ -187,38 +154,13 @@ mod tests {
     fn what_is_wrong_is_pointed_at() {
         for entry in [Entry::Main, Entry::Test] {
             refused(entry, "pub fn main() {}", "write `async` before", "fn");
-            refused(
-                entry,
-                "async unsafe fn f() {}",
-                "cannot be `unsafe`",
-                "unsafe",
-            );
+            refused(entry, "async unsafe fn f() {}", "cannot be `unsafe`", "unsafe");
             refused(entry, "const async fn f() {}", "cannot be `const`", "const");
-            refused(
-                entry,
-                "async extern \"C\" fn f() {}",
-                "an ABI of its own",
-                "extern \"C\"",
-            );
-            refused(
-                entry,
-                "async fn f(count: usize, name: &str) {}",
-                "takes no arguments",
-                "count: usize, name: &str",
-            );
+            refused(entry, "async extern \"C\" fn f() {}", "an ABI of its own", "extern \"C\"");
+            refused(entry, "async fn f(count: usize, name: &str) {}", "takes no arguments", "count: usize, name: &str");
             refused(entry, "async fn f(&self) {}", "takes no arguments", "&self");
-            refused(
-                entry,
-                "async fn f<'a, T>() {}",
-                "cannot be generic",
-                "<'a, T>",
-            );
-            refused(
-                entry,
-                "async fn f() where String: Clone {}",
-                "`where` clause",
-                "where String: Clone",
-            );
+            refused(entry, "async fn f<'a, T>() {}", "cannot be generic", "<'a, T>");
+            refused(entry, "async fn f() where String: Clone {}", "`where` clause", "where String: Clone");
             refused(entry, "async fn f();", "needs a body", "async fn f()");
             refused(entry, "pub struct S;", "expected an `async fn`", "struct");
         }

@@ -8,12 +8,7 @@ use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Path, Token};
 const FLAVORS: [&str; 1] = ["current_thread"];
 
 /// The values of `backend`, each with the variant of `bourn::Backend` that it names.
-const BACKENDS: [(&str, &str); 4] = [
-    ("epoll", "Epoll"),
-    ("poll", "Poll"),
-    ("select", "Select"),
-    ("mio", "Mio"),
-];
+const BACKENDS: [(&str, &str); 4] = [("epoll", "Epoll"), ("poll", "Poll"), ("select", "Select"), ("mio", "Mio")];
 
 /// The options as given, checked.
 #[derive(Default)]
@@ -32,10 +27,7 @@ impl Parse for Options {
             // `crate` is a keyword, and an identifier only in the eyes of `parse_any`.
             let name = input.call(Ident::parse_any)?;
             if seen.contains(&name) {
-                return Err(Error::new(
-                    name.span(),
-                    format!("`{name}` is given twice; keep one of the two"),
-                ));
+                return Err(Error::new(name.span(), format!("`{name}` is given twice; keep one of the two")));
             }
             if name == "flavor" {
                 check_flavor(&value(&name, input)?)?;
@@ -61,21 +53,14 @@ impl Parse for Options {
 /// Reads `= "value"`, with an error that shows how the option is written.
 fn value(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitStr> {
     if !input.peek(Token![=]) {
-        return Err(Error::new(
-            name.span(),
-            format!("`{name}` needs a value: `{name} = \"...\"`"),
-        ));
+        return Err(Error::new(name.span(), format!("`{name}` needs a value: `{name} = \"...\"`")));
     }
     input.parse::<Token![=]>()?;
     match input.parse::<Expr>()? {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(value),
-            ..
-        }) => Ok(value),
-        other => Err(Error::new_spanned(
-            other,
-            format!("the value of `{name}` is a string literal: `{name} = \"...\"`"),
-        )),
+        Expr::Lit(ExprLit { lit: Lit::Str(value), .. }) => Ok(value),
+        other => {
+            Err(Error::new_spanned(other, format!("the value of `{name}` is a string literal: `{name} = \"...\"`")))
+        }
     }
 }
 
@@ -97,27 +82,14 @@ fn backend(value: &LitStr) -> syn::Result<Ident> {
 }
 
 fn krate(value: &LitStr) -> syn::Result<Path> {
-    value.parse_with(Path::parse_mod_style).map_err(|_| {
-        Error::new(
-            value.span(),
-            "the value of `crate` is a path to bourn: `crate = \"my::reexport\"`",
-        )
-    })
+    value
+        .parse_with(Path::parse_mod_style)
+        .map_err(|_| Error::new(value.span(), "the value of `crate` is a path to bourn: `crate = \"my::reexport\"`"))
 }
 
 fn unknown(option: &str, value: &LitStr, choices: &[&str]) -> Error {
-    let choices: Vec<String> = choices
-        .iter()
-        .map(|choice| format!("\"{choice}\""))
-        .collect();
-    Error::new(
-        value.span(),
-        format!(
-            "unknown {option} \"{}\"; there is {}",
-            value.value(),
-            choices.join(", ")
-        ),
-    )
+    let choices: Vec<String> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
+    Error::new(value.span(), format!("unknown {option} \"{}\"; there is {}", value.value(), choices.join(", ")))
 }
 
 #[cfg(test)]
@@ -133,9 +105,8 @@ mod tests {
 
     #[test]
     fn every_option_may_be_given_at_once_with_a_trailing_comma() {
-        let options: Options =
-            syn::parse_str(r#"flavor = "current_thread", backend = "select", crate = "a::b","#)
-                .expect("all three options");
+        let options: Options = syn::parse_str(r#"flavor = "current_thread", backend = "select", crate = "a::b","#)
+            .expect("all three options");
         assert_eq!(options.backend.expect("a backend"), "Select");
         assert_eq!(options.krate.expect("a path").segments.len(), 2);
     }
@@ -150,8 +121,7 @@ mod tests {
     #[test]
     fn each_backend_names_its_variant() {
         for (name, variant) in BACKENDS {
-            let options: Options =
-                syn::parse_str(&format!("backend = \"{name}\"")).expect("a backend");
+            let options: Options = syn::parse_str(&format!("backend = \"{name}\"")).expect("a backend");
             assert_eq!(options.backend.expect("a backend"), variant);
         }
     }

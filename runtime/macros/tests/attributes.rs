@@ -2,12 +2,7 @@
 //! was called. The real crate runs the same attributes in its own tests.
 
 // What the attributes add must not trip over the lints of the crate that uses them.
-#![deny(
-    clippy::all,
-    clippy::pedantic,
-    clippy::expect_used,
-    clippy::unwrap_used
-)]
+#![deny(clippy::all, clippy::pedantic, clippy::expect_used, clippy::unwrap_used)]
 #![deny(warnings)]
 
 use std::num::ParseIntError;

@@ -45,12 +45,10 @@ impl Backend {
         match std::env::var_os(Self::VARIABLE) {
             None => Ok(Backend::default()),
             Some(name) if name.is_empty() => Ok(Backend::default()),
-            Some(name) => name.to_string_lossy().parse().map_err(|error| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("{}: {error}", Self::VARIABLE),
-                )
-            }),
+            Some(name) => name
+                .to_string_lossy()
+                .parse()
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {error}", Self::VARIABLE))),
         }
     }
 
@@ -85,9 +83,7 @@ impl FromStr for Backend {
             .iter()
             .copied()
             .find(|backend| backend.name() == name)
-            .ok_or_else(|| UnknownBackend {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| UnknownBackend { name: name.to_owned() })
     }
 }
 
@@ -99,11 +95,7 @@ pub struct UnknownBackend {
 
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "there is no backend {:?} here; choose ",
-            self.name
-        )?;
+        write!(formatter, "there is no backend {:?} here; choose ", self.name)?;
         for (place, backend) in Backend::ALL.iter().enumerate() {
             if place > 0 {
                 formatter.write_str(", ")?;

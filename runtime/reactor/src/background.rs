@@ -29,9 +29,7 @@ pub(crate) fn reactor() -> io::Result<&'static Arc<Reactor>> {
     }
     let reactor = Reactor::new(Backend::from_env()?, RuntimeId::new())?;
     let turned = Arc::clone(&reactor);
-    thread::Builder::new()
-        .name("bourn-reactor".to_owned())
-        .spawn(move || run(&turned))?;
+    thread::Builder::new().name("bourn-reactor".to_owned()).spawn(move || run(&turned))?;
     Ok(REACTOR.get_or_init(|| reactor))
 }
 

@@ -35,19 +35,14 @@ pub struct Entered {
 pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
     let number = ENTRIES.with(|entries| entries.replace(entries.get() + 1));
     ENTERED.with(|entered| entered.borrow_mut().push((number, Arc::clone(reactor))));
-    Entered {
-        number,
-        thread: PhantomData,
-    }
+    Entered { number, thread: PhantomData }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
         let left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            let place = entered
-                .iter()
-                .rposition(|(number, _)| *number == self.number);
+            let place = entered.iter().rposition(|(number, _)| *number == self.number);
             (place.map(|place| entered.remove(place)), entered.is_empty())
         });
         let outermost = matches!(left, Ok((_, true)));
@@ -96,11 +91,7 @@ pub(crate) fn sharpen() {
 /// The buffers of this thread's turns, so that a turn allocates nothing. A turn
 /// inside a turn (a waker that turns) finds none and makes its own.
 pub(crate) fn take_batch() -> Batch {
-    BATCH
-        .try_with(Cell::take)
-        .ok()
-        .flatten()
-        .unwrap_or_default()
+    BATCH.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
 
 pub(crate) fn give_batch(batch: Batch) {

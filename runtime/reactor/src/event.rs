@@ -58,16 +58,9 @@ impl From<Direction> for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            (Interest::READ, "READ"),
-            (Interest::WRITE, "WRITE"),
-            (Interest::CLOSED, "CLOSED"),
-        ];
+        let names = [(Interest::READ, "READ"), (Interest::WRITE, "WRITE"), (Interest::CLOSED, "CLOSED")];
         let held = names.into_iter().filter(|(bit, _)| self.contains(*bit));
-        formatter
-            .debug_set()
-            .entries(held.map(|(_, name)| name))
-            .finish()
+        formatter.debug_set().entries(held.map(|(_, name)| name)).finish()
     }
 }
 
@@ -193,10 +186,7 @@ impl fmt::Debug for Ready {
             (self.is_priority(), "priority"),
         ];
         let held = names.into_iter().filter(|(holds, _)| *holds);
-        formatter
-            .debug_set()
-            .entries(held.map(|(_, name)| name))
-            .finish()
+        formatter.debug_set().entries(held.map(|(_, name)| name)).finish()
     }
 }
 

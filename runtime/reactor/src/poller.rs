@@ -98,12 +98,7 @@ impl Poller {
     /// backend, or if `select` would need a descriptor above its limit.
     pub fn with_backend(backend: Backend) -> io::Result<Poller> {
         let (registry, selector) = selector::open(backend)?;
-        Ok(Poller {
-            registry,
-            turn: TurnLock::new(selector),
-            state: AtomicU8::new(EMPTY),
-            backend,
-        })
+        Ok(Poller { registry, turn: TurnLock::new(selector), state: AtomicU8::new(EMPTY), backend })
     }
 
     /// The backend that this poller waits in.
@@ -180,10 +175,7 @@ impl Poller {
         };
         match self.try_turn() {
             Some(mut turn) => turn.wait(events, || wait),
-            None => Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another thread is waiting in this poller",
-            )),
+            None => Err(io::Error::new(io::ErrorKind::ResourceBusy, "another thread is waiting in this poller")),
         }
     }
 
@@ -195,11 +187,7 @@ impl Poller {
     pub fn notify(&self) -> io::Result<()> {
         // AcqRel: Release hands what the caller did before to the thread whose
         // wait ends (the swap in `Turn::wait`); Acquire is the other end of it.
-        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED {
-            self.registry.notify()
-        } else {
-            Ok(())
-        }
+        if self.state.swap(NOTIFIED, Ordering::AcqRel) == PARKED { self.registry.notify() } else { Ok(()) }
     }
 
     /// The kernel of the loom models.
@@ -211,10 +199,7 @@ impl Poller {
 
     /// The right to wait, if no other thread has it.
     pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
-        self.turn.try_lock().map(|selector| Turn {
-            poller: self,
-            selector,
-        })
+        self.turn.try_lock().map(|selector| Turn { poller: self, selector })
     }
 
     /// Whether a thread is inside a wait that may block. What was changed before
@@ -250,20 +235,13 @@ impl Turn<'_> {
     /// after this thread has said that it is parked: what it reads then can not
     /// change unnoticed if every change is followed by [`Poller::is_parked`] and,
     /// if so, [`Poller::notify`].
-    pub(crate) fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        limit: impl Fn() -> Wait,
-    ) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, events: &mut Vec<Event>, limit: impl Fn() -> Wait) -> io::Result<()> {
         let before = events.len();
         loop {
             let wait = limit();
             if wait == Wait::No {
                 // A notification is for a wait that blocks, so it stays.
-                match self
-                    .selector
-                    .with(|selector| selector.wait(events, Some(Duration::ZERO)))
-                {
+                match self.selector.with(|selector| selector.wait(events, Some(Duration::ZERO))) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     result => return result,
                 }
@@ -273,9 +251,7 @@ impl Turn<'_> {
             let told = self.poller.state.swap(PARKED, Ordering::AcqRel) == NOTIFIED;
             let wait = if told { Wait::No } else { limit() };
             let (timeout, cut) = timeout(wait);
-            let result = self
-                .selector
-                .with(|selector| selector.wait(events, timeout));
+            let result = self.selector.with(|selector| selector.wait(events, timeout));
             // Acquire, as in `notify`.
             let told = self.poller.state.swap(EMPTY, Ordering::AcqRel) == NOTIFIED || told;
             match result {
@@ -306,21 +282,14 @@ fn timeout(wait: Wait) -> (Option<Duration>, bool) {
         Wait::Forever => (None, false),
         Wait::Until(deadline) => {
             let left = deadline.saturating_duration_since(clock::now());
-            if left > Duration::from_millis(20) {
-                (Some(left - left / 256), true)
-            } else {
-                (Some(left), false)
-            }
+            if left > Duration::from_millis(20) { (Some(left - left / 256), true) } else { (Some(left), false) }
         }
     }
 }
 
 impl fmt::Debug for Poller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Poller")
-            .field("backend", &self.backend)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Poller").field("backend", &self.backend).finish_non_exhaustive()
     }
 }
 

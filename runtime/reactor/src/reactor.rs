@@ -276,20 +276,14 @@ impl Reactor {
     /// The error of registering at a closed reactor.
     pub(crate) fn closed_error(&self) -> io::Error {
         match self.failure.get() {
-            Some(cause) => io::Error::new(
-                cause.kind(),
-                format!("the background reactor has stopped: {cause}"),
-            ),
+            Some(cause) => io::Error::new(cause.kind(), format!("the background reactor has stopped: {cause}")),
             None => io::Error::other("the runtime of this thread has shut down"),
         }
     }
 
     /// Reserves a table entry.
     pub(crate) fn reserve(&self, source: Arc<Registered>) -> io::Result<Token> {
-        self.table
-            .lock()
-            .insert(source)
-            .ok_or_else(|| self.closed_error())
+        self.table.lock().insert(source).ok_or_else(|| self.closed_error())
     }
 
     /// Gives a table entry back.
@@ -315,8 +309,7 @@ impl Reactor {
     /// whoever hastens stores this and then asks [`Poller::is_parked`], which
     /// orders the two: either the timer is seen, or the sleeper is and is woken.
     fn note_earliest(&self, earliest: Option<u64>) {
-        self.earliest
-            .store(earliest.unwrap_or(NEVER), Ordering::Relaxed);
+        self.earliest.store(earliest.unwrap_or(NEVER), Ordering::Relaxed);
     }
 
     /// Sets a timer; gives the waker back if the reactor is closed.

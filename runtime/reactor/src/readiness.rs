@@ -95,11 +95,7 @@ impl Readiness {
     }
 
     /// Applies `change` to one half; returns the half as it was before.
-    fn change(
-        &self,
-        direction: Direction,
-        change: impl Fn(Half) -> Option<Half>,
-    ) -> Result<Half, Half> {
+    fn change(&self, direction: Direction, change: impl Fn(Half) -> Option<Half>) -> Result<Half, Half> {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                 let changed = change(half(word, direction))?;
@@ -166,33 +162,24 @@ impl Readiness {
     }
 
     fn clear_flags(&self, direction: Direction, seen: Half, flags: u32) -> bool {
-        self.change(direction, |now| {
-            (now.0 & TICK == seen.0 & TICK).then_some(Half(now.0 & !flags))
-        })
-        .is_ok()
+        self.change(direction, |now| (now.0 & TICK == seen.0 & TICK).then_some(Half(now.0 & !flags))).is_ok()
     }
 
     /// Forgets an assumption of readiness that no report stands behind.
     pub(crate) fn forget(&self, direction: Direction) {
-        self.0.fetch_and(
-            !(u64::from(READY | CLOSED) << shift(direction)),
-            Ordering::AcqRel,
-        );
+        self.0.fetch_and(!(u64::from(READY | CLOSED) << shift(direction)), Ordering::AcqRel);
     }
 
     /// Says that a waker is in place, and returns the half as it was just before:
     /// if it is ready, the report may not have seen the waker.
     pub(crate) fn arm(&self, direction: Direction) -> Half {
-        let before = self
-            .0
-            .fetch_or(u64::from(WAITS) << shift(direction), Ordering::AcqRel);
+        let before = self.0.fetch_or(u64::from(WAITS) << shift(direction), Ordering::AcqRel);
         half(before, direction)
     }
 
     /// Says that no waker is in place.
     pub(crate) fn disarm(&self, direction: Direction) {
-        self.0
-            .fetch_and(!(u64::from(WAITS) << shift(direction)), Ordering::AcqRel);
+        self.0.fetch_and(!(u64::from(WAITS) << shift(direction)), Ordering::AcqRel);
     }
 
     /// Lets both directions be tried again, because the home is gone.

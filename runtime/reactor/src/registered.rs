@@ -100,11 +100,7 @@ pub(crate) enum Look {
 
 impl Registered {
     pub(crate) fn new(fd: RawFd, readiness: Readiness) -> Registered {
-        Registered {
-            readiness,
-            fd,
-            state: Mutex::new(State::default()),
-        }
+        Registered { readiness, fd, state: Mutex::new(State::default()) }
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {
@@ -147,10 +143,7 @@ impl Registered {
 
     /// Looks whether `done` holds of `direction`, and if not, waits for the next
     /// report at the right home, which is `current` if there is none.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of `poll_until`, not called elsewhere"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "one step of `poll_until`, not called elsewhere")]
     pub(crate) fn look(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,
@@ -164,9 +157,7 @@ impl Registered {
         let mut state = self.state.lock();
         if !state.is_settled(current) {
             drop(state);
-            return self
-                .settle(fd, current, direction, wakers)
-                .map(Look::Settled);
+            return self.settle(fd, current, direction, wakers).map(Look::Settled);
         }
         let waiters = state.waiters(direction);
         let displaced = if waiters.holds(ticket, polled_by) {
@@ -210,8 +201,7 @@ impl Registered {
         // Before ADD, which a report may follow at once: whoever finds that one
         // spurious has to know that he must ask again.
         let was_level = state.home.as_ref().is_some_and(Home::is_level);
-        self.readiness
-            .set_level(!current.poller.is_edge_triggered());
+        self.readiness.set_level(!current.poller.is_edge_triggered());
         let added = current.poller.add(fd, token.key());
         let error = match added {
             // See the head of this module.
@@ -245,10 +235,7 @@ impl Registered {
             return Err(error);
         }
         state.strays = 0;
-        let old = state.home.replace(Home {
-            reactor: Arc::clone(current),
-            token,
-        });
+        let old = state.home.replace(Home { reactor: Arc::clone(current), token });
         if let Some(old) = &old {
             // Under the source's lock, or a move back could meet this entry.
             old.reactor.unwatch(fd, old.token);
@@ -263,10 +250,7 @@ impl Registered {
     /// The home is closing: wakes everybody to find another.
     pub(crate) fn leave(&self, reactor: &Reactor, wakers: &mut Vec<Waker>) {
         let mut state = self.state.lock();
-        let lives_there = state
-            .home
-            .as_ref()
-            .is_some_and(|home| std::ptr::eq(&raw const *home.reactor, reactor));
+        let lives_there = state.home.as_ref().is_some_and(|home| std::ptr::eq(&raw const *home.reactor, reactor));
         if !lives_there {
             return;
         }
@@ -317,18 +301,11 @@ impl Registered {
         let ids = |waiters: &Waiters| {
             waiters
                 .wakers()
-                .map(|waker| WakerId {
-                    data: waker.data().addr(),
-                    vtable: std::ptr::from_ref(waker.vtable()).addr(),
-                })
+                .map(|waker| WakerId { data: waker.data().addr(), vtable: std::ptr::from_ref(waker.vtable()).addr() })
                 .collect()
         };
         let state = self.state.lock();
-        SourceInfo {
-            fd: self.fd,
-            readers: ids(&state.read),
-            writers: ids(&state.write),
-        }
+        SourceInfo { fd: self.fd, readers: ids(&state.read), writers: ids(&state.write) }
     }
 }
 
@@ -342,9 +319,7 @@ impl State {
 
     /// Whether there is a home that serves the runtime of `current`.
     fn may_stay(&self, current: &Arc<Reactor>) -> bool {
-        self.home.as_ref().is_some_and(|home| {
-            !home.reactor.is_closed() && home.reactor.is_of_same_runtime(current)
-        })
+        self.home.as_ref().is_some_and(|home| !home.reactor.is_closed() && home.reactor.is_of_same_runtime(current))
     }
 
     /// Whether a wait from `current` may wait at the present home.

@@ -48,10 +48,7 @@ impl Source {
     pub fn new(fd: OwnedFd, kind: Kind) -> Source {
         let exact = matches!(kind, Kind::Stream | Kind::Connecting);
         Source {
-            registered: Arc::new(Registered::new(
-                fd.as_raw_fd(),
-                Readiness::new(kind != Kind::Connecting, exact),
-            )),
+            registered: Arc::new(Registered::new(fd.as_raw_fd(), Readiness::new(kind != Kind::Connecting, exact))),
             fd: Some(fd),
         }
     }
@@ -98,11 +95,7 @@ impl Source {
     ///
     /// # Errors
     /// As [`poll_ready`](Source::poll_ready).
-    pub fn poll_read_closed(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-    ) -> Poll<io::Result<()>> {
+    pub fn poll_read_closed(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<()>> {
         let direction = Direction::Read;
         match self.poll_until(cx, direction, ticket, Half::is_hung_up) {
             Poll::Ready(seen) => Poll::Ready(seen.map(drop)),
@@ -127,10 +120,7 @@ impl Source {
         let mut wakers = Vec::new();
         // `Done` needs no clone, a wait mostly needs one; the clone is foreign
         // code, so it is made before anything is borrowed or locked.
-        let mut waker = self
-            .registered
-            .wants_waker(direction)
-            .then(|| cx.waker().clone());
+        let mut waker = self.registered.wants_waker(direction).then(|| cx.waker().clone());
         let result = loop {
             let looked = context::with_current(|current| {
                 current.refuse_after_fork();
@@ -177,9 +167,7 @@ impl Source {
     pub fn clear_short(&self, seen: Seen) {
         if seen.half.is_exact() && !seen.half.is_level() {
             // A report in between is kept; then the next read asks the kernel.
-            self.registered
-                .readiness()
-                .clear_short(seen.direction, seen.half);
+            self.registered.readiness().clear_short(seen.direction, seen.half);
         }
     }
 
@@ -200,11 +188,7 @@ impl Source {
     ///
     /// # Errors
     /// Those of `operation`.
-    pub fn try_io<R>(
-        &self,
-        direction: Direction,
-        operation: impl FnOnce() -> io::Result<R>,
-    ) -> io::Result<R> {
+    pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         let half = self.registered.readiness().load(direction);
         let result = operation();
         if let Err(error) = &result

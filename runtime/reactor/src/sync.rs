@@ -39,10 +39,7 @@ impl<T> Mutex<T> {
 }
 
 /// A cell whose accesses loom can check.
-pub(crate) struct UnsafeCell<T>(
-    #[cfg(loom)] loom::cell::UnsafeCell<T>,
-    #[cfg(not(loom))] core::cell::UnsafeCell<T>,
-);
+pub(crate) struct UnsafeCell<T>(#[cfg(loom)] loom::cell::UnsafeCell<T>, #[cfg(not(loom))] core::cell::UnsafeCell<T>);
 
 impl<T> UnsafeCell<T> {
     #[cfg(loom)]

@@ -17,11 +17,7 @@ const NONE: RawFd = -1;
 
 /// Turns the `-1` of a system call into the error in `errno`.
 fn check(result: c_int) -> io::Result<c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn timespec(timeout: Duration) -> libc::timespec {
@@ -55,26 +51,11 @@ pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
 
 /// `epoll_ctl(2)`, `EPOLL_CTL_ADD`.
 #[cfg(target_os = "linux")]
-pub(crate) fn epoll_add(
-    epoll: BorrowedFd<'_>,
-    fd: BorrowedFd<'_>,
-    events: c_int,
-    token: u64,
-) -> io::Result<()> {
+pub(crate) fn epoll_add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: c_int, token: u64) -> io::Result<()> {
     told(Call::Add, fd.as_raw_fd(), 0)?;
-    let mut event = libc::epoll_event {
-        events: events as u32,
-        u64: token,
-    };
+    let mut event = libc::epoll_event { events: events as u32, u64: token };
     // SAFETY: `event` lives through the call, which only reads it.
-    check(unsafe {
-        libc::epoll_ctl(
-            epoll.as_raw_fd(),
-            libc::EPOLL_CTL_ADD,
-            fd.as_raw_fd(),
-            &raw mut event,
-        )
-    })?;
+    check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) })?;
     Ok(())
 }
 
@@ -91,14 +72,7 @@ pub(crate) fn epoll_modify(epoll: RawFd, fd: RawFd, events: u32, token: u64) -> 
 #[cfg(target_os = "linux")]
 pub(crate) fn epoll_delete(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: DEL ignores the event pointer (null is allowed since Linux 2.6.9).
-    check(unsafe {
-        libc::epoll_ctl(
-            epoll.as_raw_fd(),
-            libc::EPOLL_CTL_DEL,
-            fd.as_raw_fd(),
-            std::ptr::null_mut(),
-        )
-    })?;
+    check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) })?;
     Ok(())
 }
 
@@ -144,14 +118,8 @@ pub(crate) fn epoll_wait(
         }
     }
     // SAFETY: `events` is valid for `capacity` entries.
-    let stored = check(unsafe {
-        libc::epoll_wait(
-            epoll.as_raw_fd(),
-            events.as_mut_ptr(),
-            capacity,
-            milliseconds(timeout),
-        )
-    })?;
+    let stored =
+        check(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), capacity, milliseconds(timeout)) })?;
     Ok(stored as usize)
 }
 
@@ -210,9 +178,7 @@ pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::R
         let exact = timespec(exact);
         // SAFETY: `fds` is valid for `count` entries, `exact` outlives the call,
         // and a null signal mask leaves the mask alone.
-        let ready = check(unsafe {
-            libc::ppoll(fds.as_mut_ptr(), count, &raw const exact, std::ptr::null())
-        })?;
+        let ready = check(unsafe { libc::ppoll(fds.as_mut_ptr(), count, &raw const exact, std::ptr::null()) })?;
         return Ok(ready as usize);
     }
     // SAFETY: `fds` is valid for `count` entries.
@@ -241,10 +207,7 @@ impl DescriptorSet {
     /// If the set does not [admit](Self::admits) it: a write past the set's end
     /// would be the alternative.
     pub(crate) fn insert(&mut self, fd: RawFd) {
-        assert!(
-            Self::admits(fd),
-            "descriptor {fd} does not fit a select set"
-        );
+        assert!(Self::admits(fd), "descriptor {fd} does not fit a select set");
         // SAFETY: the assertion keeps the bit inside the set.
         unsafe { libc::FD_SET(fd, &raw mut self.0) }
     }
@@ -265,20 +228,11 @@ pub(crate) fn select(
 ) -> io::Result<usize> {
     told(Call::Wait, NONE, 0)?;
     let timeout = timeout.map(timespec);
-    let timeout = timeout
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref);
+    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the sets are whole, `end` is at most FD_SETSIZE because every
     // member passed `insert`, and the time-out outlives the call.
     let ready = check(unsafe {
-        libc::pselect(
-            end,
-            &raw mut read.0,
-            &raw mut write.0,
-            &raw mut except.0,
-            timeout,
-            std::ptr::null(),
-        )
+        libc::pselect(end, &raw mut read.0, &raw mut write.0, &raw mut except.0, timeout, std::ptr::null())
     })?;
     Ok(ready as usize)
 }

@@ -16,9 +16,7 @@ pub(crate) struct Token(u64);
 impl Token {
     fn new(place: usize, generation: u32) -> Option<Token> {
         // The last place would make the notifier's key possible.
-        let place = u32::try_from(place)
-            .ok()
-            .filter(|place| *place < u32::MAX)?;
+        let place = u32::try_from(place).ok().filter(|place| *place < u32::MAX)?;
         Some(Token(u64::from(generation) << 32 | u64::from(place)))
     }
 
@@ -59,10 +57,7 @@ impl Table {
         }
         let token = Token::new(self.entries.vacant_key(), self.generation)?;
         self.generation = self.generation.wrapping_add(1);
-        self.entries.insert(Entry {
-            generation: token.generation(),
-            source,
-        });
+        self.entries.insert(Entry { generation: token.generation(), source });
         Some(token)
     }
 

@@ -22,29 +22,19 @@ unsafe impl<T: Send> Sync for TurnLock<T> {}
 
 impl<T> TurnLock<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self {
-            held: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
-        }
+        Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// The lock if nobody holds it.
     pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {
         // Acquire: sees what the former holder did before its Release in `drop`.
-        if self.held.swap(true, Ordering::Acquire) {
-            None
-        } else {
-            Some(Held { lock: self })
-        }
+        if self.held.swap(true, Ordering::Acquire) { None } else { Some(Held { lock: self }) }
     }
 }
 
 impl<T> fmt::Debug for TurnLock<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TurnLock")
-            .field("held", &self.held.load(Ordering::Relaxed))
-            .finish_non_exhaustive()
+        formatter.debug_struct("TurnLock").field("held", &self.held.load(Ordering::Relaxed)).finish_non_exhaustive()
     }
 }
 

@@ -89,18 +89,12 @@ impl Waiters {
     }
 
     fn of(&mut self, ticket: u64) -> impl Iterator<Item = &mut Waiter> {
-        self.slot
-            .iter_mut()
-            .chain(&mut self.list)
-            .filter(move |waiter| waiter.ticket == ticket)
+        self.slot.iter_mut().chain(&mut self.list).filter(move |waiter| waiter.ticket == ticket)
     }
 
     /// Whether a waker that wakes the same task as `waker` is in place already.
     pub(crate) fn holds(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
-        ticket.has_place()
-            && self
-                .of(ticket.0)
-                .any(|waiter| waiter.waker.will_wake(waker))
+        ticket.has_place() && self.of(ticket.0).any(|waiter| waiter.waker.will_wake(waker))
     }
 
     /// Puts `waker` into the ticket's place, or into a free one.
@@ -118,10 +112,7 @@ impl Waiters {
         } else if let Some(own) = self.of(ticket.0).next() {
             return Some(Displaced::Own(std::mem::replace(&mut own.waker, waker)));
         }
-        let waiter = Waiter {
-            ticket: ticket.0,
-            waker,
-        };
+        let waiter = Waiter { ticket: ticket.0, waker };
         if self.slot.is_none() {
             self.slot = Some(waiter);
         } else {
@@ -132,17 +123,10 @@ impl Waiters {
 
     /// Gives up the ticket's place.
     pub(crate) fn remove(&mut self, ticket: &Ticket) -> Option<Waker> {
-        if self
-            .slot
-            .as_ref()
-            .is_some_and(|waiter| waiter.ticket == ticket.0)
-        {
+        if self.slot.as_ref().is_some_and(|waiter| waiter.ticket == ticket.0) {
             return self.slot.take().map(|waiter| waiter.waker);
         }
-        let place = self
-            .list
-            .iter()
-            .position(|waiter| waiter.ticket == ticket.0)?;
+        let place = self.list.iter().position(|waiter| waiter.ticket == ticket.0)?;
         Some(self.list.swap_remove(place).waker)
     }
 
@@ -155,9 +139,6 @@ impl Waiters {
 
     /// The wakers in place.
     pub(crate) fn wakers(&self) -> impl Iterator<Item = &Waker> {
-        self.slot
-            .iter()
-            .chain(&self.list)
-            .map(|waiter| &waiter.waker)
+        self.slot.iter().chain(&self.list).map(|waiter| &waiter.waker)
     }
 }

@@ -61,17 +61,9 @@ fn expect(poller: &Poller, key: u64, wanted: fn(Ready) -> bool) -> Ready {
     let mut all = Vec::new();
     loop {
         let mut events = Vec::new();
-        poller
-            .wait(
-                &mut events,
-                Some(deadline.saturating_duration_since(Instant::now())),
-            )
-            .unwrap();
+        poller.wait(&mut events, Some(deadline.saturating_duration_since(Instant::now()))).unwrap();
         all.extend(events.iter().copied());
-        if let Some(event) = events
-            .iter()
-            .find(|event| event.key == key && wanted(event.ready))
-        {
+        if let Some(event) = events.iter().find(|event| event.key == key && wanted(event.ready)) {
             return event.ready;
         }
         assert!(Instant::now() < deadline, "reported was only {all:?}");
@@ -96,10 +88,7 @@ fn listen(poller: &Poller) -> (Vec<Event>, usize) {
         waits += 1;
     }
     let used = harness::processor_time() - before;
-    assert!(
-        used < span / 5,
-        "{used:?} of processor time in {waits} waits of {span:?}"
-    );
+    assert!(used < span / 5, "{used:?} of processor time in {waits} waits of {span:?}");
     (events, waits)
 }
 
@@ -260,9 +249,7 @@ fn a_pipe_without_reader_is_an_error_for_writing(backend: Backend) {
     expect(&poller, KEY, Ready::is_writable);
     poller.rearm(KEY, Interest::WRITE);
     drop(reader);
-    expect(&poller, KEY, |ready| {
-        ready.is_error() || ready.is_write_closed()
-    });
+    expect(&poller, KEY, |ready| ready.is_error() || ready.is_write_closed());
     let (_, waits) = listen(&poller);
     assert!(waits <= 3, "{waits} waits");
     poller.remove(&writer, KEY).unwrap();
@@ -319,9 +306,7 @@ fn a_notification_ends_the_next_wait(backend: Backend) {
         assert!(events.is_empty(), "{events:?}");
         // And it is used up.
         let start = Instant::now();
-        poller
-            .wait(&mut events, Some(Duration::from_millis(2)))
-            .unwrap();
+        poller.wait(&mut events, Some(Duration::from_millis(2))).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(2));
     }
 }
@@ -335,29 +320,18 @@ fn a_notification_ends_the_wait_under_way(backend: Backend) {
     }
     let start = Instant::now();
     let mut events = Vec::new();
-    poller
-        .wait(&mut events, Some(Duration::from_millis(2)))
-        .unwrap();
-    assert!(
-        start.elapsed() >= Duration::from_millis(2),
-        "a notification was left over"
-    );
+    poller.wait(&mut events, Some(Duration::from_millis(2))).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(2), "a notification was left over");
 }
 
 fn a_wait_is_never_short(backend: Backend) {
     let poller = poller(backend);
     let mut events = Vec::new();
-    for microseconds in [
-        0, 1, 50, 400, 999, 1_000, 1_001, 3_700, 19_999, 20_001, 45_000,
-    ] {
+    for microseconds in [0, 1, 50, 400, 999, 1_000, 1_001, 3_700, 19_999, 20_001, 45_000] {
         let timeout = Duration::from_micros(microseconds);
         let start = Instant::now();
         poller.wait(&mut events, Some(timeout)).unwrap();
-        assert!(
-            start.elapsed() >= timeout,
-            "{:?} of {timeout:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= timeout, "{:?} of {timeout:?}", start.elapsed());
     }
     assert!(events.is_empty(), "{events:?}");
 }
@@ -422,52 +396,44 @@ fn what_was_removed_is_not_reported(backend: Backend) {
 
 /// In a process of its own: the number of the closed descriptor must stay free.
 fn a_socket_closed_behind_the_back_harms_nobody(backend: Backend) {
-    alone(
-        backend,
-        "a_socket_closed_behind_the_back_harms_nobody",
-        || {
-            let poller = poller(backend);
-            let (near, mut far) = quiet_pair(&poller);
-            let (lost, _its_peer) = unix_pair();
-            poller.add(&lost, 8).unwrap();
-            expect(&poller, 8, Ready::is_writable);
-            poller.rearm(8, Interest::READ);
-            listen(&poller);
-            drop(lost);
-            let (events, waits) = listen(&poller);
-            assert!(waits <= 4, "{waits} waits reported {events:?}");
-            far.write_all(b"still here").unwrap();
-            expect(&poller, KEY, Ready::is_readable);
-            poller.remove(&near, KEY).unwrap();
-        },
-    );
+    alone(backend, "a_socket_closed_behind_the_back_harms_nobody", || {
+        let poller = poller(backend);
+        let (near, mut far) = quiet_pair(&poller);
+        let (lost, _its_peer) = unix_pair();
+        poller.add(&lost, 8).unwrap();
+        expect(&poller, 8, Ready::is_writable);
+        poller.rearm(8, Interest::READ);
+        listen(&poller);
+        drop(lost);
+        let (events, waits) = listen(&poller);
+        assert!(waits <= 4, "{waits} waits reported {events:?}");
+        far.write_all(b"still here").unwrap();
+        expect(&poller, KEY, Ready::is_readable);
+        poller.remove(&near, KEY).unwrap();
+    });
 }
 
 fn a_socket_closed_behind_the_back_of_a_wait_harms_nobody(backend: Backend) {
-    alone(
-        backend,
-        "a_socket_closed_behind_the_back_of_a_wait_harms_nobody",
-        || {
-            let poller = poller(backend);
-            let (near, mut far) = quiet_pair(&poller);
-            let (lost, its_peer) = unix_pair();
-            poller.add(&lost, 8).unwrap();
-            expect(&poller, 8, Ready::is_writable);
-            poller.rearm(8, Interest::READ);
-            listen(&poller);
-            let waiter = wait_elsewhere(&poller);
-            drop(lost);
-            drop(its_peer);
-            poller.notify().unwrap();
-            // What the others have to say comes through whatever the wait made of it.
-            waiter.join().unwrap();
-            let (events, waits) = listen(&poller);
-            assert!(waits <= 4, "{waits} waits reported {events:?}");
-            far.write_all(b"still here").unwrap();
-            expect(&poller, KEY, Ready::is_readable);
-            poller.remove(&near, KEY).unwrap();
-        },
-    );
+    alone(backend, "a_socket_closed_behind_the_back_of_a_wait_harms_nobody", || {
+        let poller = poller(backend);
+        let (near, mut far) = quiet_pair(&poller);
+        let (lost, its_peer) = unix_pair();
+        poller.add(&lost, 8).unwrap();
+        expect(&poller, 8, Ready::is_writable);
+        poller.rearm(8, Interest::READ);
+        listen(&poller);
+        let waiter = wait_elsewhere(&poller);
+        drop(lost);
+        drop(its_peer);
+        poller.notify().unwrap();
+        // What the others have to say comes through whatever the wait made of it.
+        waiter.join().unwrap();
+        let (events, waits) = listen(&poller);
+        assert!(waits <= 4, "{waits} waits reported {events:?}");
+        far.write_all(b"still here").unwrap();
+        expect(&poller, KEY, Ready::is_readable);
+        poller.remove(&near, KEY).unwrap();
+    });
 }
 
 /// Transmit timestamps fill the error queue, which raises ERR, while the full
@@ -475,15 +441,8 @@ fn a_socket_closed_behind_the_back_of_a_wait_harms_nobody(backend: Backend) {
 fn an_error_that_lives_on_does_not_spin(backend: Backend) {
     let poller = poller(backend);
     let (near, far) = tcp_pair();
-    let what = libc::SOF_TIMESTAMPING_TX_SOFTWARE
-        | libc::SOF_TIMESTAMPING_SOFTWARE
-        | libc::SOF_TIMESTAMPING_OPT_TSONLY;
-    harness::set_option(
-        &near,
-        libc::SOL_SOCKET,
-        libc::SO_TIMESTAMPING,
-        what as libc::c_int,
-    );
+    let what = libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+    harness::set_option(&near, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, what as libc::c_int);
     poller.add(&near, KEY).unwrap();
     fill(&near);
     poller.rearm(KEY, Interest::READ);
@@ -512,29 +471,18 @@ fn an_error_that_lives_on_does_not_spin(backend: Backend) {
         }
     }
     let used = harness::processor_time() - before;
-    assert!(
-        errors > 0,
-        "no transmit timestamp came, so nothing was shown"
-    );
-    assert!(
-        used < span / 20,
-        "{used:?} of processor time in {span:?}, {errors} errors reported"
-    );
+    assert!(errors > 0, "no transmit timestamp came, so nothing was shown");
+    assert!(used < span / 20, "{used:?} of processor time in {span:?}, {errors} errors reported");
 
     // And room is seen through the error.
     let mut emptied = 0;
     let deadline = Instant::now() + SOON;
     while (&near).write(b"more").is_err() {
-        assert!(
-            Instant::now() < deadline,
-            "no room after {emptied} bytes were read"
-        );
+        assert!(Instant::now() < deadline, "no room after {emptied} bytes were read");
         emptied += drain(&far);
         poller.rearm(KEY, Interest::WRITE);
         events.clear();
-        poller
-            .wait(&mut events, Some(Duration::from_millis(200)))
-            .unwrap();
+        poller.wait(&mut events, Some(Duration::from_millis(200))).unwrap();
     }
     poller.remove(&near, KEY).unwrap();
 }
@@ -546,17 +494,8 @@ fn a_fifo_is_read_again_when_its_writer_comes_back(backend: Backend) {
     let made = unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
     assert_eq!(made, 0, "{}", io::Error::last_os_error());
     let mut options = OpenOptions::new();
-    let reader: File = options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(&path)
-        .unwrap();
-    let open_writer = || {
-        OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(&path)
-    };
+    let reader: File = options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+    let open_writer = || OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
 
     let poller = poller(backend);
     let mut writer = open_writer().unwrap();
@@ -583,13 +522,9 @@ fn only_select_ends_at_its_last_descriptor(backend: Backend) {
         let poller = poller(backend);
         let (near, mut far) = unix_pair();
         let high = |lowest| harness::duplicate_above(&near, lowest);
-        let (next_to_last, last, beyond, far_beyond) =
-            (high(1_022), high(1_023), high(1_024), high(1_100));
+        let (next_to_last, last, beyond, far_beyond) = (high(1_022), high(1_023), high(1_024), high(1_100));
         let number = |fd: &OwnedFd| fd.as_raw_fd();
-        assert_eq!(
-            [&next_to_last, &last, &beyond, &far_beyond].map(number),
-            [1_022, 1_023, 1_024, 1_100]
-        );
+        assert_eq!([&next_to_last, &last, &beyond, &far_beyond].map(number), [1_022, 1_023, 1_024, 1_100]);
 
         far.write_all(b"up here").unwrap();
         for (key, fd) in [(22, &next_to_last), (23, &last)] {
@@ -692,39 +627,27 @@ fn changes_race_with_waits(backend: Backend) {
 }
 
 fn a_thousand_descriptors_are_each_reported_once(backend: Backend) {
-    alone(
-        backend,
-        "a_thousand_descriptors_are_each_reported_once",
-        || {
-            harness::allow_descriptors(2_100);
-            let poller = poller(backend);
-            // As many as fit below select's limit, with their peers.
-            let count = if backend == Backend::Select {
-                480
-            } else {
-                1_000
-            };
-            let pairs: Vec<_> = (0..count).map(|_| unix_pair()).collect();
-            for ((near, far), key) in pairs.iter().zip(0..) {
-                { far }.write_all(b"x").unwrap();
-                poller.add(near, key).unwrap();
-            }
-            let mut events = Vec::new();
-            let deadline = Instant::now() + SOON;
-            while events.len() < count && Instant::now() < deadline {
-                poller
-                    .wait(&mut events, Some(Duration::from_millis(100)))
-                    .unwrap();
-            }
-            poller
-                .wait(&mut events, Some(Duration::from_millis(20)))
-                .unwrap();
-            let mut keys: Vec<_> = events.iter().map(|event| event.key).collect();
-            keys.sort_unstable();
-            assert!(keys.iter().copied().eq(0..count as u64), "{keys:?}");
-            assert!(events.iter().all(|event| event.ready.is_readable()));
-        },
-    );
+    alone(backend, "a_thousand_descriptors_are_each_reported_once", || {
+        harness::allow_descriptors(2_100);
+        let poller = poller(backend);
+        // As many as fit below select's limit, with their peers.
+        let count = if backend == Backend::Select { 480 } else { 1_000 };
+        let pairs: Vec<_> = (0..count).map(|_| unix_pair()).collect();
+        for ((near, far), key) in pairs.iter().zip(0..) {
+            { far }.write_all(b"x").unwrap();
+            poller.add(near, key).unwrap();
+        }
+        let mut events = Vec::new();
+        let deadline = Instant::now() + SOON;
+        while events.len() < count && Instant::now() < deadline {
+            poller.wait(&mut events, Some(Duration::from_millis(100))).unwrap();
+        }
+        poller.wait(&mut events, Some(Duration::from_millis(20))).unwrap();
+        let mut keys: Vec<_> = events.iter().map(|event| event.key).collect();
+        keys.sort_unstable();
+        assert!(keys.iter().copied().eq(0..count as u64), "{keys:?}");
+        assert!(events.iter().all(|event| event.ready.is_readable()));
+    });
 }
 
 fn what_can_not_be_added_says_so(backend: Backend) {

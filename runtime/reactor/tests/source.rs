@@ -15,9 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bourn_reactor::{
-    Backend, Direction, Kind, Reactor, RuntimeId, Seen, Source, Ticket, Turned, Wait,
-};
+use bourn_reactor::{Backend, Direction, Kind, Reactor, RuntimeId, Seen, Source, Ticket, Turned, Wait};
 use futures_lite::future::block_on;
 use harness::{SOON, Turner, Wakes, alone, tcp_pair, unix_pair};
 
@@ -50,12 +48,7 @@ harness::on_every_backend! {
 }
 
 /// Polls once, with the outcome of a wait.
-fn wait(
-    source: &Source,
-    direction: Direction,
-    ticket: &mut Ticket,
-    waker: &Waker,
-) -> Poll<io::Result<Seen>> {
+fn wait(source: &Source, direction: Direction, ticket: &mut Ticket, waker: &Waker) -> Poll<io::Result<Seen>> {
     source.poll_ready(&mut Context::from_waker(waker), direction, ticket)
 }
 
@@ -79,11 +72,7 @@ fn read(source: &Source, buf: &mut [u8]) -> io::Result<usize> {
 fn turn_until(reactor: &Arc<Reactor>, wakes: &Wakes, count: usize) {
     let deadline = Instant::now() + SOON;
     while wakes.count() < count {
-        assert!(
-            Instant::now() < deadline,
-            "woken {} times instead of {count}",
-            wakes.count()
-        );
+        assert!(Instant::now() < deadline, "woken {} times instead of {count}", wakes.count());
         assert_eq!(reactor.turn(Wait::Until(deadline)).unwrap(), Turned::Done);
     }
 }
@@ -174,10 +163,8 @@ fn a_report_wakes_everybody(backend: Backend) {
     let _entered = reactor.enter();
     let (near, mut far) = unix_pair();
     let source = source_of(near);
-    let mut waiting: Vec<_> = (0..4)
-        .map(|_| (Wakes::new(), Ticket::new()))
-        .chain([(Wakes::new(), Ticket::shared())])
-        .collect();
+    let mut waiting: Vec<_> =
+        (0..4).map(|_| (Wakes::new(), Ticket::new())).chain([(Wakes::new(), Ticket::shared())]).collect();
     for round in 1..=3 {
         for ((_, waker), ticket) in &mut waiting {
             assert!(wait(&source, Direction::Read, ticket, waker).is_pending());
@@ -189,10 +176,7 @@ fn a_report_wakes_everybody(backend: Backend) {
         }
         assert_eq!(read(&source, &mut [0; 8]).unwrap(), 1);
         let seen = source.seen(Direction::Read).unwrap();
-        assert_eq!(
-            read(&source, &mut [0; 8]).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(read(&source, &mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         source.clear(seen);
     }
 }
@@ -211,11 +195,7 @@ fn shared_places_are_for_several_tasks(backend: Backend) {
     let early = tasks.iter().filter(|(wakes, _)| wakes.count() > 0).count();
     assert!(early <= 10, "{early} tasks of 40 lost their places");
     for (wakes, _) in &tasks[2..30] {
-        assert_eq!(
-            wakes.count(),
-            0,
-            "two tasks would wake each other without end"
-        );
+        assert_eq!(wakes.count(), 0, "two tasks would wake each other without end");
     }
     far.write_all(b"x").unwrap();
     assert_eq!(reactor.turn(Wait::Forever).unwrap(), Turned::Done);
@@ -248,20 +228,12 @@ fn a_place_changes_hands(backend: Backend) {
     let others: Vec<_> = (0..32).map(|_| Wakes::new()).collect();
     for (_, waker) in &others {
         let mut cx = Context::from_waker(waker);
-        assert!(
-            source
-                .poll_read_closed(&mut cx, &mut Ticket::shared())
-                .is_pending()
-        );
+        assert!(source.poll_read_closed(&mut cx, &mut Ticket::shared()).is_pending());
     }
     let woken = || -> usize { others.iter().map(|(wakes, _)| wakes.count()).sum() };
     assert_eq!(woken(), 0);
     let mut cx = Context::from_waker(&second_waker);
-    assert!(
-        source
-            .poll_reported(&mut cx, Direction::Read, &mut Ticket::shared())
-            .is_ready()
-    );
+    assert!(source.poll_reported(&mut cx, Direction::Read, &mut Ticket::shared()).is_ready());
     assert_eq!(woken(), 1, "the task whose place was taken sleeps for ever");
 }
 
@@ -347,20 +319,13 @@ fn a_short_read_keeps_the_end_of_the_stream(backend: Backend) {
     let seen = source.seen(Direction::Read).unwrap();
     assert_eq!(read(&source, &mut [0; 64]).unwrap(), 5);
     source.clear_short(seen);
-    assert!(
-        wait(&source, Direction::Read, &mut ticket, &waker).is_ready(),
-        "the end is waited for in vain"
-    );
+    assert!(wait(&source, Direction::Read, &mut ticket, &waker).is_ready(), "the end is waited for in vain");
     assert_eq!(read(&source, &mut [0; 64]).unwrap(), 0);
 }
 
 /// Whether the peer's FIN is in the kernel's receive queue.
 fn ended(source: &Source) -> bool {
-    let mut question = libc::pollfd {
-        fd: source.as_fd().as_raw_fd(),
-        events: libc::POLLRDHUP,
-        revents: 0,
-    };
+    let mut question = libc::pollfd { fd: source.as_fd().as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: one entry, which lives through the call.
     unsafe { libc::poll(&raw mut question, 1, 0) == 1 }
 }
@@ -497,11 +462,7 @@ fn a_source_stays_as_long_as_somebody_else_waits(backend: Backend) {
     for _ in 0..10 {
         one_wait(&source, &mut far, &there, &here);
     }
-    assert_eq!(
-        others.count(),
-        0,
-        "nobody waited any more, so nothing was shown"
-    );
+    assert_eq!(others.count(), 0, "nobody waited any more, so nothing was shown");
     assert!(here.occupied() && !there.occupied());
     source.forget(Direction::Write, &ticket);
     one_wait(&source, &mut far, &there, &there);
@@ -587,11 +548,7 @@ fn a_waker_that_panics_takes_nobody_along(backend: Backend) {
     let (wakes, waker) = Wakes::new();
     let mut tickets: [Ticket; 5] = Default::default();
     for (place, ticket) in tickets.iter_mut().enumerate() {
-        let waker = if place == 2 {
-            waker.clone()
-        } else {
-            Waker::from(Arc::clone(&panics))
-        };
+        let waker = if place == 2 { waker.clone() } else { Waker::from(Arc::clone(&panics)) };
         assert!(wait(&source, Direction::Read, ticket, &waker).is_pending());
     }
     far.write_all(b"x").unwrap();
@@ -667,10 +624,7 @@ fn sources_are_listed_with_their_wakers(backend: Backend) {
     assert_eq!(listed[0].fd, source.as_fd().as_raw_fd());
     assert_eq!(listed[0].readers.len(), 1);
     assert_eq!(listed[0].readers[0].data, waker.data().addr());
-    assert_eq!(
-        listed[0].readers[0].vtable,
-        std::ptr::from_ref(waker.vtable()).addr()
-    );
+    assert_eq!(listed[0].readers[0].vtable, std::ptr::from_ref(waker.vtable()).addr());
     assert!(listed[0].writers.is_empty());
 }
 
@@ -706,29 +660,25 @@ fn play<E>(rounds: usize, ping: &Source, pong: &Source, enter: impl Fn() -> E + 
 }
 
 fn plain_threads_are_served_in_the_background(backend: Backend) {
-    alone(
-        backend,
-        "plain_threads_are_served_in_the_background",
-        || {
-            let (ping, pong) = unix_pair();
-            let [ping, pong] = [ping, pong].map(|end| Source::new(end.into(), Kind::Other));
-            play(500, &ping, &pong, || ());
-            // While other threads end, the list may leave some out, and one may be
-            // gone when it is asked for its name: so until ours is seen. The
-            // watchdog ends this if there is none.
-            loop {
-                let threads = std::fs::read_dir("/proc/self/task").unwrap();
-                let names = threads
-                    .filter_map(|thread| thread.ok())
-                    .filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
-                let ours = names.filter(|name| name.trim() == "bourn-reactor").count();
-                assert!(ours <= 1, "{ours} background reactors");
-                if ours == 1 {
-                    break;
-                }
+    alone(backend, "plain_threads_are_served_in_the_background", || {
+        let (ping, pong) = unix_pair();
+        let [ping, pong] = [ping, pong].map(|end| Source::new(end.into(), Kind::Other));
+        play(500, &ping, &pong, || ());
+        // While other threads end, the list may leave some out, and one may be
+        // gone when it is asked for its name: so until ours is seen. The
+        // watchdog ends this if there is none.
+        loop {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap();
+            let names = threads
+                .filter_map(|thread| thread.ok())
+                .filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+            let ours = names.filter(|name| name.trim() == "bourn-reactor").count();
+            assert!(ours <= 1, "{ours} background reactors");
+            if ours == 1 {
+                break;
             }
-        },
-    );
+        }
+    });
 }
 
 fn a_forked_child_can_only_close(backend: Backend) {
@@ -739,15 +689,7 @@ fn a_forked_child_can_only_close(backend: Backend) {
         let (wakes, waker) = Wakes::new();
         let mut ticket = Ticket::new();
         let entered = reactor.enter();
-        assert!(
-            wait(
-                source.as_ref().unwrap(),
-                Direction::Read,
-                &mut ticket,
-                &waker
-            )
-            .is_pending()
-        );
+        assert!(wait(source.as_ref().unwrap(), Direction::Read, &mut ticket, &waker).is_pending());
         settle(&reactor);
 
         // SAFETY: the child is single-threaded, takes no lock that another thread
@@ -756,8 +698,7 @@ fn a_forked_child_can_only_close(backend: Backend) {
         assert!(child >= 0);
         if child == 0 {
             let refused = |what: &mut dyn FnMut()| {
-                let panic = catch_unwind(AssertUnwindSafe(what))
-                    .expect_err("the child uses its parent's runtime");
+                let panic = catch_unwind(AssertUnwindSafe(what)).expect_err("the child uses its parent's runtime");
                 let message = panic.downcast_ref::<String>().map(String::as_str);
                 let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap();
                 assert!(message.contains("fork(2)"), "{message}");
@@ -765,14 +706,7 @@ fn a_forked_child_can_only_close(backend: Backend) {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 refused(&mut || drop(reactor.enter()));
                 refused(&mut || drop(reactor.turn(Wait::No)));
-                refused(&mut || {
-                    drop(wait(
-                        source.as_ref().unwrap(),
-                        Direction::Read,
-                        &mut Ticket::new(),
-                        &waker,
-                    ))
-                });
+                refused(&mut || drop(wait(source.as_ref().unwrap(), Direction::Read, &mut Ticket::new(), &waker)));
                 drop(source.take());
             }));
             // SAFETY: ends the process.

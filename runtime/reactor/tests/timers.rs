@@ -52,17 +52,11 @@ fn finish(reactor: &bourn_reactor::Reactor, sleep: &mut Sleep) {
 fn a_sleep_is_never_short(backend: Backend) {
     let reactor = harness::reactor(backend);
     let _entered = reactor.enter();
-    for microseconds in [
-        0, 1, 30, 100, 250, 999, 1_000, 1_700, 19_900, 20_100, 33_000,
-    ] {
+    for microseconds in [0, 1, 30, 100, 250, 999, 1_000, 1_700, 19_900, 20_100, 33_000] {
         let duration = Duration::from_micros(microseconds);
         let start = Instant::now();
         finish(&reactor, &mut Sleep::after(duration));
-        assert!(
-            start.elapsed() >= duration,
-            "{:?} of {duration:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= duration, "{:?} of {duration:?}", start.elapsed());
         let deadline = Instant::now() + duration;
         finish(&reactor, &mut Sleep::until(deadline));
         assert!(Instant::now() >= deadline);
@@ -85,15 +79,9 @@ fn sleeps_end_in_order(backend: Backend) {
     while sleeps.iter().any(|(_, (wakes, _))| wakes.count() == 0) {
         assert_eq!(reactor.turn(Wait::Forever).unwrap(), Turned::Done);
         let woken: Vec<_> = sleeps.iter().map(|(_, (wakes, _))| wakes.count()).collect();
-        assert!(
-            woken.is_sorted_by(|first, second| first >= second),
-            "{woken:?}"
-        );
+        assert!(woken.is_sorted_by(|first, second| first >= second), "{woken:?}");
         for (sleep, (wakes, _)) in &sleeps {
-            assert!(
-                wakes.count() == 0 || Instant::now() >= sleep.deadline(),
-                "woken early"
-            );
+            assert!(wakes.count() == 0 || Instant::now() >= sleep.deadline(), "woken early");
         }
     }
 }
@@ -106,10 +94,7 @@ fn a_turn_ends_with_the_first_timer(backend: Backend) {
     assert!(poll(&mut sleep, &waker).is_pending());
     assert!(reactor.occupied());
     let start = Instant::now();
-    assert_eq!(
-        reactor.turn(Wait::Until(start + SOON)).unwrap(),
-        Turned::Done
-    );
+    assert_eq!(reactor.turn(Wait::Until(start + SOON)).unwrap(), Turned::Done);
     assert!(start.elapsed() < SOON);
     assert_eq!(wakes.count(), 1);
     // A turn that does not wait expires timers, too.

@@ -24,10 +24,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(
-        executor: bourn_executor::Handle<ReactorPark>,
-        blocking: BlockingPool,
-    ) -> Handle {
+    pub(super) fn new(executor: bourn_executor::Handle<ReactorPark>, blocking: BlockingPool) -> Handle {
         Handle { executor, blocking }
     }
 
@@ -64,10 +61,7 @@ impl Handle {
     /// # Panics
     /// In a forked child of the process that made the runtime.
     pub fn enter(&self) -> EnterGuard {
-        EnterGuard {
-            _park: self.executor.park().enter(),
-            _context: context::enter(self.clone()),
-        }
+        EnterGuard { _park: self.executor.park().enter(), _context: context::enter(self.clone()) }
     }
 
     /// Starts a task. It runs when a thread is inside

@@ -71,11 +71,7 @@ impl Runtime {
     fn build(builder: &Builder, park: ReactorPark, pool: BlockingPool) -> Runtime {
         let executor = CurrentThread::with_policy(Arc::new(park), builder.unhandled_panic);
         let handle = Handle::new(executor.handle(), pool.clone());
-        Runtime {
-            executor,
-            blocking: Blocking::new(&handle, pool, builder.blocking_grace),
-            handle,
-        }
+        Runtime { executor, blocking: Blocking::new(&handle, pool, builder.blocking_grace), handle }
     }
 
     /// Runs `future` to its end on this thread, and the runtime's tasks as long
@@ -151,9 +147,7 @@ impl Runtime {
     /// # }
     /// ```
     pub fn shutdown_timeout(self, grace: Duration) -> Vec<TaskInfo> {
-        let Runtime {
-            executor, blocking, ..
-        } = self;
+        let Runtime { executor, blocking, .. } = self;
         drop(executor);
         blocking.shutdown(grace)
     }
@@ -162,9 +156,7 @@ impl Runtime {
     /// that are still being made, or that ended a moment ago. It may be called
     /// inside a `block_on`, such as to drop a runtime in async code.
     pub fn shutdown_background(self) -> Vec<TaskInfo> {
-        let Runtime {
-            executor, blocking, ..
-        } = self;
+        let Runtime { executor, blocking, .. } = self;
         // Said in so many words, so that the drop refuses nothing.
         executor.shutdown();
         drop(executor);
@@ -189,9 +181,6 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Runtime")
-            .field("handle", &self.handle)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Runtime").field("handle", &self.handle).finish_non_exhaustive()
     }
 }

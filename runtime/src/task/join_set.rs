@@ -50,10 +50,7 @@ impl<T> JoinSet<T> {
     /// Makes an empty set.
     #[must_use]
     pub fn new() -> JoinSet<T> {
-        JoinSet {
-            members: HashMap::new(),
-            ended: Arc::default(),
-        }
+        JoinSet { members: HashMap::new(), ended: Arc::default() }
     }
 
     /// How many tasks have not been joined yet, ended or not.
@@ -71,9 +68,7 @@ impl<T> JoinSet<T> {
     /// Asks for all tasks to be dropped. They stay in the set, and are joined with
     /// a cancelled error, unless they end before that.
     pub fn abort_all(&mut self) {
-        self.members
-            .values()
-            .for_each(|member| member.handle.abort());
+        self.members.values().for_each(|member| member.handle.abort());
     }
 
     /// Takes all tasks out of the set, and lets them go on.
@@ -150,10 +145,7 @@ impl<T: 'static> JoinSet<T> {
     pub fn insert(&mut self, handle: JoinHandle<T>) -> AbortHandle {
         let abort = handle.abort_handle();
         let id = handle.id();
-        let waker = Waker::from(Arc::new(Note {
-            id,
-            ended: Arc::clone(&self.ended),
-        }));
+        let waker = Waker::from(Arc::new(Note { id, ended: Arc::clone(&self.ended) }));
         // The first look at the handle leaves the waker there. It comes when the
         // set is awaited, as if the task had ended.
         waker.wake_by_ref();
@@ -208,10 +200,7 @@ impl<T: 'static> JoinSet<T> {
     }
 
     /// As [`poll_join_next`](JoinSet::poll_join_next), with the number of the task.
-    pub fn poll_join_next_with_id(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(Id, T), JoinError>>> {
+    pub fn poll_join_next_with_id(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(Id, T), JoinError>>> {
         if self.members.is_empty() {
             return Poll::Ready(None);
         }
@@ -302,10 +291,7 @@ where
 
 impl<T> fmt::Debug for JoinSet<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("JoinSet")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        formatter.debug_struct("JoinSet").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

@@ -75,11 +75,7 @@ impl<T: 'static> LocalKey<T> {
     /// # Panics
     /// Polling panics inside [`with`](LocalKey::with) of the same key.
     pub fn scope<F: Future>(&'static self, value: T, future: F) -> TaskLocalFuture<T, F> {
-        TaskLocalFuture {
-            key: self,
-            value: Some(value),
-            future: Some(future),
-        }
+        TaskLocalFuture { key: self, value: Some(value), future: Some(future) }
     }
 
     /// Calls `body` with the value set.
@@ -234,10 +230,7 @@ impl<T: 'static, F: Future> Future for TaskLocalFuture<T, F> {
 
 impl<T: fmt::Debug + 'static, F> fmt::Debug for TaskLocalFuture<T, F> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TaskLocalFuture")
-            .field("value", &self.value)
-            .finish_non_exhaustive()
+        formatter.debug_struct("TaskLocalFuture").field("value", &self.value).finish_non_exhaustive()
     }
 }
 

@@ -36,16 +36,8 @@ pub fn interval(period: Duration) -> Interval {
 /// If `period` is zero.
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(
-        !period.is_zero(),
-        "{}",
-        misuse::zero_period(Location::caller())
-    );
-    Interval {
-        sleep: Sleep::until(start),
-        period,
-        missed: MissedTickBehavior::Burst,
-    }
+    assert!(!period.is_zero(), "{}", misuse::zero_period(Location::caller()));
+    Interval { sleep: Sleep::until(start), period, missed: MissedTickBehavior::Burst }
 }
 
 /// No tick is on time to the nanosecond: this much counts as on time.
@@ -91,9 +83,7 @@ impl Interval {
 
     fn next_after(&self, tick: Instant, now: Instant) -> Instant {
         let next = match self.missed {
-            MissedTickBehavior::Delay if now.saturating_duration_since(tick) > LATE => {
-                now.checked_add(self.period)
-            }
+            MissedTickBehavior::Delay if now.saturating_duration_since(tick) > LATE => now.checked_add(self.period),
             MissedTickBehavior::Burst | MissedTickBehavior::Delay => tick.checked_add(self.period),
             MissedTickBehavior::Skip => {
                 let late = now.saturating_duration_since(tick).as_nanos();
@@ -142,11 +132,7 @@ mod tests {
 
     #[test]
     fn a_tick_on_time_is_followed_one_period_later() {
-        for behavior in [
-            MissedTickBehavior::Burst,
-            MissedTickBehavior::Delay,
-            MissedTickBehavior::Skip,
-        ] {
+        for behavior in [MissedTickBehavior::Burst, MissedTickBehavior::Delay, MissedTickBehavior::Skip] {
             assert_eq!(next(behavior, 0), Duration::from_millis(10));
             assert_eq!(next(behavior, 4), Duration::from_millis(10));
         }
@@ -154,22 +140,10 @@ mod tests {
 
     #[test]
     fn missed_ticks_burst_delay_or_are_skipped() {
-        assert_eq!(
-            next(MissedTickBehavior::Burst, 35),
-            Duration::from_millis(10)
-        );
-        assert_eq!(
-            next(MissedTickBehavior::Delay, 35),
-            Duration::from_millis(45)
-        );
-        assert_eq!(
-            next(MissedTickBehavior::Skip, 35),
-            Duration::from_millis(40)
-        );
-        assert_eq!(
-            next(MissedTickBehavior::Skip, 40),
-            Duration::from_millis(50)
-        );
+        assert_eq!(next(MissedTickBehavior::Burst, 35), Duration::from_millis(10));
+        assert_eq!(next(MissedTickBehavior::Delay, 35), Duration::from_millis(45));
+        assert_eq!(next(MissedTickBehavior::Skip, 35), Duration::from_millis(40));
+        assert_eq!(next(MissedTickBehavior::Skip, 40), Duration::from_millis(50));
     }
 
     #[test]

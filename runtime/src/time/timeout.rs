@@ -30,10 +30,7 @@ use pin_project_lite::pin_project;
 /// # });
 /// ```
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout {
-        future,
-        sleep: Sleep::after(duration),
-    }
+    Timeout { future, sleep: Sleep::after(duration) }
 }
 
 /// Limits `future` to `deadline`; otherwise like [`timeout`].
@@ -44,10 +41,7 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 /// # Cancel safety
 /// As [`timeout`].
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout {
-        future,
-        sleep: Sleep::until(deadline),
-    }
+    Timeout { future, sleep: Sleep::until(deadline) }
 }
 
 pin_project! {
@@ -88,9 +82,7 @@ impl<F: Future> Future for Timeout<F> {
         }
         // A future that spends the whole budget in each poll would otherwise keep
         // the sleep from ever saying that the time is over.
-        if Pin::new(&mut *this.sleep).poll(cx).is_ready()
-            || (budget::is_spent() && this.sleep.is_elapsed())
-        {
+        if Pin::new(&mut *this.sleep).poll(cx).is_ready() || (budget::is_spent() && this.sleep.is_elapsed()) {
             return Poll::Ready(Err(Elapsed(())));
         }
         Poll::Pending

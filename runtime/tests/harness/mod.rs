@@ -29,16 +29,11 @@ pub fn watched<R>(what: &str, body: impl FnOnce() -> R) -> R {
 }
 
 pub fn runtime(backend: Backend) -> Runtime {
-    Builder::new_current_thread()
-        .backend(backend)
-        .build()
-        .expect("a runtime")
+    Builder::new_current_thread().backend(backend).build().expect("a runtime")
 }
 
 pub fn run<F: Future>(backend: Backend, what: &str, body: F) -> F::Output {
-    watched(&format!("{what} on {backend}"), || {
-        runtime(backend).block_on(body)
-    })
+    watched(&format!("{what} on {backend}"), || runtime(backend).block_on(body))
 }
 
 /// Makes a test of each async function on each backend.

@@ -65,12 +65,7 @@ pub fn child(name: &str, wrapper: &[&str]) -> Command {
 /// What it printed, if it succeeded.
 pub fn succeeded(output: Output) -> String {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{}: {told}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}: {told}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     told
 }
 

@@ -32,9 +32,7 @@ fn ten_waves_leave_nothing_behind() {
         let mut after_second = 0;
         let before = descriptors();
         for wave in 1..=WAVES {
-            let clients: Vec<_> = (0..CONNECTIONS)
-                .map(|number| bourn::spawn(client(address, number)))
-                .collect();
+            let clients: Vec<_> = (0..CONNECTIONS).map(|number| bourn::spawn(client(address, number))).collect();
             for client in clients {
                 client.await.unwrap();
             }

@@ -82,11 +82,9 @@ fn sixty_four_mebibytes_each_way_at_once() {
     const TOTAL: usize = 64 * MEBIBYTE;
     on_every_backend("64 MiB each way", || async {
         let (near, far) = pair().await;
-        let far_task = bourn::spawn(async move {
-            futures_lite::future::zip(send(&far, 11, TOTAL), receive(&far, TOTAL)).await
-        });
-        let (near_sent, near_received) =
-            futures_lite::future::zip(send(&near, 7, TOTAL), receive(&near, TOTAL)).await;
+        let far_task =
+            bourn::spawn(async move { futures_lite::future::zip(send(&far, 11, TOTAL), receive(&far, TOTAL)).await });
+        let (near_sent, near_received) = futures_lite::future::zip(send(&near, 7, TOTAL), receive(&near, TOTAL)).await;
         let (far_sent, far_received) = far_task.await.unwrap();
         assert_eq!(near_sent, far_received);
         assert_eq!(far_sent, near_received);

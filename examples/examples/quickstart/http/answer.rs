@@ -44,9 +44,7 @@ fn connection(is_1_1: bool, keep_alive: bool) -> &'static str {
 
 /// Writing to memory fails only where the memory ends, and then by a panic.
 fn write(output: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    output
-        .write_fmt(text)
-        .expect("writing to a Vec does not fail");
+    output.write_fmt(text).expect("writing to a Vec does not fail");
 }
 
 /// "Go on": the client may send its body.
@@ -59,9 +57,7 @@ pub fn greeting(output: &mut Vec<u8>, request: &Request) {
     let length = GREETING.len();
     write(
         output,
-        format_args!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{connection}\r\n"
-        ),
+        format_args!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{connection}\r\n"),
     );
     if request.method != Method::Head {
         output.extend_from_slice(GREETING);
@@ -71,10 +67,7 @@ pub fn greeting(output: &mut Vec<u8>, request: &Request) {
 /// The head of an echo. Its body is framed like that of the request.
 pub fn echo_head(output: &mut Vec<u8>, request: &Request) {
     let connection = connection(request.is_1_1, request.keep_alive);
-    write(
-        output,
-        format_args!("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n{connection}"),
-    );
+    write(output, format_args!("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n{connection}"));
     match request.framing {
         Framing::Length(length) => write(output, format_args!("Content-Length: {length}\r\n\r\n")),
         Framing::Chunked => output.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n"),
@@ -95,21 +88,14 @@ pub fn last_chunk(output: &mut Vec<u8>) {
 }
 
 /// Refuses `request`, of which nothing is known if it could not be understood.
-pub fn refusal(
-    output: &mut Vec<u8>,
-    refusal: Refusal,
-    request: Option<&Request>,
-    keep_alive: bool,
-) {
+pub fn refusal(output: &mut Vec<u8>, refusal: Refusal, request: Option<&Request>, keep_alive: bool) {
     let status = refusal.status();
     // The line break is part of the body.
     let length = status.len() + 1;
     let connection = connection(request.is_none_or(|request| request.is_1_1), keep_alive);
     write(
         output,
-        format_args!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{connection}"
-        ),
+        format_args!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{connection}"),
     );
     if let Refusal::NotAllowed(methods) = refusal {
         write(output, format_args!("Allow: {methods}\r\n"));
@@ -128,10 +114,7 @@ pub fn refusal(
 pub fn verify_greeting(input: &[u8]) -> io::Result<bool> {
     let wrong = |what: &str| {
         let input = String::from_utf8_lossy(input);
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{what} in the answer {input:?}"),
-        )
+        io::Error::new(io::ErrorKind::InvalidData, format!("{what} in the answer {input:?}"))
     };
     let mut headers = [EMPTY_HEADER; 8];
     let mut answer = httparse::Response::new(&mut headers);

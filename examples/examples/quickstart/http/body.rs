@@ -92,10 +92,7 @@ impl Body {
 fn take<'a>(left: &mut u64, input: &'a [u8]) -> Step<'a> {
     let used = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
     *left -= used as u64;
-    Step::Data {
-        used,
-        data: &input[..used],
-    }
+    Step::Data { used, data: &input[..used] }
 }
 
 fn trailers(input: &[u8]) -> Result<Step<'_>, Refusal> {
@@ -146,39 +143,20 @@ mod tests {
     fn a_length_is_read_to_its_last_byte() {
         for split in 0..=8 {
             let (body, rest) = read(Framing::Length(5), b"helloGET", split).unwrap();
-            assert_eq!(
-                (&body[..], rest),
-                (&b"hello"[..], &b"GET"[..]),
-                "split at {split}"
-            );
+            assert_eq!((&body[..], rest), (&b"hello"[..], &b"GET"[..]), "split at {split}");
         }
-        assert_eq!(
-            read(Framing::Length(0), b"GET", 0),
-            Ok((Vec::new(), &b"GET"[..]))
-        );
+        assert_eq!(read(Framing::Length(0), b"GET", 0), Ok((Vec::new(), &b"GET"[..])));
     }
 
     #[test]
     fn broken_chunks_are_refused() {
         let long = format!("1;{}\r\n", "x".repeat(MAX_CHUNK_LINE));
-        for input in [
-            "\r\n",
-            ";\r\n",
-            "g\r\n",
-            "-1\r\n",
-            "0x1\r\n",
-            "11111111111111111\r\n",
-            "1\r\nab\r\n",
-            "1\r\na\n",
-            &long,
-        ] {
+        for input in
+            ["\r\n", ";\r\n", "g\r\n", "-1\r\n", "0x1\r\n", "11111111111111111\r\n", "1\r\nab\r\n", "1\r\na\n", &long]
+        {
             for split in 0..=input.len() {
                 let result = read(Framing::Chunked, input.as_bytes(), split);
-                assert_eq!(
-                    result,
-                    Err(Refusal::Malformed),
-                    "{input:?} split at {split}"
-                );
+                assert_eq!(result, Err(Refusal::Malformed), "{input:?} split at {split}");
             }
         }
     }
@@ -186,14 +164,8 @@ mod tests {
     #[test]
     fn trailers_are_bounded() {
         let input = format!("0\r\n{}\r\n", "a: b\r\n".repeat(MAX_TRAILERS + 1));
-        assert_eq!(
-            read(Framing::Chunked, input.as_bytes(), 1),
-            Err(Refusal::HeadTooLarge)
-        );
+        assert_eq!(read(Framing::Chunked, input.as_bytes(), 1), Err(Refusal::HeadTooLarge));
         let input = format!("0\r\nX: {}", "x".repeat(MAX_HEAD));
-        assert_eq!(
-            read(Framing::Chunked, input.as_bytes(), 1),
-            Err(Refusal::HeadTooLarge)
-        );
+        assert_eq!(read(Framing::Chunked, input.as_bytes(), 1), Err(Refusal::HeadTooLarge));
     }
 }

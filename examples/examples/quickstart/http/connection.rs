@@ -53,12 +53,7 @@ enum Destination {
 
 impl Connection {
     pub fn new() -> Connection {
-        Connection {
-            input: vec![0; SMALLEST].into_boxed_slice(),
-            filled: 0,
-            output: Vec::new(),
-            state: State::Idle,
-        }
+        Connection { input: vec![0; SMALLEST].into_boxed_slice(), filled: 0, output: Vec::new(), state: State::Idle }
     }
 
     /// Where the next bytes from the client go.
@@ -77,10 +72,7 @@ impl Connection {
     /// # Panics
     /// If `length` is more than there was space for.
     pub fn receive(&mut self, length: usize) -> Next {
-        assert!(
-            length <= self.input.len() - self.filled,
-            "more was received than there was space for"
-        );
+        assert!(length <= self.input.len() - self.filled, "more was received than there was space for");
         self.filled += length;
         self.output.clear();
         let was_full = self.filled == self.input.len();
@@ -131,25 +123,16 @@ fn advance(state: State, input: &[u8], output: &mut Vec<u8>) -> Result<Advance, 
     match state {
         State::Idle if input.is_empty() => Ok(Advance::Starved { state }),
         State::Idle => match Request::parse(input)? {
-            Some((used, request)) => Ok(Advance::On {
-                state: answer_head(&request, output),
-                used,
-            }),
+            Some((used, request)) => Ok(Advance::On { state: answer_head(&request, output), used }),
             None => Ok(Advance::Starved { state }),
         },
-        State::InBody {
-            mut body,
-            to,
-            keep_alive,
-        } => {
+        State::InBody { mut body, to, keep_alive } => {
             let step = match body.step(input) {
                 Ok(step) => step,
                 // In the middle of an answer there is no place for another one:
                 // that it ends too early is all that the client will see.
                 Err(_) if matches!(to, Destination::Echo(_)) => {
-                    return Ok(Advance::Starved {
-                        state: State::Closed,
-                    });
+                    return Ok(Advance::Starved { state: State::Closed });
                 }
                 Err(refusal) => return Err(refusal),
             };
@@ -160,29 +143,15 @@ fn advance(state: State, input: &[u8], output: &mut Vec<u8>) -> Result<Advance, 
                         Destination::Echo(Framing::Chunked) => answer::chunk(output, data),
                         Destination::Nowhere => {}
                     }
-                    let state = State::InBody {
-                        body,
-                        to,
-                        keep_alive,
-                    };
+                    let state = State::InBody { body, to, keep_alive };
                     Ok(Advance::On { state, used })
                 }
-                Step::Starved => Ok(Advance::Starved {
-                    state: State::InBody {
-                        body,
-                        to,
-                        keep_alive,
-                    },
-                }),
+                Step::Starved => Ok(Advance::Starved { state: State::InBody { body, to, keep_alive } }),
                 Step::End { used } => {
                     if let Destination::Echo(Framing::Chunked) = to {
                         answer::last_chunk(output);
                     }
-                    let state = if keep_alive {
-                        State::Idle
-                    } else {
-                        State::Closed
-                    };
+                    let state = if keep_alive { State::Idle } else { State::Closed };
                     Ok(Advance::On { state, used })
                 }
             }
@@ -204,11 +173,7 @@ fn answer_head(request: &Request, output: &mut Vec<u8>) -> State {
         // A body that nobody wants is not worth reading to its end.
         let keep_alive = request.keep_alive && !request.has_body();
         answer::refusal(output, refusal, Some(request), keep_alive);
-        return if keep_alive {
-            State::Idle
-        } else {
-            State::Closed
-        };
+        return if keep_alive { State::Idle } else { State::Closed };
     }
 
     if request.expects_continue && request.has_body() {
@@ -224,9 +189,5 @@ fn answer_head(request: &Request, output: &mut Vec<u8>) -> State {
             Destination::Nowhere
         }
     };
-    State::InBody {
-        body: Body::new(request.framing),
-        to,
-        keep_alive: request.keep_alive,
-    }
+    State::InBody { body: Body::new(request.framing), to, keep_alive: request.keep_alive }
 }

@@ -169,9 +169,7 @@ fn parse_length(value: &[u8]) -> Option<u64> {
 }
 
 fn lists(value: &[u8], token: &[u8]) -> bool {
-    value
-        .split(|&byte| byte == b',')
-        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+    value.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]
@@ -192,9 +190,7 @@ mod tests {
     fn connections_are_kept_as_the_version_says() {
         let keeps = |head: &str| parse(head).unwrap().keep_alive;
         assert!(keeps("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert!(!keeps(
-            "GET / HTTP/1.1\r\nHost: a\r\nConnection: TE, Close\r\n\r\n"
-        ));
+        assert!(!keeps("GET / HTTP/1.1\r\nHost: a\r\nConnection: TE, Close\r\n\r\n"));
         assert!(!keeps("GET / HTTP/1.0\r\n\r\n"));
         assert!(keeps("GET / HTTP/1.0\r\nconnection: Keep-Alive\r\n\r\n"));
     }
@@ -212,10 +208,7 @@ mod tests {
         ] {
             assert_eq!(with(fields), Err(Refusal::Malformed), "{fields}");
         }
-        assert_eq!(
-            with("Transfer-Encoding: gzip, chunked\r\n"),
-            Err(Refusal::UnknownEncoding)
-        );
+        assert_eq!(with("Transfer-Encoding: gzip, chunked\r\n"), Err(Refusal::UnknownEncoding));
         let old = "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(parse(old), Err(Refusal::Malformed));
     }
@@ -225,10 +218,7 @@ mod tests {
         let framing = |fields: &str| with(fields).unwrap().framing;
         assert_eq!(framing(""), Framing::Length(0));
         assert_eq!(framing("content-length:  12 \r\n"), Framing::Length(12));
-        assert_eq!(
-            framing("Content-Length: 7\r\nContent-Length: 7\r\n"),
-            Framing::Length(7)
-        );
+        assert_eq!(framing("Content-Length: 7\r\nContent-Length: 7\r\n"), Framing::Length(7));
         assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Framing::Chunked);
     }
 
@@ -252,10 +242,7 @@ mod tests {
     fn heads_are_bounded_in_length_and_in_fields() {
         let long = format!("X: {}\r\n", "x".repeat(MAX_HEAD));
         assert_eq!(with(&long), Err(Refusal::HeadTooLarge));
-        assert_eq!(
-            with(&"X: x\r\n".repeat(MAX_HEADERS)),
-            Err(Refusal::HeadTooLarge)
-        );
+        assert_eq!(with(&"X: x\r\n".repeat(MAX_HEADERS)), Err(Refusal::HeadTooLarge));
         // Before its end has arrived, too.
         let endless = vec![b'G'; MAX_HEAD + 1];
         assert_eq!(Request::parse(&endless), Err(Refusal::HeadTooLarge));

@@ -15,10 +15,7 @@ use bourn::time::timeout;
 use super::{BACKLOG, LINGER};
 use crate::http::{Connection, Next};
 
-pub fn run(
-    addr: SocketAddr,
-    announce: impl FnOnce(SocketAddr) -> io::Result<()>,
-) -> io::Result<Infallible> {
+pub fn run(addr: SocketAddr, announce: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<Infallible> {
     Builder::new_current_thread().build()?.block_on(async {
         let listener = listen(addr)?;
         announce(listener.local_addr()?)?;

@@ -62,11 +62,7 @@ impl Kind {
     ///
     /// # Errors
     /// If it can not listen, or not accept any more.
-    pub fn run(
-        self,
-        addr: SocketAddr,
-        announce: impl FnOnce(SocketAddr) -> io::Result<()>,
-    ) -> io::Result<Infallible> {
+    pub fn run(self, addr: SocketAddr, announce: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Result<Infallible> {
         match self {
             Kind::Bourn => bourn::run(addr, announce),
             Kind::ThreadEach => blocking::run_thread_each(addr, announce),

@@ -95,10 +95,7 @@ pub(super) struct Vacancy {
 
 impl Crew {
     pub(super) fn bring(&mut self, task: Task, cap: usize) -> Brought {
-        let queued = Queued {
-            task,
-            since: Instant::now(),
-        };
+        let queued = Queued { task, since: Instant::now() };
         if !self.closed
             && let Some(key) = self.idle.pop()
         {
@@ -181,11 +178,7 @@ impl Crew {
     /// The thread of a post could not be started. Returns the calls that now nobody would ever make.
     pub(super) fn give_up(&mut self, vacancy: Vacancy) -> Vec<Task> {
         self.posts.remove(vacancy.key);
-        if self.posts.is_empty() {
-            self.queue.drain(..).map(|queued| queued.task).collect()
-        } else {
-            Vec::new()
-        }
+        if self.posts.is_empty() { self.queue.drain(..).map(|queued| queued.task).collect() } else { Vec::new() }
     }
 
     /// Sends the idle threads home, and all others when they are done.
@@ -198,11 +191,7 @@ impl Crew {
 
     /// The host, once the crew is closed and has no thread.
     pub(super) fn dismiss_host(&mut self) -> Option<Arc<dyn PoolHost>> {
-        if self.closed && self.posts.is_empty() {
-            self.host.take()
-        } else {
-            None
-        }
+        if self.closed && self.posts.is_empty() { self.host.take() } else { None }
     }
 
     /// A call that is left after the crew was closed.
@@ -222,21 +211,14 @@ impl Crew {
     /// The calls that are being made, but for the one that `but` makes.
     pub(super) fn running(&self, but: Option<ThreadId>) -> Vec<TaskInfo> {
         let posts = self.posts.iter();
-        posts
-            .filter(|(_, post)| but.is_none() || post.id != but)
-            .filter_map(|(_, post)| post.running.clone())
-            .collect()
+        posts.filter(|(_, post)| but.is_none() || post.id != but).filter_map(|(_, post)| post.running.clone()).collect()
     }
 
     pub(super) fn metrics(&self) -> PoolMetrics {
         let waiting = self.queue.front().map(|oldest| oldest.since.elapsed());
         PoolMetrics {
             threads: self.posts.len(),
-            running: self
-                .posts
-                .iter()
-                .filter(|(_, post)| post.running.is_some())
-                .count(),
+            running: self.posts.iter().filter(|(_, post)| post.running.is_some()).count(),
             idle: self.idle.len(),
             queued: self.queue.len(),
             started: self.started,

@@ -129,12 +129,7 @@ impl BlockingPool {
     /// Makes a pool. No thread is started.
     pub fn new(options: PoolOptions) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                crew: Mutex::default(),
-                left: Condvar::new(),
-                options,
-                process: process::id(),
-            }),
+            shared: Arc::new(Shared { crew: Mutex::default(), left: Condvar::new(), options, process: process::id() }),
         }
     }
 
@@ -254,9 +249,7 @@ impl BlockingPool {
 
 impl fmt::Debug for BlockingPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlockingPool")
-            .field("metrics", &self.metrics())
-            .finish_non_exhaustive()
+        f.debug_struct("BlockingPool").field("metrics", &self.metrics()).finish_non_exhaustive()
     }
 }
 

@@ -65,19 +65,10 @@ struct Place<'a, P: Park> {
 }
 
 impl<'a, P: Park> Place<'a, P> {
-    fn take(
-        context: &'a Context,
-        shared: &Arc<Shared<P>>,
-        location: &'static Location<'static>,
-    ) -> Self {
+    fn take(context: &'a Context, shared: &Arc<Shared<P>>, location: &'static Location<'static>) -> Self {
         let seat = Arc::new(Seat::new(Arc::clone(shared)));
         context.enter(shared.address(), Arc::clone(&seat), location);
-        Self {
-            context,
-            seat,
-            location,
-            waiting: Cell::new(false),
-        }
+        Self { context, seat, location, waiting: Cell::new(false) }
     }
 
     fn run<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
@@ -190,8 +181,7 @@ impl<'a, P: Park> Place<'a, P> {
         let shared = &self.seat.shared;
         shared.awake.lie_down();
         // The second look, after the word says that this thread sleeps: see `awake`.
-        if shared.injector.is_empty() && !self.seat.signal.is_raised() && !shared.awake.is_closed()
-        {
+        if shared.injector.is_empty() && !self.seat.signal.is_raised() && !shared.awake.is_closed() {
             self.turn(Wait::Forever);
         }
         shared.awake.get_up();

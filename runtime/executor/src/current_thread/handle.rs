@@ -103,12 +103,7 @@ impl<P: Park> Handle<P> {
         &self.shared.park
     }
 
-    fn spawn_at<F>(
-        &self,
-        options: Options,
-        future: F,
-        location: &'static Location<'static>,
-    ) -> JoinHandle<F::Output>
+    fn spawn_at<F>(&self, options: Options, future: F, location: &'static Location<'static>) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -141,17 +136,12 @@ impl<P: Park> Handle<P> {
 
 impl<P: Park> Clone for Handle<P> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<P: Park> fmt::Debug for Handle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("live", &self.task_count())
-            .field("closed", &self.is_closed())
-            .finish()
+        f.debug_struct("Handle").field("live", &self.task_count()).field("closed", &self.is_closed()).finish()
     }
 }

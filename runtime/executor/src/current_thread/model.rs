@@ -44,11 +44,7 @@ fn loom_runtime_hears_a_spawn() {
         runtime.block_on(poll_fn(|cx| {
             let mut done = done.lock().unwrap();
             done.1 = Some(cx.waker().clone());
-            if done.0 {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+            if done.0 { Poll::Ready(()) } else { Poll::Pending }
         }));
         other.join().unwrap();
     });

@@ -45,9 +45,7 @@ impl<P: Park> CurrentThread<P> {
     /// As [`new`](Self::new), with another policy for panics that nobody sees.
     #[must_use]
     pub fn with_policy(park: Arc<P>, policy: UnhandledPanic) -> Self {
-        Self {
-            shared: Arc::new(Shared::new(park, policy)),
-        }
+        Self { shared: Arc::new(Shared::new(park, policy)) }
     }
 
     /// Panics as [`block_on`](Self::block_on) would on this thread, for whoever builds a runtime only to call it.
@@ -107,8 +105,6 @@ impl<P: Park> Drop for CurrentThread<P> {
 
 impl<P: Park> fmt::Debug for CurrentThread<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CurrentThread")
-            .field("live", &self.shared.live.len())
-            .finish_non_exhaustive()
+        f.debug_struct("CurrentThread").field("live", &self.shared.live.len()).finish_non_exhaustive()
     }
 }

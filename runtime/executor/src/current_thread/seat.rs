@@ -95,11 +95,7 @@ impl<P: Park> Seat<P> {
             }
             self.collect(context);
             while let Some(task) = context.pop() {
-                if task.is_local() {
-                    task.cancel()
-                } else {
-                    others.push_back(task)
-                }
+                if task.is_local() { task.cancel() } else { others.push_back(task) }
             }
             if self.live.load(Relaxed) > 0 {
                 for task in self.shared.live.of_seat(self.address()) {

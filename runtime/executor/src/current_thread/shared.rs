@@ -50,10 +50,7 @@ impl<P: Park> Shared<P> {
             injector: Injector::new(),
             live: Live::new(),
             unhandled: Unhandled::new(policy),
-            desk: Mutex::new(Desk {
-                core: Some(VecDeque::new()),
-                strangers: Vec::new(),
-            }),
+            desk: Mutex::new(Desk { core: Some(VecDeque::new()), strangers: Vec::new() }),
         }
     }
 
@@ -75,11 +72,7 @@ impl<P: Park> Shared<P> {
             Some(core) => Claim::Core(core),
             None => {
                 // Whoever put the core back the last time has emptied the list.
-                if !desk
-                    .strangers
-                    .iter()
-                    .any(|stranger| Arc::ptr_eq(stranger, seat))
-                {
+                if !desk.strangers.iter().any(|stranger| Arc::ptr_eq(stranger, seat)) {
                     desk.strangers.push(Arc::clone(seat));
                 }
                 Claim::Waiting
@@ -92,11 +85,7 @@ impl<P: Park> Shared<P> {
     pub(super) fn put_core(&self, core: VecDeque<Task>) -> VecDeque<Task> {
         let (strangers, rest) = {
             let mut desk = lock(&self.desk);
-            let (core, rest) = if self.awake.is_closed() {
-                (VecDeque::new(), core)
-            } else {
-                (core, VecDeque::new())
-            };
+            let (core, rest) = if self.awake.is_closed() { (VecDeque::new(), core) } else { (core, VecDeque::new()) };
             desk.core = Some(core);
             (mem::take(&mut desk.strangers), rest)
         };
@@ -108,9 +97,7 @@ impl<P: Park> Shared<P> {
 
     /// Takes `seat` off the list of those who wait for the core.
     pub(super) fn forget(&self, seat: &Arc<Seat<P>>) {
-        lock(&self.desk)
-            .strangers
-            .retain(|stranger| !Arc::ptr_eq(stranger, seat));
+        lock(&self.desk).strangers.retain(|stranger| !Arc::ptr_eq(stranger, seat));
     }
 
     /// Drops all tasks that this thread may drop, and has the threads that may drop the others do so.

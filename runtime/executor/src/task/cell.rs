@@ -99,12 +99,8 @@ pub(super) struct Calls {
 }
 
 impl<S: Schedule> Head<S> {
-    const WAKER: &'static RawWakerVTable = &RawWakerVTable::new(
-        Self::clone_waker,
-        Self::wake,
-        Self::wake_by_ref,
-        Self::drop_waker,
-    );
+    const WAKER: &'static RawWakerVTable =
+        &RawWakerVTable::new(Self::clone_waker, Self::wake, Self::wake_by_ref, Self::drop_waker);
 
     /// A waker without a reference of its own: it must not outlive the caller's, and not be dropped.
     fn borrowed_waker(cell: NonNull<Header>) -> ManuallyDrop<Waker> {
@@ -142,9 +138,7 @@ impl<S: Schedule> Head<S> {
         let head = Self::from_data(data);
         if head.header.state.wake() == Wake::Queue {
             // `wake` added the reference that goes to the queue.
-            head.scheduler.schedule(Task {
-                cell: Self::cell(data),
-            });
+            head.scheduler.schedule(Task { cell: Self::cell(data) });
         }
     }
 
@@ -245,10 +239,7 @@ where
         let cell = unsafe { Self::from_header(pointer) };
         if let Stage::Ended(result) = cell.replace(Stage::Taken) {
             // SAFETY: `into` points to an `Option` of this type, which holds nothing that needs to be dropped.
-            unsafe {
-                into.cast::<Option<Result<F::Output, Failure>>>()
-                    .write(Some(result))
-            };
+            unsafe { into.cast::<Option<Result<F::Output, Failure>>>().write(Some(result)) };
         }
     }
 
@@ -402,17 +393,10 @@ where
         let (what, payload) = match self.replace(Stage::Taken) {
             Stage::Ended(Ok(output)) => match unwind::catch(|| drop(output)) {
                 Ok(()) => return,
-                Err(payload) => (
-                    "its output, which nobody took, panicked when it was dropped",
-                    payload,
-                ),
+                Err(payload) => ("its output, which nobody took, panicked when it was dropped", payload),
             },
-            Stage::Ended(Err(Failure::Panicked(payload))) => {
-                ("it panicked, and nobody awaited it", payload)
-            }
-            Stage::Ended(Err(Failure::Cancelled | Failure::Refused(_)))
-            | Stage::Future(_)
-            | Stage::Taken => return,
+            Stage::Ended(Err(Failure::Panicked(payload))) => ("it panicked, and nobody awaited it", payload),
+            Stage::Ended(Err(Failure::Cancelled | Failure::Refused(_))) | Stage::Future(_) | Stage::Taken => return,
         };
         let line = self.describe(what, payload);
         self.head.scheduler.unhandled_panic(&line);
@@ -421,19 +405,10 @@ where
     /// Puts into one line what nobody else will hear of.
     fn describe(&self, what: &str, payload: Payload) -> String {
         let header = &self.head.header;
-        let name = header
-            .name
-            .as_deref()
-            .map(|name| format!(" \"{name}\""))
-            .unwrap_or_default();
-        let message = unwind::message(&*payload)
-            .map(|text| format!(": {text:?}"))
-            .unwrap_or_default();
+        let name = header.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+        let message = unwind::message(&*payload).map(|text| format!(": {text:?}")).unwrap_or_default();
         unwind::discard(payload);
-        format!(
-            "bourn: task {}{name} (spawned at {}): {what}{message}",
-            header.id, header.location
-        )
+        format!("bourn: task {}{name} (spawned at {}): {what}{message}", header.id, header.location)
     }
 
     /// Puts a stage in the place of one that needs no pinned drop. Only for the owner of the stage.

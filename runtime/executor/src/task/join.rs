@@ -46,9 +46,7 @@ impl<T> JoinHandle<T> {
     /// A handle that can abort the task and no more.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle {
-            task: self.join.task().clone(),
-        }
+        AbortHandle { task: self.join.task().clone() }
     }
 
     /// Tells whether the task has ended: awaiting the handle would yield at once.
@@ -79,10 +77,7 @@ impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle")
-            .field("id", &self.id())
-            .field("finished", &self.is_finished())
-            .finish()
+        f.debug_struct("JoinHandle").field("id", &self.id()).field("finished", &self.is_finished()).finish()
     }
 }
 
@@ -116,9 +111,6 @@ impl RefUnwindSafe for AbortHandle {}
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle")
-            .field("id", &self.id())
-            .field("finished", &self.is_finished())
-            .finish()
+        f.debug_struct("AbortHandle").field("id", &self.id()).field("finished", &self.is_finished()).finish()
     }
 }

@@ -88,9 +88,7 @@ impl JoinError {
     /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, Self> {
         match self.reason {
-            Reason::Panicked(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
+            Reason::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
             Reason::Cancelled | Reason::Refused(_) => Err(self),
         }
     }
@@ -105,11 +103,7 @@ impl fmt::Display for JoinError {
         match &self.reason {
             Reason::Cancelled => write!(f, "task {} was cancelled", self.id),
             Reason::Refused(error) => {
-                write!(
-                    f,
-                    "no thread could be started for task {}: {error}",
-                    self.id
-                )
+                write!(f, "no thread could be started for task {}: {error}", self.id)
             }
             Reason::Panicked(payload) => {
                 // Copied out: the formatter is foreign code, which runs under no lock.

@@ -22,12 +22,7 @@ struct Entry {
 
 impl Live {
     pub(crate) fn new() -> Self {
-        Self {
-            table: Mutex::new(Table {
-                entries: Slab::new(),
-                closed: false,
-            }),
-        }
+        Self { table: Mutex::new(Table { entries: Slab::new(), closed: false }) }
     }
 
     /// Enters a task and returns its key; gives the task back once the table is closed.
@@ -57,12 +52,7 @@ impl Live {
     /// References to all tasks that are bound to this seat, or, with 0, to none.
     pub(crate) fn of_seat(&self, seat: usize) -> Vec<Task> {
         let table = lock(&self.table);
-        table
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.seat == seat)
-            .map(|(_, entry)| entry.task.clone())
-            .collect()
+        table.entries.iter().filter(|(_, entry)| entry.seat == seat).map(|(_, entry)| entry.task.clone()).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -71,10 +61,6 @@ impl Live {
 
     pub(crate) fn describe(&self) -> Vec<TaskInfo> {
         let table = lock(&self.table);
-        table
-            .entries
-            .iter()
-            .map(|(_, entry)| entry.task.describe())
-            .collect()
+        table.entries.iter().map(|(_, entry)| entry.task.describe()).collect()
     }
 }

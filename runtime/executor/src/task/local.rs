@@ -23,10 +23,7 @@ unsafe impl<F> Send for Local<F> {}
 
 impl<F> Local<F> {
     pub(super) fn new(future: F) -> Self {
-        Self {
-            thread: thread::current().id(),
-            future: ManuallyDrop::new(future),
-        }
+        Self { thread: thread::current().id(), future: ManuallyDrop::new(future) }
     }
 
     fn is_here(&self) -> bool {
@@ -38,10 +35,7 @@ impl<F: Future> Future for Local<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        assert!(
-            self.is_here(),
-            "a local task was polled on a thread that is not its own"
-        );
+        assert!(self.is_here(), "a local task was polled on a thread that is not its own");
         // SAFETY: a projection; `future` is never moved out, and dropped in place.
         let future = unsafe { self.map_unchecked_mut(|local| &mut *local.future) };
         future.poll(cx)

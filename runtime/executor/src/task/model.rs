@@ -28,10 +28,7 @@ struct Scheduler(Arc<Queue>);
 
 impl Scheduler {
     fn new() -> Self {
-        Self(Arc::new(Queue {
-            tasks: Mutex::new(VecDeque::new()),
-            live: Live::new(),
-        }))
+        Self(Arc::new(Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new() }))
     }
 
     #[track_caller]
@@ -109,26 +106,16 @@ fn model(body: impl Fn() + Send + Sync + 'static) {
 }
 
 /// Spawns a task that waits until `ready`, polls it once, and returns its waker.
-fn waiting(
-    scheduler: &Scheduler,
-    ready: &std::sync::Arc<AtomicBool>,
-    kept: Counted,
-) -> (JoinHandle<()>, Waker) {
+fn waiting(scheduler: &Scheduler, ready: &std::sync::Arc<AtomicBool>, kept: Counted) -> (JoinHandle<()>, Waker) {
     let slot = std::sync::Arc::new(std::sync::Mutex::new(None));
     let handle = scheduler.spawn({
         let (slot, ready) = (std::sync::Arc::clone(&slot), std::sync::Arc::clone(ready));
         async move {
             let _kept = kept;
             poll_fn(move |cx| {
-                slot.lock()
-                    .unwrap()
-                    .get_or_insert_with(|| cx.waker().clone());
+                slot.lock().unwrap().get_or_insert_with(|| cx.waker().clone());
                 // Relaxed: the wake alone has to carry the store over.
-                if ready.load(Relaxed) {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
+                if ready.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
         }
@@ -272,11 +259,7 @@ fn loom_task_last_reference_frees() {
             poll_fn(move |cx| {
                 let _kept = &kept;
                 *slot.lock().unwrap() = Some(cx.waker().clone());
-                if ready.load(Relaxed) {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
+                if ready.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
             })
         });
         let task = scheduler.0.tasks.lock().unwrap().pop_front().unwrap();

@@ -80,11 +80,7 @@ impl Task {
     {
         let cell = Cell::allocate(future, scheduler, options.name, location);
         // A new state counts two references.
-        let join = Join {
-            task: Self { cell },
-            taken: false,
-            output: PhantomData,
-        };
+        let join = Join { task: Self { cell }, taken: false, output: PhantomData };
         (Self { cell }, JoinHandle::new(join))
     }
 
@@ -202,10 +198,7 @@ impl<T> Join<T> {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        assert!(
-            !self.taken,
-            "a JoinHandle was polled after it had yielded its output; keep what it yielded instead"
-        );
+        assert!(!self.taken, "a JoinHandle was polled after it had yielded its output; keep what it yielded instead");
         let header = self.task.header();
         if !header.state.load().is_complete() && self.leave_waker(cx) {
             return Poll::Pending;

@@ -110,9 +110,7 @@ pub(super) struct State {
 impl State {
     /// Scheduled, with a handle; one reference for each.
     pub(super) fn new() -> Self {
-        Self {
-            word: AtomicUsize::new(SCHEDULED | HANDLE | (2 * REFERENCE)),
-        }
+        Self { word: AtomicUsize::new(SCHEDULED | HANDLE | (2 * REFERENCE)) }
     }
 
     /// A task comes out of a queue; its reference becomes the runner's.
@@ -186,32 +184,17 @@ impl State {
     pub(super) fn complete(&self) -> Complete {
         let word = self.word.fetch_xor(RUNNING | COMPLETE, AcqRel);
         debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
-        Complete {
-            wake: word & JOIN_WAKER != 0,
-            discard: word & HANDLE == 0,
-        }
+        Complete { wake: word & JOIN_WAKER != 0, discard: word & HANDLE == 0 }
     }
 
     /// The handle wants to change the join waker. `false`: too late, the task is complete.
     pub(super) fn claim_join_waker(&self) -> bool {
-        self.update(|word| {
-            if word & COMPLETE != 0 {
-                (word, false)
-            } else {
-                (word & !JOIN_WAKER, true)
-            }
-        })
+        self.update(|word| if word & COMPLETE != 0 { (word, false) } else { (word & !JOIN_WAKER, true) })
     }
 
     /// The handle has stored a join waker. `false`: too late, it stays the handle's.
     pub(super) fn offer_join_waker(&self) -> bool {
-        self.update(|word| {
-            if word & COMPLETE != 0 {
-                (word, false)
-            } else {
-                (word | JOIN_WAKER, true)
-            }
-        })
+        self.update(|word| if word & COMPLETE != 0 { (word, false) } else { (word | JOIN_WAKER, true) })
     }
 
     /// The handle goes away; its reference is given up separately.
@@ -219,21 +202,9 @@ impl State {
         self.update(|word| {
             debug_assert!(word & HANDLE != 0);
             if word & COMPLETE != 0 {
-                (
-                    word & !HANDLE,
-                    Detach {
-                        waker: word & JOIN_WAKER == 0,
-                        discard: true,
-                    },
-                )
+                (word & !HANDLE, Detach { waker: word & JOIN_WAKER == 0, discard: true })
             } else {
-                (
-                    word & !(HANDLE | JOIN_WAKER),
-                    Detach {
-                        waker: true,
-                        discard: false,
-                    },
-                )
+                (word & !(HANDLE | JOIN_WAKER), Detach { waker: true, discard: false })
             }
         })
     }

@@ -139,11 +139,7 @@ impl Park for CountingPark {
     fn enter(self: &Arc<Self>) {}
 
     fn turn(&self, wait: Wait) -> Turn {
-        let counter = if wait == Wait::No {
-            &self.glances
-        } else {
-            &self.waits
-        };
+        let counter = if wait == Wait::No { &self.glances } else { &self.waits };
         counter.fetch_add(1, SeqCst);
         self.park.turn(wait)
     }

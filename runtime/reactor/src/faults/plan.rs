@@ -83,13 +83,7 @@ pub struct Plan {
 
 impl Plan {
     fn new(faults: &[Fault], choice: Choice, seed: u64) -> Plan {
-        Plan {
-            faults: faults.to_vec(),
-            choice,
-            state: seed,
-            calls: 0,
-            injected: 0,
-        }
+        Plan { faults: faults.to_vec(), choice, state: seed, calls: 0, injected: 0 }
     }
 
     /// Every `nth` call that one of `faults` can befall.
@@ -198,8 +192,7 @@ fn report_again(fd: RawFd) {
         return;
     };
     for descriptor in descriptors.flatten() {
-        let is_epoll = fs::read_link(descriptor.path())
-            .is_ok_and(|file| file.as_os_str() == "anon_inode:[eventpoll]");
+        let is_epoll = fs::read_link(descriptor.path()).is_ok_and(|file| file.as_os_str() == "anon_inode:[eventpoll]");
         let name = descriptor.file_name().into_string().unwrap_or_default();
         let Some(epoll) = name.parse().ok().filter(|_| is_epoll) else {
             continue;

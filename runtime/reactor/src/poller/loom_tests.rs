@@ -22,10 +22,7 @@ fn loom_poller_a_notification_is_not_lost() {
             })
         };
         poller.wait(&mut Vec::new(), None).unwrap();
-        assert!(
-            news.load(Ordering::Relaxed),
-            "the notification came without what it tells of"
-        );
+        assert!(news.load(Ordering::Relaxed), "the notification came without what it tells of");
         notifier.join().unwrap();
     });
 }

@@ -44,10 +44,7 @@ fn loom_readiness_directions_do_not_disturb_each_other() {
                 word.mark(Ready::model(true, false));
             })
         };
-        assert!(
-            word.clear(Direction::Write, seen),
-            "a busy reader keeps the writer from clearing"
-        );
+        assert!(word.clear(Direction::Write, seen), "a busy reader keeps the writer from clearing");
         kernel.join().unwrap();
         assert!(!word.load(Direction::Write).is_ready());
         assert!(word.load(Direction::Read).is_ready());

@@ -18,22 +18,13 @@ use crate::sys;
 /// [`Poller::add`](crate::Poller::add).
 const NOTIFIER: u64 = u64::MAX;
 
-const EVERYTHING: libc::c_int =
-    libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET;
+const EVERYTHING: libc::c_int = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET;
 
 pub(super) fn open() -> io::Result<(Registry, Selector)> {
     let epoll = Arc::new(sys::epoll_create()?);
     let notifier = sys::eventfd()?;
-    sys::epoll_add(
-        epoll.as_fd(),
-        notifier.as_fd(),
-        libc::EPOLLIN | libc::EPOLLET,
-        NOTIFIER,
-    )?;
-    let selector = Selector {
-        epoll: Arc::clone(&epoll),
-        buffer: vec![libc::epoll_event { events: 0, u64: 0 }; BATCH],
-    };
+    sys::epoll_add(epoll.as_fd(), notifier.as_fd(), libc::EPOLLIN | libc::EPOLLET, NOTIFIER)?;
+    let selector = Selector { epoll: Arc::clone(&epoll), buffer: vec![libc::epoll_event { events: 0, u64: 0 }; BATCH] };
     Ok((Registry { epoll, notifier }, selector))
 }
 
@@ -84,11 +75,7 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    pub(super) fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let stored = sys::epoll_wait(self.epoll.as_fd(), &mut self.buffer, timeout)?;
         for event in &self.buffer[..stored] {
             let key = event.u64;
@@ -104,9 +91,6 @@ impl Selector {
 
 impl fmt::Debug for Selector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Selector")
-            .field("epoll", &self.epoll)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Selector").field("epoll", &self.epoll).finish_non_exhaustive()
     }
 }

@@ -74,17 +74,8 @@ pub(super) fn open(limit: Limit) -> io::Result<(Registry, Watches)> {
     let (bell, rope) = sys::bell()?;
     admit(limit, bell.as_fd())?;
     let mailbox = Arc::new(Mutex::new(Vec::new()));
-    let registry = Registry {
-        mailbox: Arc::clone(&mailbox),
-        rope,
-        limit,
-    };
-    let watches = Watches {
-        mailbox,
-        mail: Vec::new(),
-        bell,
-        by_key: HashMap::new(),
-    };
+    let registry = Registry { mailbox: Arc::clone(&mailbox), rope, limit };
+    let watches = Watches { mailbox, mail: Vec::new(), bell, by_key: HashMap::new() };
     Ok((registry, watches))
 }
 
@@ -112,10 +103,7 @@ impl Registry {
 
     pub(super) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         admit(self.limit, fd)?;
-        self.post(Change::Add {
-            key,
-            fd: fd.as_raw_fd(),
-        });
+        self.post(Change::Add { key, fd: fd.as_raw_fd() });
         Ok(())
     }
 
@@ -170,12 +158,7 @@ impl Watches {
         for change in self.mail.drain(..) {
             match change {
                 Change::Add { key, fd } => {
-                    let watch = Watch {
-                        fd,
-                        interest: Interest::ALL,
-                        pause: Duration::ZERO,
-                        resume: None,
-                    };
+                    let watch = Watch { fd, interest: Interest::ALL, pause: Duration::ZERO, resume: None };
                     self.by_key.insert(key, watch);
                 }
                 Change::Remove { key } => {
@@ -193,10 +176,7 @@ impl Watches {
 
     /// Calls `visit` with the key, descriptor and interest of everything to be
     /// watched now, and returns how long until something paused comes back.
-    pub(super) fn visit(
-        &mut self,
-        mut visit: impl FnMut(u64, RawFd, Interest),
-    ) -> Option<Duration> {
+    pub(super) fn visit(&mut self, mut visit: impl FnMut(u64, RawFd, Interest)) -> Option<Duration> {
         let mut next: Option<Duration> = None;
         let mut now = None;
         for (&key, watch) in &mut self.by_key {
@@ -248,10 +228,7 @@ impl Watches {
     pub(super) fn expel(&mut self, key: u64) -> Event {
         self.by_key.remove(&key);
         let bits = libc::POLLERR | libc::POLLIN | libc::POLLOUT;
-        Event {
-            key,
-            ready: Ready::from_poll(bits),
-        }
+        Event { key, ready: Ready::from_poll(bits) }
     }
 }
 
@@ -281,18 +258,12 @@ pub(super) fn poll_bits(interest: Interest) -> libc::c_short {
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Registry")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Registry").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Watches {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Watches")
-            .field("watched", &self.by_key.len())
-            .finish_non_exhaustive()
+        formatter.debug_struct("Watches").field("watched", &self.by_key.len()).finish_non_exhaustive()
     }
 }

@@ -16,23 +16,14 @@ use crate::selector::BATCH;
 const NOTIFIER: Token = Token(usize::MAX);
 
 // Keys are 64 bits wide and travel through `Token`.
-const _: () = assert!(
-    size_of::<usize>() == 8,
-    "the mio backend needs a 64-bit system"
-);
+const _: () = assert!(size_of::<usize>() == 8, "the mio backend needs a 64-bit system");
 
 pub(super) fn open() -> io::Result<(Registry, Selector)> {
     told(Call::Open, -1, 0)?;
     let poll = mio::Poll::new()?;
     let waker = Waker::new(poll.registry(), NOTIFIER)?;
-    let registry = Registry {
-        registry: poll.registry().try_clone()?,
-        waker,
-    };
-    let selector = Selector {
-        poll,
-        buffer: mio::Events::with_capacity(BATCH),
-    };
+    let registry = Registry { registry: poll.registry().try_clone()?, waker };
+    let selector = Selector { poll, buffer: mio::Events::with_capacity(BATCH) };
     Ok((registry, selector))
 }
 
@@ -48,11 +39,7 @@ impl Registry {
         let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let interest = interest | mio::Interest::PRIORITY;
-        self.registry.register(
-            &mut SourceFd(&fd.as_raw_fd()),
-            Token(key as usize),
-            interest,
-        )
+        self.registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(key as usize), interest)
     }
 
     pub(super) fn remove(&self, fd: BorrowedFd<'_>, _key: u64) -> io::Result<()> {
@@ -77,21 +64,14 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    pub(super) fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         // Of no descriptor, as in `sys`.
         told(Call::Wait, -1, 0)?;
         self.poll.poll(&mut self.buffer, timeout)?;
         for event in &self.buffer {
             if event.token() != NOTIFIER {
                 let ready = Ready::from_mio(event);
-                events.push(Event {
-                    key: event.token().0 as u64,
-                    ready,
-                });
+                events.push(Event { key: event.token().0 as u64, ready });
             }
         }
         Ok(())

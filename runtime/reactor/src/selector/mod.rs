@@ -86,10 +86,7 @@ pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
         }
         #[cfg(not(target_os = "linux"))]
         Backend::Epoll => {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "the epoll backend exists on Linux only",
-            ));
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the epoll backend exists on Linux only"));
         }
         Backend::Poll => {
             let (registry, selector) = poll::open()?;
@@ -162,11 +159,7 @@ impl Registry {
 impl Selector {
     /// Waits until something is ready, a notification comes or `timeout` is
     /// over (`None`: for ever), and appends what was reported.
-    pub(crate) fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         each!(Selector, self, backend => backend.wait(events, timeout))
     }
 }

@@ -67,16 +67,10 @@ impl Registry {
             if state.watches.iter().any(|watch| watch.fd == fd) {
                 return Err(io::Error::from_raw_os_error(libc::EEXIST));
             }
-            state.watches.push(Watch {
-                fd,
-                key,
-                interest: Interest::ALL,
-            });
+            state.watches.push(Watch { fd, key, interest: Interest::ALL });
             if !self.0.is_level {
                 let pending = state.pending.iter().filter(|(of, _)| *of == fd);
-                state
-                    .reports
-                    .extend(pending.map(|(_, ready)| Event { key, ready: *ready }));
+                state.reports.extend(pending.map(|(_, ready)| Event { key, ready: *ready }));
             }
             Ok(())
         })
@@ -84,11 +78,7 @@ impl Registry {
 
     pub(super) fn remove(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let fd = fd.as_raw_fd();
-        self.0.change(|state| {
-            state
-                .watches
-                .retain(|watch| (watch.fd, watch.key) != (fd, key))
-        });
+        self.0.change(|state| state.watches.retain(|watch| (watch.fd, watch.key) != (fd, key)));
         Ok(())
     }
 
@@ -114,11 +104,7 @@ impl Registry {
         self.0.change(|state| {
             state.pending.push((fd, ready));
             if !self.0.is_level {
-                let keys = state
-                    .watches
-                    .iter()
-                    .filter(|watch| watch.fd == fd)
-                    .map(|watch| watch.key);
+                let keys = state.watches.iter().filter(|watch| watch.fd == fd).map(|watch| watch.key);
                 state.reports.extend(keys.map(|key| Event { key, ready }));
             }
         });
@@ -147,11 +133,7 @@ impl Registry {
 pub(crate) struct Selector(Arc<Kernel>);
 
 impl Selector {
-    pub(super) fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let before = events.len();
         let mut state = self.0.state.lock().unwrap();
         loop {
@@ -176,10 +158,7 @@ impl State {
                 let writes = ready.wakes_writers() && watch.interest.contains(Interest::WRITE);
                 if reads || writes {
                     watch.interest = Interest::NONE;
-                    events.push(Event {
-                        key: watch.key,
-                        ready,
-                    });
+                    events.push(Event { key: watch.key, ready });
                 }
             }
         }

@@ -13,10 +13,7 @@ pub(super) const BELL: u64 = u64::MAX;
 
 pub(super) fn open() -> io::Result<(level::Registry, Selector)> {
     let (registry, watches) = level::open(Limit::None)?;
-    let selector = Selector {
-        watches,
-        list: List::default(),
-    };
+    let selector = Selector { watches, list: List::default() };
     Ok((registry, selector))
 }
 
@@ -27,11 +24,7 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    pub(super) fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.watches.collect();
         let list = &mut self.list;
         list.clear();
@@ -59,11 +52,7 @@ impl List {
 
     pub(super) fn push(&mut self, key: u64, fd: RawFd, events: libc::c_short) {
         self.keys.push(key);
-        self.entries.push(libc::pollfd {
-            fd,
-            events,
-            revents: 0,
-        });
+        self.entries.push(libc::pollfd { fd, events, revents: 0 });
     }
 
     pub(super) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -95,11 +84,7 @@ impl List {
 /// may have been removed while the call was under way, so it is asked about once
 /// more after the mailbox has been emptied; only if it is still bad it is
 /// reported and removed.
-pub(super) fn report(
-    watches: &mut Watches,
-    list: &mut List,
-    events: &mut Vec<Event>,
-) -> io::Result<()> {
+pub(super) fn report(watches: &mut Watches, list: &mut List, events: &mut Vec<Event>) -> io::Result<()> {
     let mut suspects = Vec::new();
     for (key, fd, bits) in list.answers() {
         if key == BELL {

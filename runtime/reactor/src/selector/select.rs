@@ -17,10 +17,7 @@ use crate::sys::{self, DescriptorSet};
 
 pub(super) fn open() -> io::Result<(level::Registry, Selector)> {
     let (registry, watches) = level::open(Limit::SetSize)?;
-    let selector = Selector {
-        watches,
-        list: List::default(),
-    };
+    let selector = Selector { watches, list: List::default() };
     Ok((registry, selector))
 }
 
@@ -31,11 +28,7 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    pub(super) fn wait(
-        &mut self,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.watches.collect();
         let [mut read, mut write, mut except] = std::array::from_fn(|_| DescriptorSet::new());
         let mut end = self.watches.bell() + 1;

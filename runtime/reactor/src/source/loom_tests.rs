@@ -44,8 +44,7 @@ impl Reader {
     fn waits(&self, source: &Source, reactor: &Arc<Reactor>, ticket: &mut Ticket) -> bool {
         let _entered = reactor.enter();
         let waker = Waker::from(Arc::clone(&self.wakes));
-        let polled =
-            source.poll_reported(&mut Context::from_waker(&waker), Direction::Read, ticket);
+        let polled = source.poll_reported(&mut Context::from_waker(&waker), Direction::Read, ticket);
         match polled {
             Poll::Pending => true,
             Poll::Ready(seen) => {
@@ -103,8 +102,7 @@ fn loom_source_two_waiters_register_once() {
         reactor.poller.model().raise(fd(&source), READABLE);
         let (first, second) = (Reader::default(), Reader::default());
         let other = {
-            let (reactor, source, second) =
-                (Arc::clone(&reactor), Arc::clone(&source), second.clone());
+            let (reactor, source, second) = (Arc::clone(&reactor), Arc::clone(&source), second.clone());
             thread::spawn(move || second.waits(&source, &reactor, &mut Ticket::new()))
         };
         let first_waits = first.waits(&source, &reactor, &mut Ticket::new());
@@ -112,14 +110,8 @@ fn loom_source_two_waiters_register_once() {
         let second_waits = other.join().unwrap();
         turn(&reactor);
         assert_eq!(reactor.poller.model().adds(), 1);
-        assert!(
-            !first_waits || first.wakes.count() == 1,
-            "the first is lost"
-        );
-        assert!(
-            !second_waits || second.wakes.count() == 1,
-            "the second is lost"
-        );
+        assert!(!first_waits || first.wakes.count() == 1, "the first is lost");
+        assert!(!second_waits || second.wakes.count() == 1, "the second is lost");
         drop(Arc::into_inner(source).unwrap());
         assert!(!reactor.occupied());
         assert_eq!(reactor.poller.model().watched(), 0);
@@ -141,10 +133,7 @@ fn loom_source_a_ticket_given_back_takes_no_wake_up_along() {
             thread::spawn(move || turn(&reactor))
         };
         source.forget(Direction::Read, &ticket);
-        assert!(
-            Arc::strong_count(&leaves.wakes) <= 2,
-            "its waker is kept twice"
-        );
+        assert!(Arc::strong_count(&leaves.wakes) <= 2, "its waker is kept twice");
         kernel.join().unwrap();
         assert_eq!(stays.wakes.count(), 1, "the other is lost");
         assert!(source.registered.info().readers.is_empty());
@@ -166,10 +155,7 @@ fn loom_source_a_displaced_reader_is_woken() {
         let second_waits = second.waits(&source, &reactor, &mut Ticket::shared());
         kernel.join().unwrap();
         assert_eq!(first.wakes.count(), 1, "the first is lost");
-        assert!(
-            !second_waits || second.wakes.count() == 1,
-            "the second is lost"
-        );
+        assert!(!second_waits || second.wakes.count() == 1, "the second is lost");
     });
 }
 
@@ -210,19 +196,11 @@ fn loom_source_a_close_strands_nobody() {
         let waits = {
             let _entered = reactor.enter();
             let mut cx = Context::from_waker(&waker);
-            source
-                .poll_reported(&mut cx, Direction::Read, &mut Ticket::new())
-                .is_pending()
+            source.poll_reported(&mut cx, Direction::Read, &mut Ticket::new()).is_pending()
         };
         closer.join().unwrap();
-        assert!(
-            !waits || reader.wakes.count() == 1,
-            "it waits at a closed reactor"
-        );
-        assert!(
-            !source.registered.is_at_home(),
-            "a closed reactor is its home"
-        );
+        assert!(!waits || reader.wakes.count() == 1, "it waits at a closed reactor");
+        assert!(!source.registered.is_at_home(), "a closed reactor is its home");
         assert!(!reactor.occupied());
     });
 }
@@ -235,8 +213,7 @@ fn loom_source_a_level_is_asked_for_again() {
         let (first, second) = (Reader::default(), Reader::default());
         reactor.poller.model().raise(fd(&source), READABLE);
         let other = {
-            let (reactor, source, second) =
-                (Arc::clone(&reactor), Arc::clone(&source), second.clone());
+            let (reactor, source, second) = (Arc::clone(&reactor), Arc::clone(&source), second.clone());
             thread::spawn(move || {
                 turn(&reactor);
                 let seen = source.seen(Direction::Read);
@@ -253,10 +230,7 @@ fn loom_source_a_level_is_asked_for_again() {
         reactor.poller.model().raise(fd(&source), READABLE);
         turn(&reactor);
         assert!(!first_waits || first.wakes.count() > 0, "the first is lost");
-        assert!(
-            !second_waits || second.wakes.count() > 0,
-            "the second is lost"
-        );
+        assert!(!second_waits || second.wakes.count() > 0, "the second is lost");
     });
 }
 
@@ -283,9 +257,6 @@ fn loom_source_a_move_loses_no_report() {
         assert_eq!(stays.wakes.count(), 1, "who waited before is lost");
         assert!(!waits || moves.wakes.count() == 1, "who moved it is lost");
         assert!(!old.occupied());
-        assert_eq!(
-            (old.poller.model().watched(), new.poller.model().watched()),
-            (0, 1)
-        );
+        assert_eq!((old.poller.model().watched(), new.poller.model().watched()), (0, 1));
     });
 }

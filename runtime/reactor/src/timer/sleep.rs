@@ -61,20 +61,13 @@ impl Sleep {
     pub fn after(duration: Duration) -> Sleep {
         Sleep {
             deadline: clock::after(clock::now(), duration),
-            state: if duration.is_zero() {
-                State::Idle
-            } else {
-                State::Fresh
-            },
+            state: if duration.is_zero() { State::Idle } else { State::Fresh },
         }
     }
 
     /// A sleep that ends at `deadline`; at its first poll, if that is over.
     pub fn until(deadline: Instant) -> Sleep {
-        Sleep {
-            deadline,
-            state: State::Idle,
-        }
+        Sleep { deadline, state: State::Idle }
     }
 
     /// When it ends.
@@ -125,18 +118,14 @@ impl Sleep {
 
     fn insert_at(&self, reactor: &Arc<Reactor>, waker: Waker) -> Result<Timer, Waker> {
         let key = reactor.set_timer(self.deadline, waker)?;
-        Ok(Timer {
-            reactor: Arc::clone(reactor),
-            key,
-        })
+        Ok(Timer { reactor: Arc::clone(reactor), key })
     }
 
     /// Whether the timer will still wake this task, from where it is.
     fn waits(timer: &Timer, cx: &Context<'_>) -> bool {
         // Another runtime's reactor may never turn again.
-        let is_near = context::with_current(|current| {
-            current.is_of_same_runtime(&timer.reactor) && !timer.reactor.is_closed()
-        });
+        let is_near =
+            context::with_current(|current| current.is_of_same_runtime(&timer.reactor) && !timer.reactor.is_closed());
         is_near.unwrap_or(false) && timer.reactor.watch_timer(timer.key, cx.waker())
     }
 }
@@ -166,9 +155,6 @@ impl Future for Sleep {
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Sleep")
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }

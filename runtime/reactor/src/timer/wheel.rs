@@ -95,10 +95,7 @@ struct Slot {
 impl<T> Wheel<T> {
     /// Creates an empty wheel at time 0.
     pub(crate) fn new() -> Self {
-        let empty = Slot {
-            head: NIL,
-            earliest: NEVER,
-        };
+        let empty = Slot { head: NIL, earliest: NEVER };
         Wheel {
             entries: Slab::new(),
             slots: vec![empty; LEVELS * SLOTS_PER_LEVEL].into_boxed_slice(),
@@ -114,14 +111,7 @@ impl<T> Wheel<T> {
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Key {
         let generation = self.next_generation;
         self.next_generation += 1;
-        let index = self.entries.insert(Entry {
-            deadline,
-            generation,
-            slot: NIL,
-            previous: NIL,
-            next: NIL,
-            value,
-        });
+        let index = self.entries.insert(Entry { deadline, generation, slot: NIL, previous: NIL, next: NIL, value });
         self.link(index);
         Key { index, generation }
     }
@@ -259,12 +249,7 @@ impl<T> Wheel<T> {
 
     /// Takes an entry out of its slot, if it hangs in one.
     fn unlink(&mut self, index: usize) {
-        let Entry {
-            slot,
-            previous,
-            next,
-            ..
-        } = self.entries[index];
+        let Entry { slot, previous, next, .. } = self.entries[index];
         if slot == NIL {
             return;
         }
@@ -286,12 +271,7 @@ impl<T> Wheel<T> {
         let mut index = std::mem::replace(&mut self.slots[slot].head, NIL);
         self.vacate(slot);
         while index != NIL {
-            let Entry {
-                deadline,
-                generation,
-                next,
-                ..
-            } = self.entries[index];
+            let Entry { deadline, generation, next, .. } = self.entries[index];
             if deadline <= now {
                 self.due.push((deadline, generation, index));
             } else {
@@ -308,10 +288,7 @@ impl<T> Wheel<T> {
 
 impl<T> fmt::Debug for Wheel<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wheel")
-            .field("len", &self.len())
-            .field("earliest", &self.earliest())
-            .finish_non_exhaustive()
+        f.debug_struct("Wheel").field("len", &self.len()).field("earliest", &self.earliest()).finish_non_exhaustive()
     }
 }
 

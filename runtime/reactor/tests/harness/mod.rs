@@ -84,18 +84,11 @@ pub fn alone(backend: Backend, name: &str, test: impl FnOnce()) {
 
 /// Lets this process have `count` descriptors.
 pub fn allow_descriptors(count: u64) {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable and lives through the call.
     let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     assert_eq!(got, 0);
-    assert!(
-        limit.rlim_max >= count,
-        "this test needs {count} descriptors, and may have {}",
-        limit.rlim_max
-    );
+    assert!(limit.rlim_max >= count, "this test needs {count} descriptors, and may have {}", limit.rlim_max);
     limit.rlim_cur = limit.rlim_cur.max(count);
     // SAFETY: `limit` is readable and lives through the call.
     let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
@@ -127,20 +120,14 @@ pub fn until_asleep(id: libc::pid_t) {
         if after_name.starts_with('S') {
             return;
         }
-        assert!(
-            Instant::now() < deadline,
-            "thread {id} does not go to sleep: {stat}"
-        );
+        assert!(Instant::now() < deadline, "thread {id} does not go to sleep: {stat}");
         thread::yield_now();
     }
 }
 
 /// How long the calling thread has run on a processor.
 pub fn processor_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is writable and lives through the call.
     let got = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(got, 0);
@@ -166,12 +153,7 @@ pub fn tcp_pair() -> (TcpStream, TcpStream) {
 }
 
 /// Sets an integer option.
-pub fn set_option(
-    socket: &impl AsRawFd,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) {
+pub fn set_option(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) {
     // SAFETY: `value` is readable for its size and lives through the call.
     let set = unsafe {
         libc::setsockopt(
@@ -187,10 +169,7 @@ pub fn set_option(
 
 /// Closes a connection with RST instead of FIN.
 pub fn reset(socket: TcpStream) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     // SAFETY: `linger` is readable for its size and lives through the call.
     let set = unsafe {
         libc::setsockopt(
@@ -251,8 +230,7 @@ impl Turner {
         let turns = Arc::new(AtomicUsize::new(0));
         let (told, id) = mpsc::channel();
         let thread = thread::spawn({
-            let (reactor, over, turns) =
-                (Arc::clone(reactor), Arc::clone(&over), Arc::clone(&turns));
+            let (reactor, over, turns) = (Arc::clone(reactor), Arc::clone(&over), Arc::clone(&turns));
             move || {
                 told.send(thread_id()).unwrap();
                 while !over.load(Ordering::Acquire) {
@@ -261,13 +239,7 @@ impl Turner {
                 }
             }
         });
-        Turner {
-            reactor: Arc::clone(reactor),
-            over,
-            turns,
-            id: id.recv().unwrap(),
-            thread: Some(thread),
-        }
+        Turner { reactor: Arc::clone(reactor), over, turns, id: id.recv().unwrap(), thread: Some(thread) }
     }
 
     /// How many turns have ended.
@@ -283,9 +255,7 @@ impl Turner {
     /// How often the thread has gone to sleep (`proc(5)`).
     pub fn sleeps(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/self/task/{}/status", self.id)).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         line.unwrap().trim().parse().unwrap()
     }
 }
@@ -323,10 +293,7 @@ impl Wakes {
     #[track_caller]
     pub fn until(&self, count: usize) {
         let now = self.count.lock().unwrap();
-        let (now, _) = self
-            .changed
-            .wait_timeout_while(now, SOON, |now| *now < count)
-            .unwrap();
+        let (now, _) = self.changed.wait_timeout_while(now, SOON, |now| *now < count).unwrap();
         assert!(*now >= count, "woken {} times instead of {count}", *now);
     }
 }

@@ -110,9 +110,7 @@ impl Pair {
             Time::Boundary { level, offset } => {
                 let bits = TICK_BITS + DIGIT_BITS * level as u32;
                 let boundary = u128::from((self.now >> bits) + 1) << bits;
-                u64::try_from(boundary)
-                    .unwrap_or(u64::MAX)
-                    .saturating_add_signed(offset)
+                u64::try_from(boundary).unwrap_or(u64::MAX).saturating_add_signed(offset)
             }
             Time::Deadline { nth, offset } => match self.model.len() {
                 0 => self.now,
@@ -128,8 +126,7 @@ impl Pair {
         let value = self.next_value;
         self.next_value += 1;
         let place = (deadline, self.keys.len() as u64);
-        self.keys
-            .push((self.wheel.insert(deadline, value), Some(place)));
+        self.keys.push((self.wheel.insert(deadline, value), Some(place)));
         self.model.insert(place, value);
     }
 
@@ -212,12 +209,7 @@ impl Pair {
     fn check(&self) -> TestCaseResult {
         prop_assert_eq!(self.wheel.len(), self.model.len());
         prop_assert_eq!(self.wheel.is_empty(), self.model.is_empty());
-        let earliest = self
-            .model
-            .keys()
-            .next()
-            .map(|&(deadline, _)| deadline)
-            .filter(|&deadline| deadline != NEVER);
+        let earliest = self.model.keys().next().map(|&(deadline, _)| deadline).filter(|&deadline| deadline != NEVER);
         match (self.wheel.earliest(), earliest) {
             (found, expected) if self.disturbances == 0 => prop_assert_eq!(found, expected),
             (Some(found), Some(expected)) => {
@@ -272,11 +264,7 @@ fn check_property<S: Strategy>(strategy: S, property: impl Fn(S::Value) -> TestC
         Err(_) => 3_000,
     };
     // A failure prints its smallest case, which then becomes a test of its own; no file keeps it.
-    let config = Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     if let Err(failure) = TestRunner::new(config).run(&strategy, property) {
         panic!("{failure}");
     }
@@ -316,11 +304,7 @@ fn wake_ups(wheel: &mut Wheel<u64>, end: u64, fired: &mut Vec<u64>) -> Vec<u64> 
     while let Some(earliest) = wheel.earliest().filter(|&earliest| earliest <= end) {
         wheel.expire(earliest, fired);
         times.push(earliest);
-        assert_ne!(
-            wheel.earliest(),
-            Some(earliest),
-            "a time to wait for that has been dealt with"
-        );
+        assert_ne!(wheel.earliest(), Some(earliest), "a time to wait for that has been dealt with");
     }
     times
 }
@@ -385,11 +369,7 @@ fn a_refreshed_time_out_wakes_once_per_period() {
         times.extend(wake_ups(&mut wheel, now, &mut fired));
         let earliest = wheel.earliest();
         assert!(wheel.reset(&idle, now + period));
-        assert_eq!(
-            wheel.earliest(),
-            earliest,
-            "a refresh moved the timer to another slot"
-        );
+        assert_eq!(wheel.earliest(), earliest, "a refresh moved the timer to another slot");
     }
     assert_eq!(fired, []);
     assert!(times.len() <= 10, "{} wake-ups in 10 periods", times.len());
@@ -424,10 +404,7 @@ fn a_stale_key_never_names_a_later_timer() {
     assert_eq!(out, ['f', 'd']);
 
     let live = wheel.insert(20, 'l');
-    assert!(
-        stale.iter().any(|key| key.index == live.index),
-        "the index was not reused, so this tests nothing"
-    );
+    assert!(stale.iter().any(|key| key.index == live.index), "the index was not reused, so this tests nothing");
     for key in stale {
         assert_eq!(wheel.get_mut(&key), None);
         assert!(!wheel.reset(&key, 30));
@@ -458,15 +435,7 @@ fn never_is_never() {
 /// What a woken task does: it sets its next timer at, before or just after the time of the turn that woke it.
 #[test]
 fn inserts_between_two_calls_at_the_same_time_fire() {
-    for now in [
-        0,
-        1,
-        (1 << TICK_BITS) - 1,
-        1 << TICK_BITS,
-        DAY,
-        YEAR,
-        NEVER - 2,
-    ] {
+    for now in [0, 1, (1 << TICK_BITS) - 1, 1 << TICK_BITS, DAY, YEAR, NEVER - 2] {
         let mut wheel = Wheel::new();
         let mut out = Vec::new();
         wheel.insert(now, 'a');
@@ -477,11 +446,7 @@ fn inserts_between_two_calls_at_the_same_time_fire() {
         wheel.insert(now, 'c');
         wheel.insert(now.saturating_sub(1), 'b');
         wheel.expire(now, &mut out);
-        let expected = if now == 0 {
-            ['a', 'c', 'b']
-        } else {
-            ['a', 'b', 'c']
-        };
+        let expected = if now == 0 { ['a', 'c', 'b'] } else { ['a', 'b', 'c'] };
         assert_eq!(out, expected);
 
         wheel.expire(now, &mut out);
