@@ -45,15 +45,11 @@ pub async fn converse(expected: Expected, seed: u64) {
     }
     // Nobody sends a datagram again that an error has swallowed.
     if expected == Expected::Success {
-        datagrams(seed)
-            .await
-            .expect("an error that nobody should see");
+        datagrams(seed).await.expect("an error that nobody should see");
     }
 }
 
-fn boxed<'a>(
-    future: impl Future<Output = ()> + 'a,
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
+fn boxed<'a>(future: impl Future<Output = ()> + 'a) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>> {
     Box::pin(future)
 }
 
@@ -99,14 +95,9 @@ async fn datagrams(seed: u64) -> io::Result<()> {
             let datagram = noise(seed + round, (seed + 37 * round) as usize % 1000);
             client.send(&datagram).await?;
             let length = client.recv(&mut buf).await?;
-            assert!(
-                buf[..length] == datagram,
-                "what came back is not what was sent"
-            );
+            assert!(buf[..length] == datagram, "what came back is not what was sent");
         }
-        let texts: Vec<_> = (0..40)
-            .map(|round| noise(seed + round, round as usize))
-            .collect();
+        let texts: Vec<_> = (0..40).map(|round| noise(seed + round, round as usize)).collect();
         let batch: Vec<_> = texts.iter().map(|text| (&text[..], None)).collect();
         let (mut sent, mut seen) = (0, 0);
         let mut room = RecvBatch::new(32, 100);
@@ -153,11 +144,7 @@ async fn proxied(expected: Expected, seed: u64) {
     or(clients, or(proxy, accept(expected, &far, echo))).await;
 }
 
-async fn clients<C: Future<Output = io::Result<()>>>(
-    expected: Expected,
-    seed: u64,
-    client: impl Fn(u64) -> C,
-) {
+async fn clients<C: Future<Output = io::Result<()>>>(expected: Expected, seed: u64, client: impl Fn(u64) -> C) {
     let clients = (0..CLIENTS).map(async |number| {
         for _ in 0..ATTEMPTS {
             match client(seed.wrapping_mul(31) + number).await {
@@ -176,14 +163,8 @@ async fn clients<C: Future<Output = io::Result<()>>>(
 /// Whether the user had to see this error.
 fn judge(expected: Expected, error: &io::Error) {
     use io::ErrorKind::*;
-    assert!(
-        expected != Expected::Success,
-        "an error that nobody should see: {error:?}"
-    );
-    assert!(
-        !matches!(error.kind(), Interrupted | WouldBlock),
-        "{error:?}"
-    );
+    assert!(expected != Expected::Success, "an error that nobody should see: {error:?}");
+    assert!(!matches!(error.kind(), Interrupted | WouldBlock), "{error:?}");
 }
 
 async fn listen(expected: Expected) -> Option<TcpListener> {
@@ -294,10 +275,7 @@ async fn request_client(addr: SocketAddr, seed: u64) -> io::Result<()> {
     let stream = TcpStream::connect(addr).await?;
     for round in 0..3 {
         let body = noise(seed + round, 900 * round as usize);
-        let head = format!(
-            "POST /{round} HTTP/1.1\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = format!("POST /{round} HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len());
         let mut parts = [IoSlice::new(head.as_bytes()), IoSlice::new(&body)];
         stream.write_all_vectored(&mut parts).await?;
         let (head, echoed) = message(&stream).await?;
@@ -314,11 +292,7 @@ async fn answer(stream: TcpStream) -> io::Result<()> {
             message => message?,
         };
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-        let mut parts = [
-            IoSlice::new(head.as_bytes()),
-            IoSlice::new(&[]),
-            IoSlice::new(&body),
-        ];
+        let mut parts = [IoSlice::new(head.as_bytes()), IoSlice::new(&[]), IoSlice::new(&body)];
         stream.write_all_vectored(&mut parts).await?;
     }
 }
@@ -333,18 +307,12 @@ async fn message(stream: &TcpStream) -> io::Result<(String, Vec<u8>)> {
         if seen == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let taken = byte[..seen]
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(seen, |end| end + 1);
+        let taken = byte[..seen].iter().position(|byte| *byte == b'\n').map_or(seen, |end| end + 1);
         stream.read_exact(&mut byte[..taken]).await?;
         head.extend_from_slice(&byte[..taken]);
     }
     let head = String::from_utf8(head).expect("the head is text");
-    let length = head
-        .split("content-length: ")
-        .nth(1)
-        .and_then(|rest| rest.trim().parse().ok());
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.trim().parse().ok());
     let mut body = vec![0; length.expect("a length")];
     stream.read_exact(&mut body).await?;
     Ok((head, body))
