@@ -21,6 +21,10 @@ use bourn_reactor::faults::{Call, told};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+mod room;
+
+pub(crate) use room::Room;
+
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
 pub(crate) const MOST_SLICES: usize = 1024;
 /// The kernel moves no more bytes than this in one call (`MAX_RW_COUNT`, see the
@@ -109,17 +113,16 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     receive(fd, buf, 0)
 }
 
-/// `recv(2)` into the room that is left in `buf`, which grows by what came.
-pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<usize> {
-    let spare = buf.spare_capacity_mut();
+/// `recv(2)` into the room that is left in a buffer, which then holds what came.
+pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut impl Room) -> io::Result<usize> {
+    let spare = buf.spare();
     let received = count(Call::Receive, fd, spare.len(), |asked| {
         // SAFETY: the spare room is writable for its length, which is no less
         // than `asked`, and exclusively ours; recv only writes to it.
         unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), asked, 0) }
     })?;
-    let len = buf.len() + received;
     // SAFETY: the kernel has initialised `received` bytes of the spare room.
-    unsafe { buf.set_len(len) };
+    unsafe { buf.hold(received) };
     Ok(received)
 }
 
