@@ -181,7 +181,7 @@ fn signal_driven(stream: &TcpStream) -> io::Result<()> {
     // SAFETY: the set is valid, and the old one is not asked for.
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
     // SAFETY: the descriptor is open; the signals go to this process.
-    unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETOWN, libc::getpid()) };
+    unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETOWN, std::process::id()) };
     // SAFETY: as above.
     unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK | libc::O_RDWR) };
     until_end(stream, || {

@@ -3,7 +3,7 @@
 //! Two workers. A ticker wants to run every 10 ms; a task called "checkout" calls `std::thread::sleep` for 300 ms, twice,
 //! where it should have awaited, and a second one does the same. bourn says who it was and lends spare threads meanwhile.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,25 +29,26 @@ fn bourn(rescue: bool) -> std::io::Result<(Vec<f64>, Vec<String>)> {
         .on_stall(move |stall| hook.lock().unwrap().push(stall.to_string())) // without a hook: to stderr
         .build()?;
     let began = Instant::now();
-    runtime.block_on(async {
-        let (own, mut interval) = (ticks.clone(), bourn::time::interval(TICK));
-        let ticker = bourn::spawn(async move {
-            while began.elapsed() < RUN {
-                interval.tick().await;
-                note(&own, began);
-            }
-        });
-        for name in ["checkout", "invoice"] {
-            bourn::task::Builder::new().name(name).spawn(async {
-                bourn::time::sleep(Duration::from_millis(100)).await;
-                thread::sleep(BLOCK); // the mistake
-                bourn::time::sleep(Duration::from_millis(100)).await;
-                thread::sleep(BLOCK);
-            });
+    let (done, finished) = mpsc::channel(); // the main thread stays outside: inside block_on it would run tasks, too
+    let own = ticks.clone();
+    runtime.spawn(async move {
+        let mut interval = bourn::time::interval(TICK);
+        while began.elapsed() < RUN {
+            interval.tick().await;
+            note(&own, began);
         }
-        ticker.await.expect("no panic");
+        done.send(())
     });
-    drop(runtime);
+    let _inside = runtime.enter();
+    for name in ["checkout", "invoice"] {
+        bourn::task::Builder::new().name(name).spawn(async {
+            bourn::time::sleep(Duration::from_millis(100)).await;
+            thread::sleep(BLOCK); // the mistake
+            bourn::time::sleep(Duration::from_millis(100)).await;
+            thread::sleep(BLOCK);
+        });
+    }
+    finished.recv().expect("the ticker ends");
     let (ticks, reports) = (ticks.lock().unwrap().clone(), reports.lock().unwrap().clone());
     Ok((ticks, reports))
 }
@@ -56,26 +57,25 @@ fn tokio() -> std::io::Result<Vec<f64>> {
     let ticks = Ticks::default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
     let began = Instant::now();
-    runtime.block_on(async {
-        let own = ticks.clone();
-        let ticker = tokio::spawn(async move {
-            let mut interval = tokio::time::interval(TICK);
-            while began.elapsed() < RUN {
-                interval.tick().await;
-                note(&own, began);
-            }
-        });
-        for _ in 0..2 {
-            tokio::spawn(async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                thread::sleep(BLOCK);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                thread::sleep(BLOCK);
-            });
+    let (done, finished) = mpsc::channel();
+    let own = ticks.clone();
+    runtime.spawn(async move {
+        let mut interval = tokio::time::interval(TICK);
+        while began.elapsed() < RUN {
+            interval.tick().await;
+            note(&own, began);
         }
-        ticker.await.expect("no panic");
+        done.send(())
     });
-    drop(runtime);
+    for _ in 0..2 {
+        runtime.spawn(async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            thread::sleep(BLOCK);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            thread::sleep(BLOCK);
+        });
+    }
+    finished.recv().expect("the ticker ends");
     Ok(ticks.lock().unwrap().clone())
 }
 
