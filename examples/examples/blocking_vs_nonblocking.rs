@@ -60,8 +60,11 @@ fn main() -> picture::Result<()> {
     Ok(())
 }
 
-/// When each client began and was answered (ms), the server's CPU seconds, and its threads at most.
-fn measure(server: &mut Child) -> io::Result<(Vec<(f64, f64)>, f64, usize)> {
+/// When each client began and was answered (ms).
+type Clients = Vec<(f64, f64)>;
+
+/// The clients, the server's CPU seconds, and its threads at most.
+fn measure(server: &mut Child) -> io::Result<(Clients, f64, usize)> {
     let mut address = String::new();
     BufReader::new(server.stdout.take().expect("piped")).read_line(&mut address)?;
     let address: SocketAddr = address.trim().parse().map_err(io::Error::other)?;
