@@ -4,10 +4,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use bourn::net::Interest;
+use socket2::{Domain, Socket, Type};
 
 /// Prints a call and its outcome, and returns the number of the error, 0 if there is none.
 fn told(call: &str, outcome: Result<String, io::Error>) -> i32 {
@@ -25,9 +26,7 @@ fn told(call: &str, outcome: Result<String, io::Error>) -> i32 {
 
 fn main() -> io::Result<()> {
     println!("1. O_NONBLOCK is a flag of the open file; F_SETFL replaces all flags, so read them first");
-    // SAFETY: a plain call; the descriptor is owned right away.
-    let client =
-        unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)) };
+    let client = OwnedFd::from(Socket::new(Domain::IPV4, Type::STREAM, None)?);
     let fd = client.as_raw_fd();
     // SAFETY: the descriptor is open.
     let before = unsafe { libc::fcntl(fd, libc::F_GETFL) };
