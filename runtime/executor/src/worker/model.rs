@@ -18,8 +18,8 @@ use loom::{
 
 use super::{
     idle::Idle,
-    options::MultiThreadOptions,
-    runtime::MultiThread,
+    options::ExecutorOptions,
+    runtime::Executor,
     sentinel::Sentinel,
     sleeper::{Post, Sleeper},
     watch::Watch,
@@ -158,14 +158,14 @@ fn loom_watch_is_not_torn() {
     });
 }
 
-fn options(workers: usize, callers: usize) -> MultiThreadOptions {
-    let mut options = MultiThreadOptions::new().workers(workers).spares(0).rescue(false);
+fn options(workers: usize, callers: usize) -> ExecutorOptions {
+    let mut options = ExecutorOptions::multi_thread().workers(workers).spares(0).rescue(false);
     options.callers = callers;
     options
 }
 
-fn runtime(options: MultiThreadOptions) -> MultiThread<ThreadPark> {
-    MultiThread::new(options, || Ok(Arc::new(ThreadPark::new()))).unwrap()
+fn runtime(options: ExecutorOptions) -> Executor<ThreadPark> {
+    Executor::new(options, || Ok(Arc::new(ThreadPark::new()))).unwrap()
 }
 
 struct Unpark(thread::Thread);
