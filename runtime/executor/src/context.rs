@@ -101,10 +101,12 @@ impl Context {
         self.turning.set(turning);
     }
 
+    #[inline]
     pub(crate) fn push(&self, task: Task) {
         self.queue.borrow_mut().push_back(task);
     }
 
+    #[inline]
     pub(crate) fn pop(&self) -> Option<Task> {
         self.queue.borrow_mut().pop_front()
     }

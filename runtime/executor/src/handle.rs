@@ -245,7 +245,11 @@ impl<T> Future for OnEach<T> {
                 *result = Some(outcome.flatten());
             }
         }
-        if tasks.iter().any(Option::is_some) { Poll::Pending } else { Poll::Ready(results.drain(..).flatten().collect()) }
+        if tasks.iter().any(Option::is_some) {
+            Poll::Pending
+        } else {
+            Poll::Ready(results.drain(..).flatten().collect())
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bourn_executor::{Handle, ExecutorOptions, Options, Stall, StallCause, ThreadPark, yield_now};
+use bourn_executor::{ExecutorOptions, Handle, Options, Stall, StallCause, ThreadPark, yield_now};
 use support::{Door, watchdog, workers_with};
 
 const BLOCK: Duration = Duration::from_millis(400);

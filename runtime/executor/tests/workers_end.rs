@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bourn_executor::{JoinHandle, ExecutorOptions, UnhandledPanic, yield_now};
+use bourn_executor::{ExecutorOptions, JoinHandle, UnhandledPanic, yield_now};
 use futures_lite::future::block_on;
 use support::{Door, DropBomb, Drops, WakeBomb, watchdog, workers, workers_with};
 

@@ -8,7 +8,6 @@ mod metrics;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bourn_executor::{BlockingPool, Executor, OnEach};

@@ -9,12 +9,7 @@
 //! A *private* core has no thieves, and so neither ring nor slot: all its tasks, local or not, take turns in the thread's
 //! own queue, which the look around fills with all that is in the injector.
 
-use std::{
-    mem,
-    panic::Location,
-    sync::Arc,
-    time::Instant,
-};
+use std::{mem, panic::Location, sync::Arc, time::Instant};
 
 use super::{
     core::{Core, Lease},
@@ -183,6 +178,7 @@ impl<'a, P: Park> Driver<'a, P> {
         self.context.queued() + core.ring.len() + usize::from(!core.lifo.is_empty())
     }
 
+    #[inline]
     fn next_local(&self) -> Option<Task> {
         if self.seat.signal.is_raised() {
             self.seat.collect(self.context);
@@ -193,7 +189,8 @@ impl<'a, P: Park> Driver<'a, P> {
     /// Takes what is this thread's share of the injector if all workers come for theirs, and returns the first of it.
     fn share_of_injector(&self) -> Option<Task> {
         let injector = &self.shared.injector;
-        let first = injector.pop()?;
+        // A vain pop costs a fence.
+        let first = if injector.is_empty() { None } else { injector.pop() }?;
         if self.shared.options.private {
             self.collect_injector();
             return Some(first);

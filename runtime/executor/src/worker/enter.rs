@@ -21,7 +21,7 @@ use crate::{
     context::{self, Context},
     misuse,
     park::{Park, Wait},
-    signal::WOKEN,
+    signal::{WOKEN, WORK},
 };
 
 /// Panics if this thread is inside a `block_on` already.
@@ -169,19 +169,12 @@ impl<'a, P: Park> Caller<'a, P> {
             if let Poll::Ready(output) = self.poll(future.as_mut(), &mut cx) {
                 return output;
             }
-            // Now as many tasks as are queued, but at least one step: a future that is always woken starves no task, and
-            // tasks that are always woken do not starve the future.
-            let mut steps = self.queued().clamp(1, STEPS_PER_LOOK as usize);
             let mut may_rest = false;
             loop {
                 if self.shared.is_closed() {
                     self.give_up();
                 }
-                let ran = self.step(may_rest);
-                steps = steps.saturating_sub(1);
-                if ran && steps > 0 {
-                    continue;
-                }
+                let ran = self.run_round(may_rest);
                 let reasons = self.heed();
                 if reasons & WOKEN != 0 {
                     break;
@@ -200,19 +193,23 @@ impl<'a, P: Park> Caller<'a, P> {
         future.poll(cx)
     }
 
-    fn queued(&self) -> usize {
-        self.driver.borrow().as_ref().map_or_else(|| self.context.queued(), Driver::queued)
-    }
-
-    /// Runs a task, or, if there is none and it may, rests. Returns whether it ran one.
-    fn step(&self, may_rest: bool) -> bool {
+    /// Runs as many tasks as are queued, but at least one, for a future that is always woken must starve no task, and not
+    /// those that they queue, for tasks that are always woken must not starve the future. If there is none and it may,
+    /// rests. Returns whether it ran one.
+    fn run_round(&self, may_rest: bool) -> bool {
         // No borrow by others: tasks cannot get here, for `block_on` does not nest.
         if let Some(driver) = &mut *self.driver.borrow_mut() {
-            let ran = driver.step();
-            if !ran && may_rest {
+            let mut left = driver.queued().clamp(1, STEPS_PER_LOOK as usize);
+            while driver.step() {
+                left -= 1;
+                if left == 0 || self.shared.is_closed() {
+                    return true;
+                }
+            }
+            if may_rest {
                 driver.rest(Wait::Forever);
             }
-            return ran;
+            return false;
         }
         if let Some(task) = self.context.pop() {
             self.shared.parks()[0].before_poll();
@@ -243,7 +240,7 @@ impl<'a, P: Park> Caller<'a, P> {
 
     fn heed(&self) -> usize {
         let reasons = self.stay.seat.signal.take();
-        if reasons != 0 {
+        if reasons & WORK != 0 {
             self.stay.seat.collect(self.context);
         }
         reasons

@@ -1,6 +1,9 @@
 //! What an executor counts.
 
-use std::{sync::{Arc, atomic::Ordering::Relaxed}, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::{core::Core, shared::Shared};
 use crate::park::Park;

@@ -89,7 +89,10 @@ impl<P: Park> Seat<P> {
 
     /// Moves the local tasks that other threads have woken into the thread's queue.
     pub(super) fn collect(&self, context: &Context) {
-        while let Some(task) = self.returning.pop() {
+        // A vain pop costs a fence.
+        while !self.returning.is_empty()
+            && let Some(task) = self.returning.pop()
+        {
             context.push(task);
         }
     }

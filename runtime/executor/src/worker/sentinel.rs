@@ -158,12 +158,8 @@ struct Sighting {
 fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
     let sentinel = &shards[0].sentinel;
     let mut reporter = Reporter::new();
-    let sighting = |_: &Core| Sighting {
-        progress: None,
-        since: Instant::now(),
-        clocks: None,
-        report_after: Duration::ZERO,
-    };
+    let sighting =
+        |_: &Core| Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
     let mut sightings: Vec<Vec<Sighting>> =
         shards.iter().map(|shared| shared.cores.iter().map(sighting).collect()).collect();
     let is_closed = || shards[0].is_closed();
@@ -195,12 +191,8 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
     };
     core.watch.hurry();
     if sighting.progress != progress {
-        *sighting = Sighting {
-            progress,
-            since: Instant::now(),
-            clocks: None,
-            report_after: shared.options.stall_threshold,
-        };
+        *sighting =
+            Sighting { progress, since: Instant::now(), clocks: None, report_after: shared.options.stall_threshold };
     }
     let lasted = sighting.since.elapsed();
     // One that is rung looks before the tick is over; and a thread may say itself that it is going to block.

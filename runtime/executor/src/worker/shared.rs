@@ -179,7 +179,8 @@ impl<P: Park> Shared<P> {
     }
 
     /// Queues a task for anyone, and wakes somebody.
-    pub(super) fn inject(&self, task: Task) {
+    #[cold]
+    fn inject(&self, task: Task) {
         self.injector.push(task);
         self.notify();
         // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
@@ -266,7 +267,11 @@ impl<P: Park> Shared<P> {
     ///
     /// Under the lock that [`call_strangers`](Self::call_strangers) takes after a core was given back, and the shutdown
     /// after it has closed: so neither passes a thread unseen that is about to rest.
-    pub(super) fn enroll_stranger<T>(&self, seat: &Arc<Seat<P>>, claim: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
+    pub(super) fn enroll_stranger<T>(
+        &self,
+        seat: &Arc<Seat<P>>,
+        claim: impl FnOnce() -> Option<T>,
+    ) -> Option<Option<T>> {
         let mut roll = lock(&self.roll);
         if self.is_closed() {
             return None;
@@ -389,17 +394,9 @@ impl<P: Park> Shared<P> {
     }
 }
 
-impl<P: Park> Schedule for Arc<Shared<P>> {
-    const LOCAL: bool = false;
-
-    fn schedule(&self, task: Task) {
-        if self.options.private {
-            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
-            if let Err(task) = context::push_driven(self.address(), task) {
-                self.inject(task);
-            }
-            return;
-        }
+impl<P: Park> Shared<P> {
+    /// Queues a task where others may take it.
+    fn schedule_shared(self: &Arc<Self>, task: Task) {
         match Owned::here(self) {
             None => self.inject(task),
             // What a turn wakes is announced once, after it, and runs in the order of its wakes.
@@ -413,17 +410,37 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
             }
         }
     }
+}
 
+impl<P: Park> Schedule for Arc<Shared<P>> {
+    const LOCAL: bool = false;
+
+    #[inline]
+    fn schedule(&self, task: Task) {
+        if self.options.private {
+            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
+            if let Err(task) = context::push_driven(self.address(), task) {
+                self.inject(task);
+            }
+            return;
+        }
+        self.schedule_shared(task);
+    }
+
+    #[inline]
     fn reschedule(&self, task: Task) {
+        if self.options.private {
+            return self.schedule(task);
+        }
         match Owned::here(self) {
-            Some((owned, _)) if !self.options.private => {
+            None => self.inject(task),
+            Some((owned, _)) => {
                 let is_alone = owned.core.ring.is_empty() && owned.core.lifo.is_empty();
                 self.push_back(&owned, task);
                 if !is_alone {
                     self.notify();
                 }
             }
-            _ => self.schedule(task),
         }
     }
 

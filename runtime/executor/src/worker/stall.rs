@@ -136,8 +136,14 @@ impl Reporter {
                 }
             }
             None if self.may_write() => {
-                let others = if shared.options.private { "The thread's other tasks wait" } else { "Other tasks go on elsewhere" };
-                unwind::report(format_args!("bourn: {stall}. {others}; move what blocks to spawn_blocking, or let it yield"));
+                let others = if shared.options.private {
+                    "The thread's other tasks wait"
+                } else {
+                    "Other tasks go on elsewhere"
+                };
+                unwind::report(format_args!(
+                    "bourn: {stall}. {others}; move what blocks to spawn_blocking, or let it yield"
+                ));
             }
             None => {}
         }
