@@ -304,10 +304,8 @@ impl<'a, P: Park> Driver<'a, P> {
     /// Before a task is polled: the last of those who searched sees to it that somebody goes on, if there is more.
     #[inline]
     fn stop_searching(&mut self) {
-        if mem::take(&mut self.searching) {
-            if self.shared.idle.stop_search() && self.shared.has_work() {
-                self.shared.notify();
-            }
+        if mem::take(&mut self.searching) && self.shared.idle.stop_search() && self.shared.has_work() {
+            self.shared.notify();
         }
     }
 
