@@ -51,6 +51,10 @@ fn raise(number: i32) {
     assert_eq!(unsafe { libc::raise(number) }, 0);
 }
 
+fn own_id() -> libc::pid_t {
+    std::process::id().try_into().unwrap()
+}
+
 async fn pends(future: impl Future) -> bool {
     let mut future = pin!(future);
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
@@ -64,7 +68,7 @@ fn a_signal_wakes_who_waits() {
             assert!(pends(listener.recv()).await);
             let killer = std::thread::spawn(|| {
                 // SAFETY: as in `raise`; to the process, not to this thread.
-                assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) }, 0);
+                assert_eq!(unsafe { libc::kill(own_id(), libc::SIGUSR1) }, 0);
             });
             assert_eq!(listener.recv().await, Some(()));
             killer.join().unwrap();
@@ -148,9 +152,8 @@ fn row_42_sigio_can_be_listened_to() {
         let (near, mut far) = UnixStream::pair().unwrap();
         let mut ready = signal(SignalKind::io()).unwrap();
         // SAFETY: fcntl(2) with integers only, on a descriptor that is open.
-        unsafe {
-            assert_eq!(libc::fcntl(near.as_raw_fd(), libc::F_SETOWN, libc::getpid()), 0);
-        }
+        let set = unsafe { libc::fcntl(near.as_raw_fd(), libc::F_SETOWN, own_id()) };
+        assert_eq!(set, 0);
         // SAFETY: as above.
         let set = unsafe { libc::fcntl(near.as_raw_fd(), libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK) };
         assert_eq!(set, 0);
