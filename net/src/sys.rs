@@ -8,22 +8,24 @@
 #[cfg(target_os = "linux")]
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 #[cfg(target_os = "linux")]
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use bourn_reactor::faults::{Call, told};
-use libc::{c_int, c_void};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use libc::c_int;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+mod fds;
 mod room;
 
+pub(crate) use fds::{recv_with_fds, send_with_fds};
 pub(crate) use room::Room;
 
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
@@ -31,9 +33,6 @@ pub(crate) const MOST_SLICES: usize = 1024;
 /// The kernel moves no more bytes than this in one call (`MAX_RW_COUNT`, see the
 /// notes of read(2)).
 pub(crate) const MOST_BYTES: usize = 0x7fff_f000;
-
-/// More than an `int` holds, the kernel would take for something else.
-const MOST_OPTION: usize = c_int::MAX as usize;
 
 /// No descriptor: what a call is about that makes one.
 const NONE: RawFd = -1;
@@ -64,33 +63,81 @@ fn count(
     }
 }
 
-/// The socket, to be asked for or told a name or an option.
-fn option<'a>(fd: &'a BorrowedFd<'_>) -> io::Result<SockRef<'a>> {
-    told(Call::Option, fd.as_raw_fd(), 0)?;
-    Ok(SockRef::from(fd))
+/// The socket, to be asked for or told a name or an option: what a method of
+/// [`SockRef`] does is one call of getsockopt(2) or setsockopt(2), mostly.
+pub(crate) fn option<S: AsFd>(socket: &S) -> io::Result<SockRef<'_>> {
+    told(Call::Option, socket.as_fd().as_raw_fd(), 0)?;
+    Ok(SockRef::from(socket))
 }
 
-fn receive(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
-    count(Call::Receive, fd, buf.len(), |asked| {
-        // SAFETY: `buf` is writable for its length, which is no less than
-        // `asked`, and exclusively ours.
-        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), asked, flags) }
+/// `getsockopt(2)` into `value`; returns how much of it the kernel filled.
+#[cfg(target_os = "linux")]
+fn read_option(fd: BorrowedFd<'_>, (level, name): (c_int, c_int), value: &mut [u8]) -> io::Result<usize> {
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: `value` is writable for `len` bytes, and `len` says so.
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(len as usize)
+}
+
+/// An option that is an `int` and that socket2 does not know.
+#[cfg(target_os = "linux")]
+pub(crate) fn int(socket: &Socket, option: (c_int, c_int)) -> io::Result<c_int> {
+    let mut value = [0; size_of::<c_int>()];
+    read_option(socket.as_fd(), option, &mut value)?;
+    Ok(c_int::from_ne_bytes(value))
+}
+
+/// Sets an option that is an `int`; the kernel would take what does not fit for
+/// something else.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_int(socket: &Socket, (level, name): (c_int, c_int), value: impl TryInto<c_int>) -> io::Result<()> {
+    let value: c_int = value.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `value` lives through the call, which reads an `int`.
+    let result = unsafe {
+        let len = size_of::<c_int>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len)
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Which calls move bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Calls {
+    /// recv(2), send(2) and sendmsg(2).
+    Socket,
+    /// read(2), write(2) and writev(2), of a pipe.
+    Pipe,
+}
+
+fn receive(fd: BorrowedFd<'_>, calls: Calls, buf: &mut [MaybeUninit<u8>], flags: c_int) -> io::Result<usize> {
+    let (raw, at) = (fd.as_raw_fd(), buf.as_mut_ptr().cast());
+    count(Call::Receive, fd, buf.len(), |asked| match calls {
+        // SAFETY: `buf` is writable for its length, which is no less than `asked`,
+        // and exclusively ours; the kernel only writes to it.
+        Calls::Socket => unsafe { libc::recv(raw, at, asked, flags) },
+        // SAFETY: as above.
+        Calls::Pipe => unsafe { libc::read(raw, at, asked) },
     })
 }
 
-/// `recv(2)`.
-pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    receive(fd, buf, 0)
+/// What is initialised, for calls that may write only what is.
+fn maybe_uninit(buf: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: it has the layout of bytes, and the kernel, who is all that gets it,
+    // writes no others.
+    unsafe { &mut *(std::ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) }
 }
 
-/// `recv(2)` into the room that is left in a buffer, which then holds what came.
-pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut impl Room) -> io::Result<usize> {
-    let spare = buf.spare();
-    let received = count(Call::Receive, fd, spare.len(), |asked| {
-        // SAFETY: the spare room is writable for its length, which is no less
-        // than `asked`, and exclusively ours; recv only writes to it.
-        unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), asked, 0) }
-    })?;
+/// `recv(2)`.
+pub(crate) fn recv(fd: BorrowedFd<'_>, calls: Calls, buf: &mut [u8]) -> io::Result<usize> {
+    receive(fd, calls, maybe_uninit(buf), 0)
+}
+
+/// `recv(2)` into the room that is left in `buf`, which then holds what came.
+pub(crate) fn recv_spare(fd: BorrowedFd<'_>, calls: Calls, buf: &mut impl Room) -> io::Result<usize> {
+    let received = receive(fd, calls, buf.spare(), 0)?;
     // SAFETY: the kernel has initialised `received` bytes of the spare room.
     unsafe { buf.hold(received) };
     Ok(received)
@@ -98,7 +145,18 @@ pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut impl Room) -> io::Result<
 
 /// `recv(2)` that leaves what it returns in the queue.
 pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    receive(fd, buf, libc::MSG_PEEK)
+    receive(fd, Calls::Socket, maybe_uninit(buf), libc::MSG_PEEK)
+}
+
+/// `recv(2)` of the urgent byte, which is at the side of the stream. None if there
+/// is none, or it was received already.
+pub(crate) fn recv_urgent(fd: BorrowedFd<'_>) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    match receive(fd, Calls::Socket, maybe_uninit(&mut byte), libc::MSG_OOB) {
+        Ok(received) => Ok((received == 1).then_some(byte[0])),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `readv(2)`, of at most [`MOST_SLICES`] slices.
@@ -112,26 +170,78 @@ pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> 
 }
 
 /// `send(2)`, without a SIGPIPE whatever the process thinks of that signal.
-pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: BorrowedFd<'_>, calls: Calls, buf: &[u8]) -> io::Result<usize> {
+    match calls {
+        Calls::Socket => send_flagged(fd, buf, 0),
+        Calls::Pipe => send_vectored(fd, calls, &[IoSlice::new(buf)]),
+    }
+}
+
+/// `send(2)` with flags; `MSG_OOB` makes the last byte an urgent one.
+pub(crate) fn send_flagged(fd: BorrowedFd<'_>, buf: &[u8], flags: c_int) -> io::Result<usize> {
     count(Call::Send, fd, buf.len(), |asked| {
         // SAFETY: `buf` is readable for its length, which is no less than
         // `asked`.
-        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), asked, libc::MSG_NOSIGNAL) }
+        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), asked, libc::MSG_NOSIGNAL | flags) }
     })
 }
 
 /// `sendmsg(2)`, of at most [`MOST_SLICES`] slices and without a SIGPIPE, which
 /// `writev(2)` would not suppress.
-pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn send_vectored(fd: BorrowedFd<'_>, calls: Calls, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: `msghdr` is integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = bufs.as_ptr().cast_mut().cast();
-    count(Call::Send, fd, bufs.len().min(MOST_SLICES), |slices| {
+    let send = |slices| {
         message.msg_iovlen = slices as _;
-        // SAFETY: `IoSlice` has the layout of `iovec`, `message` counts no more
-        // of them than there are, and sendmsg writes to none of it.
-        unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }
-    })
+        match calls {
+            // SAFETY: `IoSlice` has the layout of `iovec`, `message` counts no more
+            // of them than there are, and sendmsg writes to none of it.
+            Calls::Socket => unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) },
+            // SAFETY: as above.
+            Calls::Pipe => unsafe { libc::writev(fd.as_raw_fd(), message.msg_iov, slices as c_int) },
+        }
+    };
+    let slices = bufs.len().min(MOST_SLICES);
+    match calls {
+        Calls::Socket => count(Call::Send, fd, slices, send),
+        Calls::Pipe => without_sigpipe(|| count(Call::Send, fd, slices, send)),
+    }
+}
+
+/// Makes a call that has no flag against SIGPIPE: the signal goes to the thread that
+/// calls, is blocked there meanwhile, and taken away if it came (signal(7)).
+fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set.
+    unsafe { libc::sigemptyset(pipe.as_mut_ptr()) };
+    // SAFETY: the set is initialised.
+    unsafe { libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE) };
+    // SAFETY: one set is initialised, and there is room for the other.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), before.as_mut_ptr()) };
+    let result = call();
+    if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the set is initialised, no information is asked for, and the time
+        // lives through the call.
+        unsafe { libc::sigtimedwait(pipe.as_ptr(), std::ptr::null_mut(), &raw const at_once) };
+    }
+    // SAFETY: the call above has stored the mask of before.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
+
+/// `pipe2(2)`: a non-blocking pipe that no child inherits, its end for reading first.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    told(Call::Open, NONE, 0)?;
+    let mut ends = [NONE; 2];
+    // SAFETY: there is room for two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made these descriptors and nobody else knows them.
+    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into())
 }
 
 /// What a receiving call does with the datagram that it returns.
@@ -252,6 +362,9 @@ unsafe fn address(storage: libc::sockaddr_storage, len: libc::socklen_t) -> Sock
 /// `sendmmsg(2)`: as many of the datagrams, in order, as the kernel takes.
 #[cfg(target_os = "linux")]
 pub(crate) fn send_batch(fd: BorrowedFd<'_>, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
+    if datagrams.is_empty() {
+        return Ok(0);
+    }
     let peers: [Option<SockAddr>; MOST_DATAGRAMS] =
         std::array::from_fn(|number| datagrams.get(number)?.1.map(SockAddr::from));
     // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
@@ -353,24 +466,19 @@ pub(crate) fn unix_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
 
 /// `SO_PEERCRED`: process, user and group of the peer when it connected, or listened.
 #[cfg(target_os = "linux")]
-pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<[u32; 3]> {
     told(Call::Option, fd.as_raw_fd(), 0)?;
-    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: `credentials` is writable for `len` bytes, and `len` says so.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast::<c_void>(),
-            &raw mut len,
-        )
-    };
-    if result == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(credentials)
+    // A `ucred`, which is three numbers of 32 bits.
+    let mut credentials = [0; 12];
+    read_option(fd, (libc::SOL_SOCKET, libc::SO_PEERCRED), &mut credentials)?;
+    Ok(std::array::from_fn(|place| word(&credentials, place * 4)))
+}
+
+/// The number of 32 bits that the kernel has stored at `offset`.
+fn word(bytes: &[u8], offset: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[offset..offset + 4]);
+    u32::from_ne_bytes(word)
 }
 
 /// `bind(2)`.
@@ -439,11 +547,6 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     option(&fd)?.take_error()
 }
 
-/// Sets `O_NONBLOCK`.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    option(&fd)?.set_nonblocking(true)
-}
-
 /// Whether a short read of this socket means that it is empty: TCP itself, with
 /// no upper-layer protocol over it and urgent data kept out of the stream.
 pub(crate) fn is_plain_tcp(fd: BorrowedFd<'_>) -> bool {
@@ -457,20 +560,8 @@ pub(crate) fn is_plain_tcp(fd: BorrowedFd<'_>) -> bool {
 /// `TCP_ULP`: the name of the upper-layer protocol, none by default.
 #[cfg(target_os = "linux")]
 fn has_upper_layer(fd: BorrowedFd<'_>) -> bool {
-    let mut name = [0u8; 16];
-    let mut len = name.len() as libc::socklen_t;
-    // SAFETY: `name` is writable for `len` bytes, and `len` says so.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_ULP,
-            name.as_mut_ptr().cast::<c_void>(),
-            &raw mut len,
-        )
-    };
     // Kernels before 4.13 refuse: they have no such protocols.
-    result == 0 && len > 0
+    read_option(fd, (libc::IPPROTO_TCP, libc::TCP_ULP), &mut [0; 16]).is_ok_and(|len| len > 0)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -483,160 +574,9 @@ pub(crate) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     (host, port).to_socket_addrs().map(Iterator::collect)
 }
 
-/// `SO_REUSEADDR`.
-pub(crate) fn set_reuse_addr(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    option(&fd)?.set_reuse_address(reuse)
-}
-
-/// `SO_REUSEADDR`.
-pub(crate) fn reuse_addr(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    option(&fd)?.reuse_address()
-}
-
-/// `SO_REUSEPORT`.
-pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    option(&fd)?.set_reuse_port(reuse)
-}
-
-/// `SO_REUSEPORT`.
-pub(crate) fn reuse_port(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    option(&fd)?.reuse_port()
-}
-
 /// `TCP_NODELAY`.
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>, nodelay: bool) -> io::Result<()> {
     option(&fd)?.set_tcp_nodelay(nodelay)
-}
-
-/// `TCP_NODELAY`.
-pub(crate) fn nodelay(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    option(&fd)?.tcp_nodelay()
-}
-
-/// `IP_TTL`, and on an IPv6 socket `IPV6_UNICAST_HOPS` too: it may have IPv4 peers
-/// (ipv6(7), mapped addresses), to which the latter means nothing.
-pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    let hops = in_range(hops)?;
-    let socket = option(&fd)?;
-    if local_addr(fd)?.is_ipv6() {
-        socket.set_unicast_hops_v6(hops)?;
-    }
-    socket.set_ttl_v4(hops)
-}
-
-/// A number of hops that an IP header has room for. The kernel would take what
-/// turns into -1 for its default.
-fn in_range(hops: u32) -> io::Result<u32> {
-    if hops > u8::MAX.into() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(hops)
-}
-
-/// `IP_TTL` or `IPV6_UNICAST_HOPS`, whichever is used towards the peer.
-pub(crate) fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    let socket = option(&fd)?;
-    match peer_addr(fd).or_else(|_| local_addr(fd))? {
-        SocketAddr::V6(addr) if addr.ip().to_ipv4_mapped().is_none() => socket.unicast_hops_v6(),
-        _ => socket.ttl_v4(),
-    }
-}
-
-/// `SO_LINGER` of zero seconds, or none.
-pub(crate) fn set_zero_linger(fd: BorrowedFd<'_>, zero: bool) -> io::Result<()> {
-    option(&fd)?.set_linger(zero.then_some(Duration::ZERO))
-}
-
-/// `SO_SNDBUF`.
-pub(crate) fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    option(&fd)?.set_send_buffer_size(bytes.min(MOST_OPTION))
-}
-
-/// `SO_SNDBUF`.
-pub(crate) fn send_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    option(&fd)?.send_buffer_size()
-}
-
-/// `SO_RCVBUF`.
-pub(crate) fn set_recv_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    option(&fd)?.set_recv_buffer_size(bytes.min(MOST_OPTION))
-}
-
-/// `SO_RCVBUF`.
-pub(crate) fn recv_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    option(&fd)?.recv_buffer_size()
-}
-
-/// `SO_KEEPALIVE` on, with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`.
-pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration, interval: Duration, probes: u32) -> io::Result<()> {
-    let times = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
-    option(&fd)?.set_tcp_keepalive(&times)
-}
-
-/// `SO_KEEPALIVE` off.
-pub(crate) fn end_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
-    option(&fd)?.set_keepalive(false)
-}
-
-/// What [`set_keepalive`] set, if keep-alive is on.
-pub(crate) fn keepalive(fd: BorrowedFd<'_>) -> io::Result<Option<(Duration, Duration, u32)>> {
-    let socket = option(&fd)?;
-    if !socket.keepalive()? {
-        return Ok(None);
-    }
-    Ok(Some((socket.tcp_keepalive_time()?, socket.tcp_keepalive_interval()?, socket.tcp_keepalive_retries()?)))
-}
-
-/// Options that are read and set as they are.
-macro_rules! options {
-    ($($name:literal $get:ident $set:ident: $value:ty = $socket2_get:ident $socket2_set:ident;)*) => {$(
-        #[doc = $name]
-        pub(crate) fn $get(fd: BorrowedFd<'_>) -> io::Result<$value> {
-            option(&fd)?.$socket2_get()
-        }
-
-        #[doc = $name]
-        pub(crate) fn $set(fd: BorrowedFd<'_>, value: $value) -> io::Result<()> {
-            option(&fd)?.$socket2_set(value)
-        }
-    )*};
-}
-
-options! {
-    "`SO_BROADCAST`." broadcast set_broadcast: bool = broadcast set_broadcast;
-    "`IP_MULTICAST_LOOP`." multicast_loop_v4 set_multicast_loop_v4: bool = multicast_loop_v4 set_multicast_loop_v4;
-    "`IPV6_MULTICAST_LOOP`." multicast_loop_v6 set_multicast_loop_v6: bool = multicast_loop_v6 set_multicast_loop_v6;
-    "`IPV6_MULTICAST_IF`." multicast_if_v6 set_multicast_if_v6: u32 = multicast_if_v6 set_multicast_if_v6;
-}
-
-/// `IP_MULTICAST_TTL`.
-pub(crate) fn multicast_ttl_v4(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    option(&fd)?.multicast_ttl_v4()
-}
-
-/// `IP_MULTICAST_TTL`.
-pub(crate) fn set_multicast_ttl_v4(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    option(&fd)?.set_multicast_ttl_v4(in_range(hops)?)
-}
-
-/// `IPV6_MULTICAST_HOPS`.
-pub(crate) fn multicast_hops_v6(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    option(&fd)?.multicast_hops_v6()
-}
-
-/// `IPV6_MULTICAST_HOPS`.
-pub(crate) fn set_multicast_hops_v6(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    option(&fd)?.set_multicast_hops_v6(in_range(hops)?)
-}
-
-/// `IP_MULTICAST_IF`.
-pub(crate) fn multicast_if_v4(fd: BorrowedFd<'_>) -> io::Result<Ipv4Addr> {
-    option(&fd)?.multicast_if_v4()
-}
-
-/// `IP_MULTICAST_IF`.
-pub(crate) fn set_multicast_if_v4(fd: BorrowedFd<'_>, interface: Ipv4Addr) -> io::Result<()> {
-    option(&fd)?.set_multicast_if_v4(&interface)
 }
 
 /// `IP_ADD_MEMBERSHIP`, `IPV6_ADD_MEMBERSHIP`.
