@@ -19,6 +19,8 @@ pages! {
     Learn06: "docs/learn/06-messages.md",
     Learn07: "docs/learn/07-endings.md",
     Learn08: "docs/learn/08-slow.md",
+    Learn09: "docs/learn/09-limits-and-drain.md",
     Learn10: "docs/learn/10-observe.md",
     Testing: "docs/testing.md",
+    Interop: "docs/interop.md",
 }
