@@ -6,7 +6,7 @@ mod harness;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{self, Shutdown};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -175,7 +175,7 @@ on_every_backend! {
         drop(peer);
         is_calm(bystander.read(&mut [0])).await;
         // The number may be another socket's by now, which is not disturbed either.
-        let again = TcpStream::from_std(net::TcpStream::from(OwnedFd::from(duplicate))).expect("an option");
+        let again = TcpStream::from_std(net::TcpStream::from(duplicate)).expect("an option");
         assert_eq!(again.read(&mut [0]).await.expect("a byte"), 1);
         assert_eq!(again.read(&mut [0]).await.expect("the end"), 0);
     }
