@@ -94,15 +94,15 @@ mod sys;
 mod tcp;
 mod udp;
 pub mod unix;
-mod vacancy;
+pub mod vacancy;
 
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use bourn_reactor::Interest;
 pub use offload::Offload;
 pub use stream::WriteAllError;
 pub use tcp::{
-    ConnectAttempt, ConnectError, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError,
-    TcpListener, TcpSocket, TcpStream, WriteHalf,
+    AcceptErrorKind, ConnectAttempt, ConnectError, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf,
+    ReuniteError, TcpListener, TcpSocket, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 #[cfg(target_os = "linux")]

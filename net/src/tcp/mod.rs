@@ -11,7 +11,7 @@ mod stream;
 mod transfer;
 
 pub use connect::{ConnectAttempt, ConnectError};
-pub use incoming::Incoming;
+pub use incoming::{AcceptErrorKind, Incoming};
 pub use keepalive::Keepalive;
 pub use listener::TcpListener;
 pub use socket::TcpSocket;

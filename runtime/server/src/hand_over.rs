@@ -1,0 +1,1 @@
+//! Handing listening sockets over to another process.
