@@ -1,7 +1,13 @@
 //! What may stand for an address, and how it becomes one.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bourn_reactor::Sleep;
 
 use crate::offload;
 use crate::sys;
@@ -39,24 +45,42 @@ pub enum Target {
 }
 
 impl Target {
-    fn one(addr: impl Into<SocketAddr>) -> Target {
-        Target::Known(vec![addr.into()])
+    fn one(addr: impl Into<SocketAddr>) -> io::Result<Target> {
+        Ok(Target::Known(vec![addr.into()]))
     }
 
-    fn host(host: &str, port: u16) -> Target {
+    fn host(host: &str, port: u16) -> io::Result<Target> {
         match host.parse::<IpAddr>() {
             Ok(ip) => Target::one((ip, port)),
-            Err(_) => Target::Name { host: host.to_owned(), port },
+            Err(_) => Ok(Target::Name { host: host.to_owned(), port }),
         }
+    }
+
+    fn text(text: &str) -> io::Result<Target> {
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return Target::one(addr);
+        }
+        let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = parts.ok_or_else(|| {
+            let message = format!("{text:?} is not \"host:port\", with a port from 0 to 65535");
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })?;
+        Target::host(host, port)
     }
 }
 
-/// Looks up what `addr` stands for, in the order in which it should be tried.
+/// How long a look-up may take: as long as glibc's resolver tries by default for one
+/// name with three silent servers (resolv.conf(5), `timeout` and `attempts`).
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Looks up what `addr` stands for, in the order in which it should be tried: that
+/// of getaddrinfo(3), for a name (RFC 6724).
 ///
 /// # Errors
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) for text that is not
 /// `host:port`, or for no address at all; the resolver's error for a name that
-/// it can not find; the errors of [`offload::run`].
+/// it can not find; [`TimedOut`](io::ErrorKind::TimedOut) after 30 seconds, of
+/// which the wait for a thread is a part; the errors of [`offload::run`].
 ///
 /// # Cancel safety
 /// Nothing is lost. A look-up that has begun goes on by itself, and its result is
@@ -65,11 +89,9 @@ pub async fn lookup_host(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
     let addrs = match addr.target()? {
         Target::Known(addrs) => addrs,
         Target::Name { host, port } => {
-            let found = offload::ask({
-                let host = host.clone();
-                move || sys::look_up(&host, port)
-            });
-            found.await?.map_err(|error| io::Error::new(error.kind(), format!("{host:?}: {error}")))?
+            let name = host.clone();
+            let found = within(LOOK_UP_LIMIT, offload::run(move || sys::look_up(&name, port))).await;
+            found.flatten().map_err(|error| io::Error::new(error.kind(), format!("{host:?}: {error}")))?
         }
     };
     if addrs.is_empty() {
@@ -81,83 +103,46 @@ pub async fn lookup_host(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
     Ok(addrs)
 }
 
-macro_rules! one_address {
-    ($($kind:ty),*) => {$(
-        impl ToSocketAddrs for $kind {}
-        impl sealed::Sealed for $kind {
+async fn within<T>(limit: Duration, answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let mut answer = pin!(answer);
+    let mut limit = pin!(Sleep::after(limit));
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(answer);
+        }
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "the resolver has not answered in time");
+        limit.as_mut().poll(cx).map(|()| Err(late()))
+    })
+    .await
+}
+
+macro_rules! to_socket_addrs {
+    ($([$($generics:tt)*] $kind:ty: $this:ident => $target:expr;)*) => {$(
+        impl<$($generics)*> ToSocketAddrs for $kind {}
+        impl<$($generics)*> sealed::Sealed for $kind {
             fn target(&self) -> io::Result<Target> {
-                Ok(Target::one(*self))
+                let $this = self;
+                $target
             }
         }
     )*};
 }
 
-one_address!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
-
-impl ToSocketAddrs for [SocketAddr] {}
-impl sealed::Sealed for [SocketAddr] {
-    fn target(&self) -> io::Result<Target> {
-        Ok(Target::Known(self.to_vec()))
-    }
-}
-
-impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {}
-impl<const N: usize> sealed::Sealed for [SocketAddr; N] {
-    fn target(&self) -> io::Result<Target> {
-        self.as_slice().target()
-    }
-}
-
-impl ToSocketAddrs for Vec<SocketAddr> {}
-impl sealed::Sealed for Vec<SocketAddr> {
-    fn target(&self) -> io::Result<Target> {
-        self.as_slice().target()
-    }
-}
-
-impl ToSocketAddrs for str {}
-impl sealed::Sealed for str {
-    fn target(&self) -> io::Result<Target> {
-        if let Ok(addr) = self.parse::<SocketAddr>() {
-            return Ok(Target::one(addr));
-        }
-        let (host, port) =
-            self.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))).ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("{self:?} is not \"host:port\", with a port from 0 to 65535"),
-                )
-            })?;
-        Ok(Target::host(host, port))
-    }
-}
-
-impl ToSocketAddrs for String {}
-impl sealed::Sealed for String {
-    fn target(&self) -> io::Result<Target> {
-        self.as_str().target()
-    }
-}
-
-impl ToSocketAddrs for (&str, u16) {}
-impl sealed::Sealed for (&str, u16) {
-    fn target(&self) -> io::Result<Target> {
-        Ok(Target::host(self.0, self.1))
-    }
-}
-
-impl ToSocketAddrs for (String, u16) {}
-impl sealed::Sealed for (String, u16) {
-    fn target(&self) -> io::Result<Target> {
-        Ok(Target::host(&self.0, self.1))
-    }
-}
-
-impl<A: ToSocketAddrs + ?Sized> ToSocketAddrs for &A {}
-impl<A: ToSocketAddrs + ?Sized> sealed::Sealed for &A {
-    fn target(&self) -> io::Result<Target> {
-        (**self).target()
-    }
+to_socket_addrs! {
+    [] SocketAddr: addr => Target::one(*addr);
+    [] SocketAddrV4: addr => Target::one(*addr);
+    [] SocketAddrV6: addr => Target::one(*addr);
+    [] (IpAddr, u16): addr => Target::one(*addr);
+    [] (Ipv4Addr, u16): addr => Target::one(*addr);
+    [] (Ipv6Addr, u16): addr => Target::one(*addr);
+    [] [SocketAddr]: addrs => Ok(Target::Known(addrs.to_vec()));
+    [const N: usize] [SocketAddr; N]: addrs => addrs.as_slice().target();
+    [] Vec<SocketAddr>: addrs => addrs.as_slice().target();
+    [] (&str, u16): pair => Target::host(pair.0, pair.1);
+    [] (String, u16): pair => Target::host(&pair.0, pair.1);
+    [] str: text => Target::text(text);
+    [] String: text => Target::text(text);
+    [A: ToSocketAddrs + ?Sized] &A: addr => (**addr).target();
 }
 
 #[cfg(test)]
@@ -188,6 +173,13 @@ mod tests {
     fn names_are_looked_up() {
         let target = "localhost:80".target();
         assert!(matches!(&target, Ok(Target::Name { host, port: 80 }) if host == "localhost"), "{target:?}");
+    }
+
+    #[test]
+    fn a_resolver_that_is_silent_is_given_up() {
+        let silent = within(Duration::from_millis(5), std::future::pending::<io::Result<()>>());
+        let error = futures_lite::future::block_on(silent).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

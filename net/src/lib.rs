@@ -86,6 +86,7 @@
 mod addr;
 mod datagram;
 pub mod offload;
+mod option;
 mod readiness;
 mod socket;
 mod stream;
@@ -99,10 +100,11 @@ pub mod vacancy;
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use bourn_reactor::Interest;
 pub use offload::Offload;
+pub use option::Keepalive;
 pub use stream::WriteAllError;
 pub use tcp::{
-    AcceptErrorKind, ConnectAttempt, ConnectError, Incoming, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf,
-    ReuniteError, TcpListener, TcpSocket, TcpStream, WriteHalf,
+    AcceptErrorKind, ConnectAttempt, ConnectError, Incoming, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError,
+    TcpListener, TcpSocket, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 #[cfg(target_os = "linux")]

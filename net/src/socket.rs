@@ -14,11 +14,8 @@ use std::time::Duration;
 use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budget};
 use socket2::SockAddr;
 
-use crate::sys::{self, Queue};
+use crate::sys::{self, Queue, Room};
 use crate::vacancy::Occupancy;
-
-/// The room that an empty buffer gets before it is read into.
-const SMALLEST_ROOM: usize = 4096;
 
 /// How long to wait at first, and at most, for room that is not reported.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -93,19 +90,17 @@ impl Socket {
         Poll::Ready(Ok(received))
     }
 
-    /// Like `poll_recv`, into the room that is left in `buf`; never asks for
-    /// nothing.
+    /// Like `poll_recv`, into the room that is left in `buf`.
     pub(crate) fn poll_recv_spare(
         &self,
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
-        buf: &mut Vec<u8>,
+        buf: &mut impl Room,
     ) -> Poll<io::Result<usize>> {
-        if buf.len() == buf.capacity() {
-            // At least doubles what there is.
-            buf.reserve(SMALLEST_ROOM);
+        let asked = buf.spare().len();
+        if asked == 0 {
+            return Poll::Ready(Ok(0));
         }
-        let asked = buf.capacity() - buf.len();
         let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_spare(fd, buf));
         let (received, seen) = ready!(received)?;
         self.conclude(received, asked, seen);

@@ -9,27 +9,27 @@
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 #[cfg(target_os = "linux")]
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use bourn_reactor::faults::{Call, told};
-use libc::{c_int, c_void};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use libc::c_int;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+mod room;
+
+pub(crate) use room::Room;
 
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
 pub(crate) const MOST_SLICES: usize = 1024;
 /// The kernel moves no more bytes than this in one call (`MAX_RW_COUNT`, see the
 /// notes of read(2)).
 pub(crate) const MOST_BYTES: usize = 0x7fff_f000;
-
-/// More than an `int` holds, the kernel would take for something else.
-const MOST_OPTION: usize = c_int::MAX as usize;
 
 /// No descriptor: what a call is about that makes one.
 const NONE: RawFd = -1;
@@ -60,10 +60,44 @@ fn count(
     }
 }
 
-/// The socket, to be asked for or told a name or an option.
-fn option<'a>(fd: &'a BorrowedFd<'_>) -> io::Result<SockRef<'a>> {
-    told(Call::Option, fd.as_raw_fd(), 0)?;
-    Ok(SockRef::from(fd))
+/// The socket, to be asked for or told a name or an option: what a method of
+/// [`SockRef`] does is one call of getsockopt(2) or setsockopt(2), mostly.
+pub(crate) fn option<S: AsFd>(socket: &S) -> io::Result<SockRef<'_>> {
+    told(Call::Option, socket.as_fd().as_raw_fd(), 0)?;
+    Ok(SockRef::from(socket))
+}
+
+/// `getsockopt(2)` into `value`; returns how much of it the kernel filled.
+#[cfg(target_os = "linux")]
+fn read_option(fd: BorrowedFd<'_>, (level, name): (c_int, c_int), value: &mut [u8]) -> io::Result<usize> {
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: `value` is writable for `len` bytes, and `len` says so.
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(len as usize)
+}
+
+/// An option that is an `int` and that socket2 does not know.
+#[cfg(target_os = "linux")]
+pub(crate) fn int(socket: &Socket, option: (c_int, c_int)) -> io::Result<c_int> {
+    let mut value = [0; size_of::<c_int>()];
+    read_option(socket.as_fd(), option, &mut value)?;
+    Ok(c_int::from_ne_bytes(value))
+}
+
+/// Sets an option that is an `int`; the kernel would take what does not fit for
+/// something else.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_int(socket: &Socket, (level, name): (c_int, c_int), value: impl TryInto<c_int>) -> io::Result<()> {
+    let value: c_int = value.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `value` lives through the call, which reads an `int`.
+    let result = unsafe {
+        let len = size_of::<c_int>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len)
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn receive(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
@@ -79,17 +113,16 @@ pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     receive(fd, buf, 0)
 }
 
-/// `recv(2)` into the room that is left in `buf`, which grows by what came.
-pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<usize> {
-    let spare = buf.spare_capacity_mut();
+/// `recv(2)` into the room that is left in a buffer, which then holds what came.
+pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut impl Room) -> io::Result<usize> {
+    let spare = buf.spare();
     let received = count(Call::Receive, fd, spare.len(), |asked| {
         // SAFETY: the spare room is writable for its length, which is no less
         // than `asked`, and exclusively ours; recv only writes to it.
         unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), asked, 0) }
     })?;
-    let len = buf.len() + received;
     // SAFETY: the kernel has initialised `received` bytes of the spare room.
-    unsafe { buf.set_len(len) };
+    unsafe { buf.hold(received) };
     Ok(received)
 }
 
@@ -350,24 +383,19 @@ pub(crate) fn unix_addr(addr: &UnixAddr) -> io::Result<SockAddr> {
 
 /// `SO_PEERCRED`: process, user and group of the peer when it connected, or listened.
 #[cfg(target_os = "linux")]
-pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<[u32; 3]> {
     told(Call::Option, fd.as_raw_fd(), 0)?;
-    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: `credentials` is writable for `len` bytes, and `len` says so.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast::<c_void>(),
-            &raw mut len,
-        )
-    };
-    if result == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(credentials)
+    // A `ucred`, which is three numbers of 32 bits.
+    let mut credentials = [0; 12];
+    read_option(fd, (libc::SOL_SOCKET, libc::SO_PEERCRED), &mut credentials)?;
+    Ok(std::array::from_fn(|place| word(&credentials, place * 4)))
+}
+
+/// The number of 32 bits that the kernel has stored at `offset`.
+fn word(bytes: &[u8], offset: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[offset..offset + 4]);
+    u32::from_ne_bytes(word)
 }
 
 /// `bind(2)`.
@@ -454,20 +482,8 @@ pub(crate) fn is_plain_tcp(fd: BorrowedFd<'_>) -> bool {
 /// `TCP_ULP`: the name of the upper-layer protocol, none by default.
 #[cfg(target_os = "linux")]
 fn has_upper_layer(fd: BorrowedFd<'_>) -> bool {
-    let mut name = [0u8; 16];
-    let mut len = name.len() as libc::socklen_t;
-    // SAFETY: `name` is writable for `len` bytes, and `len` says so.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_ULP,
-            name.as_mut_ptr().cast::<c_void>(),
-            &raw mut len,
-        )
-    };
     // Kernels before 4.13 refuse: they have no such protocols.
-    result == 0 && len > 0
+    read_option(fd, (libc::IPPROTO_TCP, libc::TCP_ULP), &mut [0; 16]).is_ok_and(|len| len > 0)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -480,160 +496,9 @@ pub(crate) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     (host, port).to_socket_addrs().map(Iterator::collect)
 }
 
-/// `SO_REUSEADDR`.
-pub(crate) fn set_reuse_addr(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    option(&fd)?.set_reuse_address(reuse)
-}
-
-/// `SO_REUSEADDR`.
-pub(crate) fn reuse_addr(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    option(&fd)?.reuse_address()
-}
-
-/// `SO_REUSEPORT`.
-pub(crate) fn set_reuse_port(fd: BorrowedFd<'_>, reuse: bool) -> io::Result<()> {
-    option(&fd)?.set_reuse_port(reuse)
-}
-
-/// `SO_REUSEPORT`.
-pub(crate) fn reuse_port(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    option(&fd)?.reuse_port()
-}
-
 /// `TCP_NODELAY`.
 pub(crate) fn set_nodelay(fd: BorrowedFd<'_>, nodelay: bool) -> io::Result<()> {
     option(&fd)?.set_tcp_nodelay(nodelay)
-}
-
-/// `TCP_NODELAY`.
-pub(crate) fn nodelay(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    option(&fd)?.tcp_nodelay()
-}
-
-/// `IP_TTL`, and on an IPv6 socket `IPV6_UNICAST_HOPS` too: it may have IPv4 peers
-/// (ipv6(7), mapped addresses), to which the latter means nothing.
-pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    let hops = in_range(hops)?;
-    let socket = option(&fd)?;
-    if local_addr(fd)?.is_ipv6() {
-        socket.set_unicast_hops_v6(hops)?;
-    }
-    socket.set_ttl_v4(hops)
-}
-
-/// A number of hops that an IP header has room for. The kernel would take what
-/// turns into -1 for its default.
-fn in_range(hops: u32) -> io::Result<u32> {
-    if hops > u8::MAX.into() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(hops)
-}
-
-/// `IP_TTL` or `IPV6_UNICAST_HOPS`, whichever is used towards the peer.
-pub(crate) fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    let socket = option(&fd)?;
-    match peer_addr(fd).or_else(|_| local_addr(fd))? {
-        SocketAddr::V6(addr) if addr.ip().to_ipv4_mapped().is_none() => socket.unicast_hops_v6(),
-        _ => socket.ttl_v4(),
-    }
-}
-
-/// `SO_LINGER` of zero seconds, or none.
-pub(crate) fn set_zero_linger(fd: BorrowedFd<'_>, zero: bool) -> io::Result<()> {
-    option(&fd)?.set_linger(zero.then_some(Duration::ZERO))
-}
-
-/// `SO_SNDBUF`.
-pub(crate) fn set_send_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    option(&fd)?.set_send_buffer_size(bytes.min(MOST_OPTION))
-}
-
-/// `SO_SNDBUF`.
-pub(crate) fn send_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    option(&fd)?.send_buffer_size()
-}
-
-/// `SO_RCVBUF`.
-pub(crate) fn set_recv_buffer_size(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
-    option(&fd)?.set_recv_buffer_size(bytes.min(MOST_OPTION))
-}
-
-/// `SO_RCVBUF`.
-pub(crate) fn recv_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    option(&fd)?.recv_buffer_size()
-}
-
-/// `SO_KEEPALIVE` on, with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`.
-pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, idle: Duration, interval: Duration, probes: u32) -> io::Result<()> {
-    let times = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
-    option(&fd)?.set_tcp_keepalive(&times)
-}
-
-/// `SO_KEEPALIVE` off.
-pub(crate) fn end_keepalive(fd: BorrowedFd<'_>) -> io::Result<()> {
-    option(&fd)?.set_keepalive(false)
-}
-
-/// What [`set_keepalive`] set, if keep-alive is on.
-pub(crate) fn keepalive(fd: BorrowedFd<'_>) -> io::Result<Option<(Duration, Duration, u32)>> {
-    let socket = option(&fd)?;
-    if !socket.keepalive()? {
-        return Ok(None);
-    }
-    Ok(Some((socket.tcp_keepalive_time()?, socket.tcp_keepalive_interval()?, socket.tcp_keepalive_retries()?)))
-}
-
-/// Options that are read and set as they are.
-macro_rules! options {
-    ($($name:literal $get:ident $set:ident: $value:ty = $socket2_get:ident $socket2_set:ident;)*) => {$(
-        #[doc = $name]
-        pub(crate) fn $get(fd: BorrowedFd<'_>) -> io::Result<$value> {
-            option(&fd)?.$socket2_get()
-        }
-
-        #[doc = $name]
-        pub(crate) fn $set(fd: BorrowedFd<'_>, value: $value) -> io::Result<()> {
-            option(&fd)?.$socket2_set(value)
-        }
-    )*};
-}
-
-options! {
-    "`SO_BROADCAST`." broadcast set_broadcast: bool = broadcast set_broadcast;
-    "`IP_MULTICAST_LOOP`." multicast_loop_v4 set_multicast_loop_v4: bool = multicast_loop_v4 set_multicast_loop_v4;
-    "`IPV6_MULTICAST_LOOP`." multicast_loop_v6 set_multicast_loop_v6: bool = multicast_loop_v6 set_multicast_loop_v6;
-    "`IPV6_MULTICAST_IF`." multicast_if_v6 set_multicast_if_v6: u32 = multicast_if_v6 set_multicast_if_v6;
-}
-
-/// `IP_MULTICAST_TTL`.
-pub(crate) fn multicast_ttl_v4(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    option(&fd)?.multicast_ttl_v4()
-}
-
-/// `IP_MULTICAST_TTL`.
-pub(crate) fn set_multicast_ttl_v4(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    option(&fd)?.set_multicast_ttl_v4(in_range(hops)?)
-}
-
-/// `IPV6_MULTICAST_HOPS`.
-pub(crate) fn multicast_hops_v6(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    option(&fd)?.multicast_hops_v6()
-}
-
-/// `IPV6_MULTICAST_HOPS`.
-pub(crate) fn set_multicast_hops_v6(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    option(&fd)?.set_multicast_hops_v6(in_range(hops)?)
-}
-
-/// `IP_MULTICAST_IF`.
-pub(crate) fn multicast_if_v4(fd: BorrowedFd<'_>) -> io::Result<Ipv4Addr> {
-    option(&fd)?.multicast_if_v4()
-}
-
-/// `IP_MULTICAST_IF`.
-pub(crate) fn set_multicast_if_v4(fd: BorrowedFd<'_>, interface: Ipv4Addr) -> io::Result<()> {
-    option(&fd)?.set_multicast_if_v4(&interface)
 }
 
 /// `IP_ADD_MEMBERSHIP`, `IPV6_ADD_MEMBERSHIP`.

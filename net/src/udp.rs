@@ -267,64 +267,6 @@ impl UdpSocket {
     }
 }
 
-macro_rules! options {
-    ($($(#[doc = $about:literal])* $get:ident, $set:ident: $value:ty;)*) => {
-        /// Options (ip(7), ipv6(7), socket(7)). Each getter asks the kernel.
-        impl UdpSocket {$(
-            #[doc = concat!("Reads the option that [`", stringify!($set), "`](Self::", stringify!($set), ") sets.")]
-            ///
-            /// # Errors
-            /// What the kernel says.
-            pub fn $get(&self) -> io::Result<$value> {
-                sys::$get(self.as_fd())
-            }
-
-            $(#[doc = $about])*
-            ///
-            /// # Errors
-            /// What the kernel says:
-            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a value out of its
-            /// range.
-            pub fn $set(&self, value: $value) -> io::Result<()> {
-                sys::$set(self.as_fd(), value)
-            }
-        )*}
-    };
-}
-
-options! {
-    /// Sets how many routers may forward a packet to one receiver, 1 to 255
-    /// (`IP_TTL`, `IPV6_UNICAST_HOPS`). 64 by default.
-    ttl, set_ttl: u32;
-    /// Allows sending to broadcast addresses (`SO_BROADCAST`). Off by default.
-    broadcast, set_broadcast: bool;
-    /// Sets whether this host gets the multicast packets that it sends itself
-    /// (`IP_MULTICAST_LOOP`). On by default.
-    multicast_loop_v4, set_multicast_loop_v4: bool;
-    /// Sets whether this host gets the multicast packets that it sends itself
-    /// (`IPV6_MULTICAST_LOOP`). On by default.
-    multicast_loop_v6, set_multicast_loop_v6: bool;
-    /// Sets how many routers may forward a multicast packet, 0 to 255
-    /// (`IP_MULTICAST_TTL`). 1 by default: none.
-    multicast_ttl_v4, set_multicast_ttl_v4: u32;
-    /// Sets how many routers may forward a multicast packet, 0 to 255
-    /// (`IPV6_MULTICAST_HOPS`). 1 by default: none.
-    multicast_hops_v6, set_multicast_hops_v6: u32;
-    /// Sets the interface, by its address, that multicast packets leave through
-    /// (`IP_MULTICAST_IF`).
-    multicast_if_v4, set_multicast_if_v4: Ipv4Addr;
-    /// Sets the interface, by its index, that multicast packets leave through
-    /// (`IPV6_MULTICAST_IF`).
-    multicast_if_v6, set_multicast_if_v6: u32;
-    /// Sets the size of the send buffer in bytes (`SO_SNDBUF`). Linux doubles it for
-    /// its bookkeeping and cuts it at `net.core.wmem_max`.
-    send_buffer_size, set_send_buffer_size: usize;
-    /// Sets the size of the receive buffer in bytes (`SO_RCVBUF`); datagrams that do
-    /// not fit are lost. Linux doubles it for its bookkeeping and cuts it at
-    /// `net.core.rmem_max`.
-    recv_buffer_size, set_recv_buffer_size: usize;
-}
-
 /// Multicast groups.
 impl UdpSocket {
     /// Joins a group at the interface that has this address

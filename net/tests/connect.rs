@@ -5,9 +5,9 @@ mod harness;
 use std::io::{self, Read};
 use std::net::{self, SocketAddr};
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bourn_net::{ConnectError, TcpListener, TcpSocket, TcpStream};
+use bourn_net::{ConnectError, TcpListener, TcpSocket, TcpStream, lookup_host};
 use socket2::SockRef;
 
 use harness::{descriptors, on_every_backend, pends};
@@ -121,6 +121,75 @@ on_every_backend! {
             [(unreachable, Some(libc::ENETUNREACH)), (refusing, Some(libc::ECONNREFUSED))];
         assert_eq!(told, expected);
         assert!(error.to_string().contains(&refusing.to_string()), "{error}");
+    }
+
+    async fn row_15_a_black_hole_hides_no_healthy_address() {
+        let (silent, waiting) = full().await;
+        let healthy = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let addrs = [silent.local_addr().expect("it is bound"), healthy.local_addr().expect("it is bound")];
+        let before = descriptors();
+        let start = Instant::now();
+        let stream = TcpStream::connect(addrs).await.expect("the second answers");
+        assert!(start.elapsed() >= Duration::from_millis(250), "the first had no head start");
+        assert_eq!(stream.peer_addr().expect("connected"), addrs[1]);
+        drop(stream);
+        assert_eq!(descriptors(), before, "the loser is still there");
+        drop(waiting);
+    }
+
+    async fn a_failure_starts_the_next_attempt_at_once() {
+        let healthy = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let mut addrs = vec![vacant(); 40];
+        addrs.push(healthy.local_addr().expect("it is bound"));
+        let start = Instant::now();
+        TcpStream::connect(addrs).await.expect("the last answers");
+        // Ten seconds, were each given its head start.
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+
+    async fn an_attempt_that_was_overtaken_may_still_win() {
+        let (first, waiting) = full().await;
+        let (second, waiting_too) = full().await;
+        let addrs = [first.local_addr().expect("it is bound"), second.local_addr().expect("it is bound")];
+        let mut connecting = pin!(TcpStream::connect(addrs));
+        // Both are under way.
+        let before = descriptors();
+        while descriptors() < before + 2 {
+            assert!(pends(connecting.as_mut()).await);
+            bourn_reactor::Sleep::after(Duration::from_millis(10)).await;
+        }
+        drop(first.accept().expect("one waits"));
+        let stream = connecting.await.expect("there is room");
+        assert_eq!(stream.peer_addr().expect("connected"), addrs[0]);
+        drop((waiting, waiting_too));
+    }
+
+    async fn a_connect_that_is_dropped_drops_every_attempt() {
+        let (first, waiting) = full().await;
+        let (second, waiting_too) = full().await;
+        let addrs = [first.local_addr().expect("it is bound"), second.local_addr().expect("it is bound")];
+        let before = descriptors();
+        {
+            let mut connecting = pin!(TcpStream::connect(addrs));
+            while descriptors() < before + 2 {
+                assert!(pends(connecting.as_mut()).await);
+                bourn_reactor::Sleep::after(Duration::from_millis(10)).await;
+            }
+        }
+        assert_eq!(descriptors(), before);
+        drop((waiting, waiting_too));
+    }
+
+    async fn names_are_looked_up_and_raced() {
+        let addrs = lookup_host("localhost:9").await.expect("every host has one");
+        assert!(addrs.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 9), "{addrs:?}");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let addr = listener.local_addr().expect("it is bound");
+        // Where the name also stands for ::1, that refuses.
+        let stream = TcpStream::connect(("localhost", addr.port())).await.expect("one answers");
+        assert_eq!(stream.peer_addr().expect("connected"), addr);
+        let error = lookup_host("no.such.name.invalid:9").await.expect_err("RFC 2606 reserves it");
+        assert!(error.to_string().contains("no.such.name.invalid"), "{error}");
     }
 
     async fn no_address_is_an_error() {

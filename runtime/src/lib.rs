@@ -27,6 +27,9 @@
 //! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
 //!   [`interval`](time::interval()).
 //!
+//! With the feature `tokio`, streams have tokio's traits; with `hyper`, they have
+//! hyper's, and the module `hyper` is there. Other libraries: `docs/interop.md`.
+//!
 //! The reactor's kernel call is chosen at run time: by
 //! [`Builder::backend`](runtime::Builder::backend) or the environment variable
 //! `BOURN_BACKEND` (`epoll`, `poll`, `select`, `mio`).
@@ -53,6 +56,8 @@
 
 mod blocking;
 mod context;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod misuse;
 mod park;
 pub mod runtime;

@@ -157,10 +157,6 @@ macro_rules! reading {
                 Self { stream, ticket: Ticket::new() }
             }
 
-            pub(super) fn parts(&mut self) -> (&$kind, &mut Ticket) {
-                (&self.stream, &mut self.ticket)
-            }
-
             #[doc = concat!(" See [`", stringify!($kind), "::read`].")]
             ///
             /// # Errors
@@ -268,10 +264,6 @@ macro_rules! reading {
 macro_rules! writing {
     ($kind:ident, $($generics:lifetime)?, $half:ty) => {
         impl$(<$generics>)? $half {
-            pub(super) fn parts(&mut self) -> (&$kind, &mut Ticket) {
-                (&self.stream, &mut self.ticket)
-            }
-
             #[doc = concat!(" See [`", stringify!($kind), "::write`].")]
             ///
             /// # Errors
@@ -376,6 +368,12 @@ macro_rules! either_half {
 
             fn give_up_place(&mut self) {
                 self.stream.socket.forget($direction, &self.ticket);
+            }
+        }
+
+        impl $crate::stream::End for $half {
+            fn with<R>(&mut self, operation: impl FnOnce(&$crate::socket::Socket, &mut Ticket) -> R) -> R {
+                operation(&self.stream.socket, &mut self.ticket)
             }
         }
 

@@ -158,23 +158,6 @@ impl TcpListener {
         sys::local_addr(self.as_fd())
     }
 
-    /// How many routers may forward a packet of a stream accepted here.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn ttl(&self) -> io::Result<u32> {
-        sys::ttl(self.as_fd())
-    }
-
-    /// Sets how many routers may forward a packet, 1 to 255. 64 by default;
-    /// accepted streams inherit it.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        sys::set_ttl(self.as_fd(), hops)
-    }
-
     /// An error that is pending at the socket, which the kernel then forgets
     /// (`SO_ERROR`).
     ///

@@ -2,9 +2,7 @@
 
 mod connect;
 mod incoming;
-mod keepalive;
 mod listener;
-mod option;
 mod socket;
 mod split;
 mod stream;
@@ -12,7 +10,6 @@ mod transfer;
 
 pub use connect::{ConnectAttempt, ConnectError};
 pub use incoming::{AcceptErrorKind, Incoming};
-pub use keepalive::Keepalive;
 pub use listener::TcpListener;
 pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

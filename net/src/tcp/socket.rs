@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::sys;
-use crate::tcp::{Keepalive, TcpListener, TcpStream, connect};
+use crate::tcp::{TcpListener, TcpStream, connect};
 
 /// A TCP socket on which options are set before it listens or connects.
 ///
@@ -102,135 +102,6 @@ impl TcpSocket {
     /// As above.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         sys::local_addr(self.fd.as_fd())
-    }
-
-    /// Allows binding while connections of an earlier listener linger
-    /// (`SO_REUSEADDR`). Off by default here; on for [`TcpListener::bind`].
-    ///
-    /// # Platform notes
-    /// Linux asks this of the earlier listener as well.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_reuse_addr(&self, reuse: bool) -> io::Result<()> {
-        sys::set_reuse_addr(self.fd.as_fd(), reuse)
-    }
-
-    /// Whether `SO_REUSEADDR` is set.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn reuse_addr(&self) -> io::Result<bool> {
-        sys::reuse_addr(self.fd.as_fd())
-    }
-
-    /// Allows several listeners of one user on the same address, among which the
-    /// kernel spreads connections (`SO_REUSEPORT`). Off by default.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_reuse_port(&self, reuse: bool) -> io::Result<()> {
-        sys::set_reuse_port(self.fd.as_fd(), reuse)
-    }
-
-    /// Whether `SO_REUSEPORT` is set.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn reuse_port(&self) -> io::Result<bool> {
-        sys::reuse_port(self.fd.as_fd())
-    }
-
-    /// Sets `TCP_NODELAY`, see [`TcpStream::set_nodelay`]. On by default.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        sys::set_nodelay(self.fd.as_fd(), nodelay)
-    }
-
-    /// Whether `TCP_NODELAY` is set.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn nodelay(&self) -> io::Result<bool> {
-        sys::nodelay(self.fd.as_fd())
-    }
-
-    /// Sets how many routers may forward a packet, see [`TcpStream::set_ttl`].
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        sys::set_ttl(self.fd.as_fd(), hops)
-    }
-
-    /// How many routers may forward a packet.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn ttl(&self) -> io::Result<u32> {
-        sys::ttl(self.fd.as_fd())
-    }
-
-    /// Lets the connection be reset when it is dropped, see
-    /// [`TcpStream::set_zero_linger`].
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_zero_linger(&self, zero: bool) -> io::Result<()> {
-        sys::set_zero_linger(self.fd.as_fd(), zero)
-    }
-
-    /// Sets the size of the send buffer in bytes, see
-    /// [`TcpStream::set_send_buffer_size`]. Accepted streams inherit it.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        sys::set_send_buffer_size(self.fd.as_fd(), bytes)
-    }
-
-    /// The size of the send buffer in bytes.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn send_buffer_size(&self) -> io::Result<usize> {
-        sys::send_buffer_size(self.fd.as_fd())
-    }
-
-    /// Sets the size of the receive buffer in bytes, see
-    /// [`TcpStream::set_recv_buffer_size`]. Accepted streams inherit it.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        sys::set_recv_buffer_size(self.fd.as_fd(), bytes)
-    }
-
-    /// The size of the receive buffer in bytes.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn recv_buffer_size(&self) -> io::Result<usize> {
-        sys::recv_buffer_size(self.fd.as_fd())
-    }
-
-    /// Sets when a silent connection is probed. Off by default; accepted streams
-    /// inherit it.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
-        Keepalive::set(keepalive, self.fd.as_fd())
-    }
-
-    /// When a silent connection is probed, if it is.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn keepalive(&self) -> io::Result<Option<Keepalive>> {
-        Keepalive::get(self.fd.as_fd())
     }
 }
 

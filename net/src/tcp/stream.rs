@@ -57,7 +57,11 @@ impl TcpStream {
     }
 
     /// Connects to the first of the addresses that `addr` stands for that
-    /// answers; they are tried in order, one after the other.
+    /// answers.
+    ///
+    /// Several are raced (RFC 8305): their families take turns, each address is
+    /// tried 250 ms after the one before it, or as soon as one fails, and the first
+    /// connection wins. So an address that swallows packets hides no other one.
     ///
     /// # Errors
     /// Those of [`lookup_host`]. If one address was tried, what the kernel said:
@@ -70,7 +74,7 @@ impl TcpStream {
     /// all of them.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the socket that was connecting.
+    /// Dropping the future closes the sockets that were connecting.
     pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
         connect::connect_any(&lookup_host(addr).await?).await
     }

@@ -142,8 +142,7 @@ impl UnixStream {
     /// What the kernel says.
     #[cfg(target_os = "linux")]
     pub fn peer_cred(&self) -> io::Result<Credentials> {
-        let libc::ucred { pid, uid, gid } = sys::peer_credentials(self.as_fd())?;
-        let pid = pid.cast_unsigned();
+        let [pid, uid, gid] = sys::peer_credentials(self.as_fd())?;
         Ok(Credentials { pid, uid, gid })
     }
 

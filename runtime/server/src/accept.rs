@@ -113,7 +113,11 @@ async fn next(shared: &Shared, listener: &Listener) -> Option<io::Result<(Stream
         poll_fn(|cx| {
             room.listen(cx);
             phase.listen(cx);
-            if shared.table.has_room(most) || shared.phase() == Phase::Stopped { Poll::Ready(()) } else { Poll::Pending }
+            if shared.table.has_room(most) || shared.phase() == Phase::Stopped {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }

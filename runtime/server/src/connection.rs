@@ -240,7 +240,9 @@ impl Connection {
     }
 
     fn poll_send_vectored(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.after_write(either!(Stream, &*self.stream, stream => Pin::new(&mut &*stream).poll_write_vectored(cx, bufs)))
+        self.after_write(
+            either!(Stream, &*self.stream, stream => Pin::new(&mut &*stream).poll_write_vectored(cx, bufs)),
+        )
     }
 
     fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {

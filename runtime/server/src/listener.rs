@@ -33,7 +33,9 @@ impl Addr {
     pub(crate) fn is(&self, other: &Addr) -> bool {
         match (self, other) {
             (Addr::Tcp(one), Addr::Tcp(other)) => one == other,
-            (Addr::Unix(one), Addr::Unix(other)) => one.as_pathname().is_some_and(|path| Some(path) == other.as_pathname()),
+            (Addr::Unix(one), Addr::Unix(other)) => {
+                one.as_pathname().is_some_and(|path| Some(path) == other.as_pathname())
+            }
             _ => false,
         }
     }
@@ -108,15 +110,13 @@ impl Listener {
     /// is replaced.
     pub(crate) async fn unix(path: &Path) -> io::Result<Listener> {
         let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                match UnixStream::connect(path).await {
-                    Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                        std::fs::remove_file(path)?;
-                        UnixListener::bind(path)?
-                    }
-                    _ => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path).await {
+                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path)?;
+                    UnixListener::bind(path)?
                 }
-            }
+                _ => return Err(error),
+            },
             listener => listener?,
         };
         let addr = Addr::Unix(listener.local_addr()?);
@@ -145,7 +145,9 @@ impl Listener {
 
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Addr)>> {
         match &self.socket {
-            Socket::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream::Tcp(stream), Addr::Tcp(peer))),
+            Socket::Tcp(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream::Tcp(stream), Addr::Tcp(peer)))
+            }
             Socket::Unix(listener) => {
                 listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream::Unix(stream), Addr::Unix(peer)))
             }
@@ -156,7 +158,9 @@ impl Listener {
     pub(crate) fn try_accept(&self) -> io::Result<(Stream, Addr)> {
         match &self.socket {
             Socket::Tcp(listener) => listener.try_accept().map(|(stream, peer)| (Stream::Tcp(stream), Addr::Tcp(peer))),
-            Socket::Unix(listener) => listener.try_accept().map(|(stream, peer)| (Stream::Unix(stream), Addr::Unix(peer))),
+            Socket::Unix(listener) => {
+                listener.try_accept().map(|(stream, peer)| (Stream::Unix(stream), Addr::Unix(peer)))
+            }
         }
     }
 

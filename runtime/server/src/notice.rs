@@ -54,7 +54,8 @@ impl Notices {
             said.last = Some(Instant::now());
             std::mem::take(&mut said.left_out)
         };
-        let more = if left_out == 0 { String::new() } else { format!(" ({left_out} more like it since the last line)") };
+        let more =
+            if left_out == 0 { String::new() } else { format!(" ({left_out} more like it since the last line)") };
         let line = format!("bourn: {text}{more}");
         match &self.hook {
             Some(hook) => hook(&line),

@@ -32,9 +32,17 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { took, stats, .. } = self;
-        write!(formatter, "drained in {took:.1?}: {} connections accepted, {} handlers ended", stats.accepted, stats.finished)?;
+        write!(
+            formatter,
+            "drained in {took:.1?}: {} connections accepted, {} handlers ended",
+            stats.accepted, stats.finished
+        )?;
         for one in &self.unfinished {
-            let why = if one.outlived { "its connection is still open, though its handler has ended" } else { "did not finish" };
+            let why = if one.outlived {
+                "its connection is still open, though its handler has ended"
+            } else {
+                "did not finish"
+            };
             write!(formatter, "\n  {} (peer {}, {:.1?} old): {why}", one.task, one.peer, one.age)?;
         }
         Ok(())

@@ -162,7 +162,8 @@ impl<H: Host> Server<H> {
 
     /// Whether there is a socket at `addr` already, made by somebody else.
     fn claim(&mut self, addr: &Addr) -> bool {
-        let (claimed, rest) = std::mem::take(&mut self.received).into_iter().partition(|one: &Listener| one.addr().is(addr));
+        let (claimed, rest) =
+            std::mem::take(&mut self.received).into_iter().partition(|one: &Listener| one.addr().is(addr));
         self.received = rest;
         self.listeners.extend::<Vec<_>>(claimed);
         self.listeners.iter().any(|one| one.addr().is(addr))
@@ -295,7 +296,10 @@ impl<H: Host> Server<H> {
         R: Future<Output: Outcome> + Send + 'static,
     {
         if self.listeners.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a server that listens nowhere: call bind before serve"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a server that listens nowhere: call bind before serve",
+            ));
         }
         let plan = Plan {
             shared: self.control().shared,
