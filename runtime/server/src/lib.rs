@@ -46,7 +46,7 @@ mod table;
 
 pub use connection::{Connection, Cut, CutReason};
 pub use host::{Host, Signals};
-pub use limits::{Limits, RATE_GRACE, WhenFull};
+pub use limits::{Limits, WhenFull};
 pub use listener::Addr;
 #[cfg(feature = "proxy")]
 pub use proxy::{InvalidNetwork, Network};

@@ -43,7 +43,7 @@ pub struct Limits {
     pub(crate) first_byte: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) write_stall: Option<Duration>,
-    pub(crate) min_rate: Option<u64>,
+    pub(crate) min_rate: Option<(u64, Duration)>,
 }
 
 impl Limits {
@@ -111,26 +111,23 @@ impl Limits {
     }
 
     /// How many bytes a second a peer has to send, on average, between the first byte
-    /// after the server's last answer and the latest one, looked at once that has lasted
-    /// for [`RATE_GRACE`]. It meets peers that send a request byte by
-    /// byte for ever, which are never idle. A peer that says nothing is not measured, nor
-    /// is the time that an answer takes. It is for protocols of requests and answers: a
-    /// peer that sends little things and expects no answer would be cut. Default: none.
-    pub fn min_rate(mut self, bytes_per_second: impl Into<Option<u64>>) -> Limits {
-        self.min_rate = bytes_per_second.into();
+    /// after the server's last answer and the latest one, once that has lasted for `grace`.
+    /// It meets peers that send a request byte by byte for ever, which are never idle. A
+    /// peer that says nothing is not measured, nor is the time that an answer takes. It is
+    /// for protocols of requests and answers: a peer that sends little things and expects
+    /// no answer would be cut. Default: none.
+    pub fn min_rate(mut self, bytes_per_second: u64, grace: Duration) -> Limits {
+        self.min_rate = Some((bytes_per_second, grace));
         self
     }
 
     /// How often the limits in time are looked at, if there are any.
     pub(crate) fn period(&self) -> Option<Duration> {
-        let rate = self.min_rate.map(|_| RATE_GRACE);
+        let rate = self.min_rate.map(|(_, grace)| grace);
         let shortest = [self.first_byte, self.idle, self.write_stall, rate].into_iter().flatten().min()?;
         Some((shortest / 8).clamp(Duration::from_millis(5), Duration::from_secs(1)))
     }
 }
-
-/// How long a request may take before [`Limits::min_rate`] asks for its rate.
-pub const RATE_GRACE: Duration = Duration::from_secs(5);
 
 impl Default for Limits {
     fn default() -> Limits {

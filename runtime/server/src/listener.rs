@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::task::{Context, Poll};
 
@@ -110,13 +111,17 @@ impl Listener {
     /// is replaced.
     pub(crate) async fn unix(path: &Path) -> io::Result<Listener> {
         let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path).await {
-                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                    std::fs::remove_file(path)?;
-                    UnixListener::bind(path)?
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let refused = UnixStream::connect(path)
+                    .await
+                    .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+                // The kernel refuses a file that is no socket, too.
+                if !refused || !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+                    return Err(error);
                 }
-                _ => return Err(error),
-            },
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)?
+            }
             listener => listener?,
         };
         let addr = Addr::Unix(listener.local_addr()?);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bourn_reactor::Sleep;
 
 use crate::connection::CutReason;
-use crate::limits::RATE_GRACE;
 use crate::notice::Topic;
 use crate::shared::Shared;
 use crate::table::Life;
@@ -59,7 +58,7 @@ impl Judge {
             first_byte: ticks(limits.first_byte),
             idle: ticks(limits.idle),
             write_stall: ticks(limits.write_stall),
-            rate: limits.min_rate.map(|rate| (rate, ticks(Some(RATE_GRACE)))),
+            rate: limits.min_rate.map(|(rate, grace)| (rate, ticks(Some(grace)))),
             period,
         }
     }
