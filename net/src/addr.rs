@@ -116,6 +116,22 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = io::Result<T>>)
     .await
 }
 
+/// What `attempt` makes of the first of the addresses that `addr` stands for with which
+/// it succeeds, or the error of the last.
+pub(crate) async fn first_of<R>(
+    addr: impl ToSocketAddrs,
+    mut attempt: impl FnMut(SocketAddr) -> io::Result<R>,
+) -> io::Result<R> {
+    let mut result = Err(io::ErrorKind::InvalidInput.into());
+    for addr in lookup_host(addr).await? {
+        result = attempt(addr);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
 macro_rules! to_socket_addrs {
     ($([$($generics:tt)*] $kind:ty: $this:ident => $target:expr;)*) => {$(
         impl<$($generics)*> ToSocketAddrs for $kind {}

@@ -39,6 +39,10 @@
 //! * **Closing.** Dropping a socket closes it at once. A socket that was registered
 //!   is taken out of its reactor first.
 //! * **No SIGPIPE**, whatever the process thinks of it.
+//! * **No `try_clone`.** A second owner of a connection is an `Arc` of it, or a half. A
+//!   second descriptor, which keeps the connection open after the first is closed, is
+//!   made by `TcpStream::try_from(stream.as_fd().try_clone_to_owned()?)`; both share one
+//!   queue, and each has readiness of its own.
 //! * **Options from outside.** A socket is available as a descriptor
 //!   ([`AsFd`](std::os::fd::AsFd)). Whoever gives it an upper-layer protocol
 //!   (`TCP_ULP`, as for kernel TLS) does so before
@@ -84,6 +88,7 @@
 #![deny(unsafe_code)]
 
 mod addr;
+mod async_fd;
 mod datagram;
 pub mod offload;
 mod option;
@@ -98,6 +103,7 @@ pub mod unix;
 pub mod vacancy;
 
 pub use addr::{ToSocketAddrs, lookup_host};
+pub use async_fd::AsyncFd;
 pub use bourn_reactor::Interest;
 pub use offload::Offload;
 pub use option::Keepalive;

@@ -2,7 +2,9 @@
 //! for each set of kinds that have them.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::unix::net::SocketAddr as UnixAddr;
 use std::time::Duration;
 
 use libc::c_int;
@@ -11,7 +13,7 @@ use socket2::{Domain, Socket, TcpKeepalive};
 use crate::sys;
 use crate::tcp::{TcpListener, TcpSocket, TcpStream};
 use crate::udp::UdpSocket;
-use crate::unix::{UnixDatagram, UnixStream};
+use crate::unix::{UnixDatagram, UnixListener, UnixStream};
 
 /// A getter, which asks the kernel, and a setter for each option, by functions of
 /// socket2 or of this file.
@@ -42,6 +44,59 @@ macro_rules! options {
         )*}
     };
 }
+
+/// What the kernel knows of a socket and nobody sets.
+macro_rules! facts {
+    ([$($kind:ident)*] $table:tt) => {$( facts! { @of $kind $table } )*};
+    (@of $kind:ident {$( $(#[doc = $about:literal])* $get:ident: $value:ty = $ask:path; )*}) => {
+        /// What the kernel knows.
+        impl $kind {$(
+            $(#[doc = $about])*
+            pub fn $get(&self) -> io::Result<$value> {
+                $ask(self.as_fd())
+            }
+        )*}
+    };
+}
+
+facts! { [TcpSocket TcpListener TcpStream UdpSocket] {
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    local_addr: SocketAddr = sys::local_addr;
+    /// An error that is pending at the socket, which the kernel then forgets
+    /// (`SO_ERROR`). Operations return it by themselves.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    take_error: Option<io::Error> = sys::take_error;
+}}
+
+facts! { [TcpStream UdpSocket] {
+    /// The address of the peer.
+    ///
+    /// # Errors
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if there is none, or the connection
+    /// is over.
+    peer_addr: SocketAddr = sys::peer_addr;
+}}
+
+facts! { [UnixListener UnixStream UnixDatagram] {
+    /// The address of this end; streams that connected have none.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    local_addr: UnixAddr = sys::unix_local_addr;
+}}
+
+facts! { [UnixStream UnixDatagram] {
+    /// The address of the peer, which may have none.
+    ///
+    /// # Errors
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if there is no peer.
+    peer_addr: UnixAddr = sys::unix_peer_addr;
+}}
 
 options! { [TcpSocket TcpListener TcpStream UdpSocket UnixStream UnixDatagram] {
     /// Sets the size of the send buffer in bytes (`SO_SNDBUF`). Linux doubles it for

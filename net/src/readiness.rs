@@ -2,9 +2,9 @@
 
 /// Methods that wait for reports, for a type with a field `socket`.
 macro_rules! readiness_methods {
-    ($kind:ident) => {
+    ($kind:ident $(<$generic:ident>)?) => {
         /// Waiting without an operation.
-        impl $kind {
+        impl$(<$generic>)? $kind$(<$generic>)? {
             /// Ready when something was reported of a direction in `interest` that no
             /// operation has cleared since; returns what of `interest` that is.
             ///
@@ -80,9 +80,37 @@ macro_rules! readiness_methods {
     };
 }
 
-/// The conversions to a descriptor, for a type with a field `socket`.
+/// The conversions to and from a descriptor and std's `$std`, for a type with a field
+/// `socket`. `$adopt` makes one of a descriptor that is non-blocking.
 macro_rules! descriptor_traits {
-    ($kind:ident) => {
+    ($kind:ident, $std:ty, $adopt:expr) => {
+        impl $kind {
+            /// Takes it over from std and sets it to non-blocking; other options stay as
+            /// they are, except where the type says what it sets.
+            ///
+            /// # Errors
+            /// What the kernel says to that.
+            pub fn from_std(owner: $std) -> std::io::Result<$kind> {
+                std::os::fd::OwnedFd::from(owner).try_into()
+            }
+
+            /// Hands it over to std. It stays non-blocking.
+            pub fn into_std(self) -> $std {
+                self.socket.into_fd().into()
+            }
+        }
+
+        /// As `from_std`: the descriptor has to be of the kind that the type says, or the
+        /// operations fail.
+        impl TryFrom<std::os::fd::OwnedFd> for $kind {
+            type Error = std::io::Error;
+
+            fn try_from(fd: std::os::fd::OwnedFd) -> std::io::Result<$kind> {
+                $crate::sys::option(&fd)?.set_nonblocking(true)?;
+                $adopt(fd)
+            }
+        }
+
         impl std::os::fd::AsFd for $kind {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.socket.as_fd()

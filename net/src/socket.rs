@@ -14,17 +14,18 @@ use std::time::Duration;
 use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budget};
 use socket2::SockAddr;
 
-use crate::sys::{self, Queue, Room};
+use crate::sys::{self, Calls, Queue, Room};
 use crate::vacancy::Occupancy;
 
 /// How long to wait at first, and at most, for room that is not reported.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A non-blocking socket that can be waited for.
+/// A non-blocking socket, or an end of a pipe, that can be waited for.
 #[derive(Debug)]
 pub(crate) struct Socket {
     source: Source,
+    calls: Calls,
     /// After the source, for fields are dropped in this order: the descriptor is
     /// closed before its vacancy is announced.
     occupancy: Occupancy,
@@ -32,12 +33,21 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
-        Socket { source: Source::new(fd, kind), occupancy: Occupancy }
+        Socket { source: Source::new(fd, kind), calls: Calls::Socket, occupancy: Occupancy }
+    }
+
+    /// One end of a pipe.
+    pub(crate) fn of_pipe(fd: OwnedFd) -> Socket {
+        Socket { calls: Calls::Pipe, ..Socket::new(fd, Kind::Other) }
+    }
+
+    pub(crate) fn calls(&self) -> Calls {
+        self.calls
     }
 
     /// Deregisters the socket and returns its descriptor.
     pub(crate) fn into_fd(self) -> OwnedFd {
-        let Socket { source, occupancy } = self;
+        let Socket { source, occupancy, .. } = self;
         // The descriptor stays occupied by its next owner.
         std::mem::forget(occupancy);
         source.into_fd()
@@ -84,7 +94,7 @@ impl Socket {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv(fd, buf));
+        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv(fd, self.calls, buf));
         let (received, seen) = ready!(received)?;
         self.conclude(received, buf.len(), seen);
         Poll::Ready(Ok(received))
@@ -101,7 +111,7 @@ impl Socket {
         if asked == 0 {
             return Poll::Ready(Ok(0));
         }
-        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_spare(fd, buf));
+        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_spare(fd, self.calls, buf));
         let (received, seen) = ready!(received)?;
         self.conclude(received, asked, seen);
         Poll::Ready(Ok(received))
@@ -145,7 +155,7 @@ impl Socket {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send(fd, buf)).map_ok(|(sent, _)| sent)
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send(fd, self.calls, buf)).map_ok(|(sent, _)| sent)
     }
 
     pub(crate) fn poll_send_vectored(
@@ -158,7 +168,8 @@ impl Socket {
             return Poll::Ready(Ok(0));
         };
         let bufs = &bufs[first..];
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_vectored(fd, bufs)).map_ok(|(sent, _)| sent)
+        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_vectored(fd, self.calls, bufs))
+            .map_ok(|(sent, _)| sent)
     }
 
     /// Receives a datagram, which may be empty, as `buf` may.
@@ -195,26 +206,29 @@ impl Socket {
         self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_to(fd, buf, peer)).map_ok(|(sent, _)| sent)
     }
 
-    #[cfg(target_os = "linux")]
-    pub(crate) fn poll_recv_batch(
+    /// What happens to whole packets, and to other than bytes.
+    pub(crate) fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,
+        direction: Direction,
         ticket: &mut Ticket,
-        (slots, size): (&mut [u8], usize),
-        mut each: impl FnMut(usize, SocketAddr, bool),
-    ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_batch(fd, slots, size, &mut each))
-            .map_ok(|(received, _)| received)
+        operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_operation(cx, direction, ticket, operation).map_ok(|(done, _)| done)
     }
 
-    #[cfg(target_os = "linux")]
-    pub(crate) fn poll_send_batch(
+    pub(crate) async fn operate<R>(
         &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-        datagrams: &[(&[u8], Option<SocketAddr>)],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_batch(fd, datagrams)).map_ok(|(sent, _)| sent)
+        direction: Direction,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.wait(direction, |cx, ticket| self.poll_io(cx, direction, ticket, &mut operation)).await
+    }
+
+    /// Whoever has to do with urgent data must not conclude from short reads: they
+    /// stop at its mark, with more behind.
+    pub(crate) fn distrust_short_reads(&self) {
+        self.source.distrust_short_reads();
     }
 
     pub(crate) fn poll_accept(

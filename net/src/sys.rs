@@ -8,6 +8,7 @@
 #[cfg(target_os = "linux")]
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[cfg(target_os = "linux")]
@@ -21,8 +22,10 @@ use bourn_reactor::faults::{Call, told};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+mod fds;
 mod room;
 
+pub(crate) use fds::{recv_with_fds, send_with_fds};
 pub(crate) use room::Room;
 
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
@@ -100,27 +103,41 @@ pub(crate) fn set_int(socket: &Socket, (level, name): (c_int, c_int), value: imp
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn receive(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
-    count(Call::Receive, fd, buf.len(), |asked| {
-        // SAFETY: `buf` is writable for its length, which is no less than
-        // `asked`, and exclusively ours.
-        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), asked, flags) }
+/// Which calls move bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Calls {
+    /// recv(2), send(2) and sendmsg(2).
+    Socket,
+    /// read(2), write(2) and writev(2), of a pipe.
+    Pipe,
+}
+
+fn receive(fd: BorrowedFd<'_>, calls: Calls, buf: &mut [MaybeUninit<u8>], flags: c_int) -> io::Result<usize> {
+    let (raw, at) = (fd.as_raw_fd(), buf.as_mut_ptr().cast());
+    count(Call::Receive, fd, buf.len(), |asked| match calls {
+        // SAFETY: `buf` is writable for its length, which is no less than `asked`,
+        // and exclusively ours; the kernel only writes to it.
+        Calls::Socket => unsafe { libc::recv(raw, at, asked, flags) },
+        // SAFETY: as above.
+        Calls::Pipe => unsafe { libc::read(raw, at, asked) },
     })
 }
 
-/// `recv(2)`.
-pub(crate) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    receive(fd, buf, 0)
+/// What is initialised, for calls that may write only what is.
+fn maybe_uninit(buf: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: it has the layout of bytes, and the kernel, who is all that gets it,
+    // writes no others.
+    unsafe { &mut *(std::ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) }
 }
 
-/// `recv(2)` into the room that is left in a buffer, which then holds what came.
-pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut impl Room) -> io::Result<usize> {
-    let spare = buf.spare();
-    let received = count(Call::Receive, fd, spare.len(), |asked| {
-        // SAFETY: the spare room is writable for its length, which is no less
-        // than `asked`, and exclusively ours; recv only writes to it.
-        unsafe { libc::recv(fd.as_raw_fd(), spare.as_mut_ptr().cast(), asked, 0) }
-    })?;
+/// `recv(2)`.
+pub(crate) fn recv(fd: BorrowedFd<'_>, calls: Calls, buf: &mut [u8]) -> io::Result<usize> {
+    receive(fd, calls, maybe_uninit(buf), 0)
+}
+
+/// `recv(2)` into the room that is left in `buf`, which then holds what came.
+pub(crate) fn recv_spare(fd: BorrowedFd<'_>, calls: Calls, buf: &mut impl Room) -> io::Result<usize> {
+    let received = receive(fd, calls, buf.spare(), 0)?;
     // SAFETY: the kernel has initialised `received` bytes of the spare room.
     unsafe { buf.hold(received) };
     Ok(received)
@@ -128,7 +145,18 @@ pub(crate) fn recv_spare(fd: BorrowedFd<'_>, buf: &mut impl Room) -> io::Result<
 
 /// `recv(2)` that leaves what it returns in the queue.
 pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    receive(fd, buf, libc::MSG_PEEK)
+    receive(fd, Calls::Socket, maybe_uninit(buf), libc::MSG_PEEK)
+}
+
+/// `recv(2)` of the urgent byte, which is at the side of the stream. None if there
+/// is none, or it was received already.
+pub(crate) fn recv_urgent(fd: BorrowedFd<'_>) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    match receive(fd, Calls::Socket, maybe_uninit(&mut byte), libc::MSG_OOB) {
+        Ok(received) => Ok((received == 1).then_some(byte[0])),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// `readv(2)`, of at most [`MOST_SLICES`] slices.
@@ -142,26 +170,78 @@ pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> 
 }
 
 /// `send(2)`, without a SIGPIPE whatever the process thinks of that signal.
-pub(crate) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: BorrowedFd<'_>, calls: Calls, buf: &[u8]) -> io::Result<usize> {
+    match calls {
+        Calls::Socket => send_flagged(fd, buf, 0),
+        Calls::Pipe => send_vectored(fd, calls, &[IoSlice::new(buf)]),
+    }
+}
+
+/// `send(2)` with flags; `MSG_OOB` makes the last byte an urgent one.
+pub(crate) fn send_flagged(fd: BorrowedFd<'_>, buf: &[u8], flags: c_int) -> io::Result<usize> {
     count(Call::Send, fd, buf.len(), |asked| {
         // SAFETY: `buf` is readable for its length, which is no less than
         // `asked`.
-        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), asked, libc::MSG_NOSIGNAL) }
+        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), asked, libc::MSG_NOSIGNAL | flags) }
     })
 }
 
 /// `sendmsg(2)`, of at most [`MOST_SLICES`] slices and without a SIGPIPE, which
 /// `writev(2)` would not suppress.
-pub(crate) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn send_vectored(fd: BorrowedFd<'_>, calls: Calls, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: `msghdr` is integers and pointers, for which zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = bufs.as_ptr().cast_mut().cast();
-    count(Call::Send, fd, bufs.len().min(MOST_SLICES), |slices| {
+    let send = |slices| {
         message.msg_iovlen = slices as _;
-        // SAFETY: `IoSlice` has the layout of `iovec`, `message` counts no more
-        // of them than there are, and sendmsg writes to none of it.
-        unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }
-    })
+        match calls {
+            // SAFETY: `IoSlice` has the layout of `iovec`, `message` counts no more
+            // of them than there are, and sendmsg writes to none of it.
+            Calls::Socket => unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) },
+            // SAFETY: as above.
+            Calls::Pipe => unsafe { libc::writev(fd.as_raw_fd(), message.msg_iov, slices as c_int) },
+        }
+    };
+    let slices = bufs.len().min(MOST_SLICES);
+    match calls {
+        Calls::Socket => count(Call::Send, fd, slices, send),
+        Calls::Pipe => without_sigpipe(|| count(Call::Send, fd, slices, send)),
+    }
+}
+
+/// Makes a call that has no flag against SIGPIPE: the signal goes to the thread that
+/// calls, is blocked there meanwhile, and taken away if it came (signal(7)).
+fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set.
+    unsafe { libc::sigemptyset(pipe.as_mut_ptr()) };
+    // SAFETY: the set is initialised.
+    unsafe { libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE) };
+    // SAFETY: one set is initialised, and there is room for the other.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), before.as_mut_ptr()) };
+    let result = call();
+    if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the set is initialised, no information is asked for, and the time
+        // lives through the call.
+        unsafe { libc::sigtimedwait(pipe.as_ptr(), std::ptr::null_mut(), &raw const at_once) };
+    }
+    // SAFETY: the call above has stored the mask of before.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
+
+/// `pipe2(2)`: a non-blocking pipe that no child inherits, its end for reading first.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    told(Call::Open, NONE, 0)?;
+    let mut ends = [NONE; 2];
+    // SAFETY: there is room for two descriptors.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made these descriptors and nobody else knows them.
+    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into())
 }
 
 /// What a receiving call does with the datagram that it returns.
@@ -282,6 +362,9 @@ unsafe fn address(storage: libc::sockaddr_storage, len: libc::socklen_t) -> Sock
 /// `sendmmsg(2)`: as many of the datagrams, in order, as the kernel takes.
 #[cfg(target_os = "linux")]
 pub(crate) fn send_batch(fd: BorrowedFd<'_>, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
+    if datagrams.is_empty() {
+        return Ok(0);
+    }
     let peers: [Option<SockAddr>; MOST_DATAGRAMS] =
         std::array::from_fn(|number| datagrams.get(number)?.1.map(SockAddr::from));
     // SAFETY: `iovec` is a pointer and an integer, for which zero is valid.
@@ -462,11 +545,6 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 /// `SO_ERROR`, which the kernel forgets as it tells.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     option(&fd)?.take_error()
-}
-
-/// Sets `O_NONBLOCK`.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    option(&fd)?.set_nonblocking(true)
 }
 
 /// Whether a short read of this socket means that it is empty: TCP itself, with

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use bourn_reactor::{Direction, Interest, Kind, Ticket};
 use socket2::SockAddr;
 
-use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::addr::{ToSocketAddrs, first_of};
 use crate::datagram::datagram_methods;
 use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
@@ -54,84 +54,33 @@ impl UdpSocket {
     /// it can be bound. Port 0 lets the kernel choose.
     ///
     /// # Errors
-    /// Those of [`lookup_host`], and of bind(2) for the last address.
+    /// Those of [`lookup_host`](crate::lookup_host), and of bind(2) for the last address.
     ///
     /// # Cancel safety
     /// Nothing is bound unless the future completes.
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
-        let mut last = None;
-        for addr in lookup_host(addr).await? {
-            let bound =
-                sys::udp_socket(&addr).and_then(|fd| sys::bind(fd.as_fd(), &addr.into()).map(|()| UdpSocket::new(fd)));
-            match bound {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+        first_of(addr, |addr| {
+            let fd = sys::udp_socket(&addr)?;
+            sys::bind(fd.as_fd(), &addr.into())?;
+            Ok(UdpSocket::new(fd))
+        })
+        .await
     }
 
     /// Sends to, and receives from, only this peer from now on: the first of the
     /// addresses that `addr` stands for that the kernel accepts. Nothing is sent.
     ///
     /// # Errors
-    /// Those of [`lookup_host`], and of connect(2) for the last address.
+    /// Those of [`lookup_host`](crate::lookup_host), and of connect(2) for the last address.
     ///
     /// # Cancel safety
     /// Nothing is connected unless the future completes.
     pub async fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
-        let mut last = None;
-        for addr in lookup_host(addr).await? {
-            match sys::connect_at_once(self.as_fd(), &addr.into()) {
-                Ok(()) => return Ok(()),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
-    }
-
-    /// Takes a socket over from std and sets it to non-blocking.
-    ///
-    /// # Errors
-    /// What the kernel says to that.
-    pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        let fd = OwnedFd::from(socket);
-        sys::set_nonblocking(fd.as_fd())?;
-        Ok(UdpSocket::new(fd))
-    }
-
-    /// Hands the socket over to std. It stays non-blocking.
-    pub fn into_std(self) -> net::UdpSocket {
-        self.socket.into_fd().into()
-    }
-
-    /// The address that the socket is bound to.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.as_fd())
-    }
-
-    /// The address that the socket is connected to.
-    ///
-    /// # Errors
-    /// [`NotConnected`](io::ErrorKind::NotConnected) if it is not.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        sys::peer_addr(self.as_fd())
-    }
-
-    /// An error that is pending at the socket, which the kernel then forgets
-    /// (`SO_ERROR`). Operations return it by themselves.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        sys::take_error(self.as_fd())
+        first_of(addr, |addr| sys::connect_at_once(self.as_fd(), &addr.into())).await
     }
 
     /// Sends a datagram, which may be empty, to `peer`; returns its length. Whoever
-    /// has a name looks it up once, with [`lookup_host`].
+    /// has a name looks it up once, with [`lookup_host`](crate::lookup_host).
     ///
     /// # Errors
     /// `EMSGSIZE` if it is too long, [`PermissionDenied`](io::ErrorKind::PermissionDenied)
@@ -166,7 +115,7 @@ impl UdpSocket {
 
 datagram_methods!(UdpSocket, SocketAddr, sys::internet);
 readiness_methods!(UdpSocket);
-descriptor_traits!(UdpSocket);
+descriptor_traits!(UdpSocket, net::UdpSocket, |fd| Ok(UdpSocket::new(fd)));
 
 /// Room for datagrams that are received in one call
 /// ([`recv_batch`](UdpSocket::recv_batch)); made once, used again and again.
@@ -213,6 +162,13 @@ impl RecvBatch {
         }
     }
 
+    fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        self.received.clear();
+        sys::recv_batch(fd, &mut self.slots, self.size, |length, sender, truncated| {
+            self.received.push((length, sender, truncated));
+        })
+    }
+
     /// What the last call received, in that order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Received<'_>> {
         self.slots.chunks_exact(self.size).zip(&self.received).map(|(slot, &(length, sender, truncated))| Received {
@@ -236,15 +192,24 @@ impl UdpSocket {
     /// # Cancel safety
     /// No datagram is lost: they are received only when the future completes.
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        let RecvBatch { slots, size, received } = batch;
-        received.clear();
-        self.socket
-            .wait(Direction::Read, |cx, ticket| {
-                self.socket.poll_recv_batch(cx, ticket, (slots, *size), |length, sender, truncated| {
-                    received.push((length, sender, truncated));
-                })
-            })
-            .await
+        self.socket.operate(Direction::Read, |fd| batch.fill(fd)).await
+    }
+
+    /// The `poll` form of [`recv_batch`](UdpSocket::recv_batch).
+    ///
+    /// # Errors
+    /// As `recv_batch`.
+    pub fn poll_recv_batch(&self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<usize>> {
+        self.socket.poll_io(cx, Direction::Read, &mut Ticket::shared(), |fd| batch.fill(fd))
+    }
+
+    /// Receives the datagrams that are there already.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none is; otherwise as
+    /// [`recv_batch`](UdpSocket::recv_batch).
+    pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
+        self.socket.try_io(Interest::READ, |fd| batch.fill(fd))
     }
 
     /// Sends as many of `datagrams` as the kernel takes, in order, at least one and
@@ -260,10 +225,28 @@ impl UdpSocket {
     /// # Cancel safety
     /// Nothing is sent unless the future completes.
     pub async fn send_batch(&self, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
-        if datagrams.is_empty() {
-            return Ok(0);
-        }
-        self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_batch(cx, ticket, datagrams)).await
+        self.socket.operate(Direction::Write, |fd| sys::send_batch(fd, datagrams)).await
+    }
+
+    /// The `poll` form of [`send_batch`](UdpSocket::send_batch).
+    ///
+    /// # Errors
+    /// As `send_batch`.
+    pub fn poll_send_batch(
+        &self,
+        cx: &mut Context<'_>,
+        datagrams: &[(&[u8], Option<SocketAddr>)],
+    ) -> Poll<io::Result<usize>> {
+        self.socket.poll_io(cx, Direction::Write, &mut Ticket::shared(), |fd| sys::send_batch(fd, datagrams))
+    }
+
+    /// Sends as many of `datagrams` as there is room for now.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none; otherwise as
+    /// [`send_batch`](UdpSocket::send_batch).
+    pub fn try_send_batch(&self, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
+        self.socket.try_io(Interest::WRITE, |fd| sys::send_batch(fd, datagrams))
     }
 }
 

@@ -3,15 +3,15 @@
 mod harness;
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bourn_net::WriteAllError;
+use bourn_net::{TcpStream, WriteAllError};
 use bourn_reactor::Sleep;
 
-use harness::{cpu_time, elsewhere, on_every_backend, pair, pair_with_std, pends};
+use harness::{cpu_time, elsewhere, kind, on_every_backend, pair, pair_with_std, pends};
 
 /// The system calls in which a reactor waits.
 const WAITS: [i64; 7] = [
@@ -45,6 +45,28 @@ on_every_backend! {
             assert_eq!(peer.read(&mut [0]).expect("the end, at once"), 0);
         })
         .await;
+    }
+
+    /// FIN goes out with the last descriptor, and each has readiness of its own.
+    async fn a_duplicate_keeps_the_connection_open() {
+        let (ours, mut peer) = pair_with_std().await;
+        let twin = TcpStream::try_from(ours.as_fd().try_clone_to_owned().expect("a descriptor")).expect("an option");
+        let mut byte = [0];
+        {
+            let mut read = pin!(twin.read(&mut byte));
+            assert!(pends(read.as_mut()).await);
+            assert!(pends(pin!(ours.readable())).await);
+            drop(ours);
+            peer.write_all(b"x").expect("still connected");
+            assert_eq!(read.await.expect("a byte"), 1);
+        }
+        twin.write_all(b"y").await.expect("still connected");
+        peer.read_exact(&mut byte).expect("a byte");
+        peer.set_nonblocking(true).expect("an option");
+        assert_eq!(kind(peer.read(&mut byte)), Err(io::ErrorKind::WouldBlock), "no FIN");
+        peer.set_nonblocking(false).expect("an option");
+        drop(twin);
+        assert_eq!(peer.read(&mut byte).expect("the end"), 0);
     }
 
     async fn a_reset_tells_the_peer() {

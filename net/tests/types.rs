@@ -5,9 +5,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use bourn_net::offload::Job;
 use bourn_net::unix;
 use bourn_net::{
-    ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Received,
-    RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
-    WriteAllError, WriteHalf,
+    AsyncFd, ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf,
+    Received, RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener,
+    UnixStream, WriteAllError, WriteHalf,
 };
 
 fn send<T: Send>() {}
@@ -33,6 +33,9 @@ table! {
     UnixListener:    send sync unpin unwind_safe;
     UnixStream:      send sync unpin unwind_safe;
     UnixDatagram:    send sync unpin unwind_safe;
+    AsyncFd<std::fs::File>: send sync unpin unwind_safe;
+    unix::pipe::Sender: send sync unpin unwind_safe;
+    unix::pipe::Receiver: send sync unpin unwind_safe;
     unix::Credentials: send sync unpin unwind_safe;
     unix::ReadHalf<'_>: send sync unpin unwind_safe;
     unix::WriteHalf<'_>: send sync unpin unwind_safe;

@@ -170,6 +170,23 @@ on_every_backend! {
         assert_eq!(second.recv(&mut buf).await.expect("a datagram"), 4);
     }
 
+    async fn batches_are_tried_and_polled() {
+        let ((first, _), (second, second_addr)) = (bound().await, bound().await);
+        let mut batch = RecvBatch::new(4, 16);
+        assert_eq!(kind(second.try_recv_batch(&mut batch)), Err(ErrorKind::WouldBlock));
+        assert!(pends(pin!(std::future::poll_fn(|cx| second.poll_recv_batch(cx, &mut batch)))).await);
+        let datagrams = [(&b"one"[..], Some(second_addr)), (b"two", Some(second_addr))];
+        assert_eq!(first.try_send_batch(&[]).expect("nothing to do"), 0);
+        assert_eq!(first.try_send_batch(&datagrams).expect("room"), 2);
+        let received = std::future::poll_fn(|cx| second.poll_recv_batch(cx, &mut batch)).await;
+        assert_eq!(received.expect("they are there"), 2);
+        let sent = std::future::poll_fn(|cx| first.poll_send_batch(cx, &datagrams)).await;
+        assert_eq!(sent.expect("room"), 2);
+        second.readable().await.expect("they come");
+        assert_eq!(second.try_recv_batch(&mut batch).expect("they are there"), 2);
+        assert!(batch.iter().map(|datagram| datagram.bytes).eq([b"one", b"two"]));
+    }
+
     async fn options_reach_the_kernel() {
         let (socket, _) = bound().await;
         let destination = SocketAddr::from(([255, 255, 255, 255], 9));

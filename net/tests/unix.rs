@@ -2,10 +2,10 @@
 
 mod harness;
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -200,6 +200,84 @@ on_every_backend! {
         both(send, receive).await;
     }
 
+    /// The peer gets what it can use, and both ends of what was passed are one file.
+    async fn descriptors_are_passed_to_the_peer() {
+        let (one, other) = UnixStream::pair().expect("descriptors");
+        let (one_datagram, other_datagram) = UnixDatagram::pair().expect("descriptors");
+        let mut buf = [0; 10];
+        for round in 0..3 {
+            let (mut reader, writer) = std::io::pipe().expect("descriptors");
+            let (length, fds) = if round == 0 {
+                let mut receive = pin!(other.recv_with_fds(&mut buf));
+                assert!(pends(receive.as_mut()).await);
+                let sent = one.send_with_fds(b"two", &[writer.as_fd(), reader.as_fd()]).await;
+                assert_eq!(sent.expect("room"), 3);
+                receive.await.expect("they come")
+            } else {
+                let sent = one_datagram.send_with_fds(b"two", &[writer.as_fd(), reader.as_fd()]).await;
+                assert_eq!(sent.expect("room"), 3);
+                other_datagram.recv_with_fds(&mut buf).await.expect("they come")
+            };
+            assert_eq!((&buf[..length], fds.len()), (&b"two"[..], 2));
+            for fd in &fds {
+                // SAFETY: no memory is passed.
+                let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
+                assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC, "no child inherits it");
+            }
+            drop(writer);
+            let mut fds = fds.into_iter();
+            File::from(fds.next().expect("the writer")).write_all(b"hello").expect("the reader lives");
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).expect("all writers are gone");
+            assert_eq!(all, b"hello");
+        }
+        // Without any, they are ordinary calls.
+        assert_eq!(one.send_with_fds(b"none", &[]).await.expect("room"), 4);
+        let (length, fds) = other.recv_with_fds(&mut buf).await.expect("they come");
+        assert_eq!((length, fds.len()), (4, 0));
+        assert_eq!(one_datagram.send_with_fds(b"", &[one.as_fd()]).await.expect("room"), 0);
+        let (length, fds) = other_datagram.recv_with_fds(&mut buf).await.expect("they come");
+        assert_eq!((length, fds.len()), (0, 1));
+        // A stream needs a byte for them to travel beside.
+        assert_eq!(kind(one.send_with_fds(b"", &[one.as_fd()]).await), Err(ErrorKind::InvalidInput));
+        assert_eq!(kind(one.send_with_fds(b"x", &[one.as_fd(); 254]).await), Err(ErrorKind::InvalidInput));
+        assert_eq!(one.send_with_fds(b"x", &[one.as_fd(); 253]).await.expect("as many as go"), 1);
+        let (length, fds) = other.recv_with_fds(&mut buf).await.expect("they come");
+        assert_eq!((length, fds.len()), (1, 253));
+    }
+
+    async fn descriptors_travel_beside_their_bytes() {
+        let (one, other) = UnixStream::pair().expect("descriptors");
+        let send = async {
+            for round in 0..200_u32 {
+                one.write_all(b"plain").await.expect("room");
+                let passed = one.send_with_fds(b"passed", &[other.as_fd()]).await.expect("room");
+                one.write_all(&b"passed"[passed..]).await.expect("room");
+                if round % 50 == 0 {
+                    futures_lite::future::yield_now().await;
+                }
+            }
+            one.shutdown(Shutdown::Write).expect("connected");
+        };
+        let receive = async {
+            let (mut all, mut passed) = (Vec::new(), 0);
+            let mut buf = [0; 64];
+            loop {
+                let (length, fds) = other.recv_with_fds(&mut buf).await.expect("they come");
+                if length == 0 {
+                    break;
+                }
+                // They arrive with the first byte of what they were sent with.
+                assert!(fds.is_empty() || buf.starts_with(b"passed") || buf[..length].ends_with(b"passed"));
+                passed += fds.len();
+                all.extend_from_slice(&buf[..length]);
+            }
+            assert_eq!(all, b"plainpassed".repeat(200));
+            assert_eq!(passed, 200);
+        };
+        both(send, receive).await;
+    }
+
     async fn datagrams_keep_their_boundaries() {
         let (place, other) = (Place::new(), name());
         let first = UnixDatagram::bind(&place).expect("a new path");
@@ -306,4 +384,39 @@ fn send_with_descriptor(stream: &net::UnixStream, bytes: &[u8]) {
     // length that it says.
     let sent = unsafe { libc::sendmsg(stream.as_raw_fd(), &raw const message, 0) };
     assert_eq!(usize::try_from(sent), Ok(bytes.len()), "{}", std::io::Error::last_os_error());
+}
+
+mod alone {
+    use super::*;
+
+    on_every_backend! {
+        alone;
+
+        /// What does not fit the table of descriptors is an error, and what did is closed.
+        async fn descriptors_without_room_are_an_error() {
+            let (one, other) = UnixStream::pair().expect("descriptors");
+            one.send_with_fds(b"x", &[one.as_fd(); 5]).await.expect("room");
+            one.write_all(b"y").await.expect("room");
+            other.readable().await.expect("bytes");
+            // Whatever the reactor needs is open now.
+            let before = harness::descriptors();
+            let highest = fs::read_dir("/proc/self/fd").expect("procfs");
+            let highest = highest.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok()).max();
+            let highest = highest.expect("some");
+            let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: the limit lives through the call.
+            assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut old) }, 0);
+            let low = libc::rlimit { rlim_cur: highest + 1, ..old };
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const low) }, 0);
+            let mut buf = [0; 8];
+            let lost = other.recv_with_fds(&mut buf).await;
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const old) }, 0);
+            let error = lost.expect_err("no room for 5");
+            assert!(error.to_string().contains("descriptors"), "{error}");
+            assert_eq!(harness::descriptors(), before);
+            assert_eq!(other.recv_with_fds(&mut buf).await.expect("the next byte").0, 1);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 mod harness;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -61,6 +61,69 @@ on_every_backend! {
             seen.extend_from_slice(&buf[..length]);
         }
         assert_eq!(seen, b"aaaa!bbbb");
+    }
+
+    /// The byte at the side is received before its report, after it, and not twice;
+    /// the stream loses nothing by that.
+    async fn the_urgent_byte_is_received_at_the_side() {
+        let (ours, peer) = pair_with_std().await;
+        let mut seen = Vec::new();
+        let mut buf = [0; 64];
+        assert_eq!(ours.try_recv_oob().expect("connected"), None);
+        // Before any report: nothing is registered.
+        send_urgent(&peer);
+        assert_eq!(ours.try_recv_oob().expect("it is there"), Some(b'!'));
+        assert_eq!(ours.try_recv_oob().expect("once"), None);
+        for round in 1..=3 {
+            while seen.len() < 8 * round {
+                let length = ours.read(&mut buf).await.expect("more is there");
+                seen.extend_from_slice(&buf[..length]);
+            }
+            {
+                let mut read = pin!(ours.read(&mut buf));
+                assert!(pends(read.as_mut()).await);
+            }
+            send_urgent(&peer);
+            // After the report.
+            ours.readable().await.expect("a report");
+            assert_eq!(ours.try_recv_oob().expect("it is there"), Some(b'!'));
+        }
+        drop(peer);
+        ours.read_to_end(&mut seen).await.expect("it ends");
+        assert_eq!(seen, b"aaaabbbb".repeat(4));
+    }
+
+    async fn the_urgent_byte_is_left_in_the_stream_on_demand() {
+        let (ours, peer) = pair_with_std().await;
+        assert!(!ours.oob_inline().expect("an option"));
+        // Set on a stream that has been read from already.
+        let mut buf = [0; 64];
+        assert!(pends(pin!(ours.read(&mut buf))).await);
+        ours.set_oob_inline(true).expect("an option");
+        assert!(ours.oob_inline().expect("an option"));
+        let mut seen = Vec::new();
+        for round in 1..=3 {
+            send_urgent(&peer);
+            while seen.len() < 9 * round {
+                let length = ours.read(&mut buf).await.expect("more is there");
+                seen.extend_from_slice(&buf[..length]);
+            }
+        }
+        assert_eq!(seen, b"aaaa!bbbb".repeat(3));
+    }
+
+    async fn the_peer_gets_what_is_sent_as_urgent() {
+        let (ours, peer) = pair_with_std().await;
+        assert_eq!(ours.send_oob(b"plain!").await.expect("room"), 6);
+        ours.write_all(b"more").await.expect("room");
+        drop(ours);
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        while SockRef::from(&peer).recv_out_of_band(&mut byte).is_err() {}
+        // SAFETY: it was received.
+        assert_eq!(unsafe { byte[0].assume_init() }, b'!');
+        let mut all = Vec::new();
+        (&peer).read_to_end(&mut all).expect("the end");
+        assert_eq!(all, b"plainmore");
     }
 
     async fn it_arrives_when_nothing_was_registered_before() {

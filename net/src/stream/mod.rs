@@ -22,7 +22,7 @@ use crate::sys;
 
 pub use write::WriteAllError;
 
-pub(crate) use read::read_methods;
+pub(crate) use read::{peek_methods, read_methods};
 pub(crate) use split::{either_half, halves, reading, writing};
 pub(crate) use write::{cut, progress, write_methods};
 
@@ -44,10 +44,11 @@ macro_rules! whole {
 }
 
 /// Closes the writing half; one that is closed or reset already is what was
-/// wanted.
+/// wanted. A pipe has no half, and closes when it is dropped.
 pub(crate) fn close(socket: &Socket) -> io::Result<()> {
     match sys::shutdown(socket.as_fd(), Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => Ok(()),
         result => result,
     }
 }
@@ -58,11 +59,13 @@ macro_rules! every_end {
     ($readers:ident, $writers:ident) => {
         $readers! {
             crate::TcpStream, &crate::TcpStream, crate::ReadHalf<'_>, crate::OwnedReadHalf,
-            crate::UnixStream, &crate::UnixStream, crate::unix::ReadHalf<'_>, crate::unix::OwnedReadHalf
+            crate::UnixStream, &crate::UnixStream, crate::unix::ReadHalf<'_>, crate::unix::OwnedReadHalf,
+            crate::unix::pipe::Receiver, &crate::unix::pipe::Receiver
         }
         $writers! {
             crate::TcpStream, &crate::TcpStream, crate::WriteHalf<'_>, crate::OwnedWriteHalf,
-            crate::UnixStream, &crate::UnixStream, crate::unix::WriteHalf<'_>, crate::unix::OwnedWriteHalf
+            crate::UnixStream, &crate::UnixStream, crate::unix::WriteHalf<'_>, crate::unix::OwnedWriteHalf,
+            crate::unix::pipe::Sender, &crate::unix::pipe::Sender
         }
     };
 }

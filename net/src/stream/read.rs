@@ -75,6 +75,31 @@ macro_rules! read_methods {
                     .await
             }
 
+            /// Reads what is there already.
+            ///
+            /// # Errors
+            /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is; otherwise as
+            /// [`read`](Self::read).
+            pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv(fd, self.socket.calls(), buf))
+            }
+
+            /// Like [`try_read`](Self::try_read), into several buffers.
+            ///
+            /// # Errors
+            /// As `try_read`.
+            pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv_vectored(fd, bufs))
+            }
+        }
+    };
+}
+
+/// The methods that look ahead, which pipes have not.
+macro_rules! peek_methods {
+    ($stream:ident) => {
+        /// Looking ahead.
+        impl $stream {
             /// Like [`read`](Self::read), but leaves what it returns in the stream.
             ///
             /// # Errors
@@ -95,23 +120,6 @@ macro_rules! read_methods {
                 self.socket.poll_peek(cx, &mut Ticket::shared(), buf)
             }
 
-            /// Reads what is there already.
-            ///
-            /// # Errors
-            /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is; otherwise as
-            /// [`read`](Self::read).
-            pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv(fd, buf))
-            }
-
-            /// Like [`try_read`](Self::try_read), into several buffers.
-            ///
-            /// # Errors
-            /// As `try_read`.
-            pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv_vectored(fd, bufs))
-            }
-
             /// Like [`try_read`](Self::try_read), but leaves what it returns in the
             /// stream.
             ///
@@ -124,4 +132,4 @@ macro_rules! read_methods {
     };
 }
 
-pub(crate) use read_methods;
+pub(crate) use {peek_methods, read_methods};

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bourn_reactor::{Direction, Interest, Kind, Ticket};
 use socket2::SockAddr;
 
-use crate::addr::{ToSocketAddrs, lookup_host};
+use crate::addr::{ToSocketAddrs, first_of};
 use crate::readiness::descriptor_traits;
 use crate::socket::Socket;
 use crate::sys;
@@ -17,7 +17,7 @@ use crate::tcp::{Incoming, TcpSocket, TcpStream};
 /// A socket that listens for TCP connections.
 ///
 /// Accepted streams have `TCP_NODELAY` set; they inherit it from the listener, so
-/// it costs nothing per connection.
+/// it costs nothing per connection. One that was std's is given it, too.
 ///
 /// # Examples
 /// ```
@@ -50,7 +50,7 @@ impl TcpListener {
     /// backlog use [`TcpSocket::listen`].
     ///
     /// # Errors
-    /// Those of [`lookup_host`]; for the last address,
+    /// Those of [`lookup_host`](crate::lookup_host); for the last address,
     /// [`AddrInUse`](io::ErrorKind::AddrInUse),
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable),
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a privileged
@@ -59,14 +59,7 @@ impl TcpListener {
     /// # Cancel safety
     /// Nothing is bound unless the future completes.
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        let mut last = None;
-        for addr in lookup_host(addr).await? {
-            match TcpListener::bind_to(addr) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+        first_of(addr, TcpListener::bind_to).await
     }
 
     fn bind_to(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -75,23 +68,6 @@ impl TcpListener {
         socket.bind(addr)?;
         // The kernel cuts it.
         socket.listen(u32::MAX)
-    }
-
-    /// Takes a listener over from std, sets it to non-blocking, and `TCP_NODELAY`
-    /// for its streams to inherit.
-    ///
-    /// # Errors
-    /// What the kernel says to either.
-    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
-        let fd = OwnedFd::from(listener);
-        sys::set_nonblocking(fd.as_fd())?;
-        sys::set_nodelay(fd.as_fd(), true)?;
-        Ok(TcpListener::new(fd))
-    }
-
-    /// Hands the listener over to std. It stays non-blocking.
-    pub fn into_std(self) -> net::TcpListener {
-        self.socket.into_fd().into()
     }
 
     /// Accepts a connection: the stream, and the address of its peer.
@@ -149,23 +125,6 @@ impl TcpListener {
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming::new(self)
     }
-
-    /// The address that this socket listens at.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.as_fd())
-    }
-
-    /// An error that is pending at the socket, which the kernel then forgets
-    /// (`SO_ERROR`).
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        sys::take_error(self.as_fd())
-    }
 }
 
 fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
@@ -173,4 +132,10 @@ fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAd
     Ok((stream, sys::internet(&peer)?))
 }
 
-descriptor_traits!(TcpListener);
+/// With `TCP_NODELAY`, for the streams to inherit.
+fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
+    sys::set_nodelay(fd.as_fd(), true)?;
+    Ok(TcpListener::new(fd))
+}
+
+descriptor_traits!(TcpListener, net::TcpListener, adopt);

@@ -95,14 +95,6 @@ impl TcpSocket {
     pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
         connect::connect(self.fd, addr).await
     }
-
-    /// The address that the socket is bound to.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.fd.as_fd())
-    }
 }
 
 impl AsFd for TcpSocket {

@@ -1,7 +1,7 @@
 //! A connection.
 
 use std::io;
-use std::net::{self, Shutdown, SocketAddr};
+use std::net::{self, Shutdown};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -79,48 +79,6 @@ impl TcpStream {
         connect::connect_any(&lookup_host(addr).await?).await
     }
 
-    /// Takes a connection over from std and sets it to non-blocking; its other
-    /// options stay as they are.
-    ///
-    /// # Errors
-    /// What the kernel says to that.
-    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        let fd = OwnedFd::from(stream);
-        sys::set_nonblocking(fd.as_fd())?;
-        let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
-        Ok(TcpStream::new(Socket::new(fd, kind)))
-    }
-
-    /// Hands the connection over to std. It stays non-blocking.
-    pub fn into_std(self) -> net::TcpStream {
-        self.socket.into_fd().into()
-    }
-
-    /// The address of this end.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_addr(self.as_fd())
-    }
-
-    /// The address of the peer.
-    ///
-    /// # Errors
-    /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is over.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        sys::peer_addr(self.as_fd())
-    }
-
-    /// An error that is pending at the socket, which the kernel then forgets
-    /// (`SO_ERROR`). Operations return it by themselves.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        sys::take_error(self.as_fd())
-    }
-
     /// Closes one direction of the connection, or both, whoever else holds the
     /// descriptor (shutdown(2)).
     ///
@@ -159,6 +117,48 @@ impl TcpStream {
         closed.await
     }
 
+    /// Sends `buf`, at least one byte of it, whose last byte is urgent (`MSG_OOB`;
+    /// RFC 6093 advises against it); returns how many bytes were sent.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    /// Nothing is sent unless the future completes.
+    pub async fn send_oob(&self, buf: &[u8]) -> io::Result<usize> {
+        self.socket.operate(Direction::Write, |fd| sys::send_flagged(fd, buf, libc::MSG_OOB)).await
+    }
+
+    /// Receives the urgent byte, if there is one that was not received yet; it is at
+    /// the side of the stream, and reads skip it. One that arrives makes the stream
+    /// [`readable`](Self::readable). Linux keeps the last one alone.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it was announced and has not arrived;
+    /// otherwise as [`read`](Self::read).
+    pub fn try_recv_oob(&self) -> io::Result<Option<u8>> {
+        self.socket.distrust_short_reads();
+        sys::recv_urgent(self.as_fd())
+    }
+
+    /// Sets whether urgent bytes are left in the stream, where reads stop before and
+    /// after each (`SO_OOBINLINE`). Off by default.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_oob_inline(&self, inline: bool) -> io::Result<()> {
+        self.socket.distrust_short_reads();
+        sys::option(self)?.set_out_of_band_inline(inline)
+    }
+
+    /// Whether urgent bytes are left in the stream.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn oob_inline(&self) -> io::Result<bool> {
+        sys::option(self)?.out_of_band_inline()
+    }
+
     /// Lends out a half for reading and one for writing.
     pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         (ReadHalf::new(self), WriteHalf::new(self))
@@ -173,4 +173,9 @@ impl TcpStream {
 }
 
 readiness_methods!(TcpStream);
-descriptor_traits!(TcpStream);
+fn adopt(fd: OwnedFd) -> io::Result<TcpStream> {
+    let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
+    Ok(TcpStream::new(Socket::new(fd, kind)))
+}
+
+descriptor_traits!(TcpStream, net::TcpStream, adopt);

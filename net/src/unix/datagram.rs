@@ -32,7 +32,7 @@ use crate::sys::{self, Queue};
 /// ```
 #[derive(Debug)]
 pub struct UnixDatagram {
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 impl UnixDatagram {
@@ -95,37 +95,6 @@ impl UnixDatagram {
     /// As [`connect`](UnixDatagram::connect).
     pub fn connect_addr(&self, addr: &SocketAddr) -> io::Result<()> {
         sys::connect_at_once(self.as_fd(), &sys::unix_addr(addr)?)
-    }
-
-    /// Takes a socket over from std and sets it to non-blocking.
-    ///
-    /// # Errors
-    /// What the kernel says to that.
-    pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        let fd = OwnedFd::from(socket);
-        sys::set_nonblocking(fd.as_fd())?;
-        Ok(UnixDatagram::new(fd))
-    }
-
-    /// Hands the socket over to std. It stays non-blocking.
-    pub fn into_std(self) -> net::UnixDatagram {
-        self.socket.into_fd().into()
-    }
-
-    /// The address that the socket is bound to, if any.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::unix_local_addr(self.as_fd())
-    }
-
-    /// The address of the socket that this one is connected to.
-    ///
-    /// # Errors
-    /// [`NotConnected`](io::ErrorKind::NotConnected) if there is none.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        sys::unix_peer_addr(self.as_fd())
     }
 
     /// Ends receiving, sending, or both (shutdown(2)).
@@ -191,4 +160,4 @@ impl UnixDatagram {
 
 datagram_methods!(UnixDatagram, SocketAddr, sys::unix);
 readiness_methods!(UnixDatagram);
-descriptor_traits!(UnixDatagram);
+descriptor_traits!(UnixDatagram, net::UnixDatagram, |fd| Ok(UnixDatagram::new(fd)));

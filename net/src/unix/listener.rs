@@ -71,21 +71,6 @@ impl UnixListener {
         Ok(UnixListener::new(fd))
     }
 
-    /// Takes a listener over from std and sets it to non-blocking.
-    ///
-    /// # Errors
-    /// What the kernel says to that.
-    pub fn from_std(listener: net::UnixListener) -> io::Result<UnixListener> {
-        let fd = OwnedFd::from(listener);
-        sys::set_nonblocking(fd.as_fd())?;
-        Ok(UnixListener::new(fd))
-    }
-
-    /// Hands the listener over to std. It stays non-blocking.
-    pub fn into_std(self) -> net::UnixListener {
-        self.socket.into_fd().into()
-    }
-
     /// Accepts a connection: the stream, and the address of its peer, which mostly
     /// has none.
     ///
@@ -117,18 +102,10 @@ impl UnixListener {
     pub fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         self.socket.try_io(Interest::READ, sys::accept).and_then(stream_of)
     }
-
-    /// The address that this socket listens at.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::unix_local_addr(self.as_fd())
-    }
 }
 
 fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(UnixStream, SocketAddr)> {
     Ok((UnixStream::new(fd), sys::unix(&peer)?))
 }
 
-descriptor_traits!(UnixListener);
+descriptor_traits!(UnixListener, net::UnixListener, |fd| Ok(UnixListener::new(fd)));

@@ -5,7 +5,9 @@
 //! closed: whoever binds to it again removes it first.
 
 mod datagram;
+mod descriptors;
 mod listener;
+pub mod pipe;
 mod split;
 mod stream;
 mod transfer;

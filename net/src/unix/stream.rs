@@ -20,7 +20,8 @@ use crate::unix::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 /// All methods take `&self`: several tasks can read and write at once, without
 /// [splitting](UnixStream::into_split) the stream. Dropping it closes it at once;
 /// what was written before is still delivered. Descriptors that the peer passes
-/// along are closed by the kernel, for nothing here asks for them.
+/// along are closed by the kernel unless [`recv_with_fds`](UnixStream::recv_with_fds)
+/// receives them.
 ///
 /// The [rules of all sockets](crate#rules-of-all-sockets) hold.
 ///
@@ -105,37 +106,6 @@ impl UnixStream {
         Ok((UnixStream::new(one), UnixStream::new(other)))
     }
 
-    /// Takes a connection over from std and sets it to non-blocking.
-    ///
-    /// # Errors
-    /// What the kernel says to that.
-    pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
-        let fd = OwnedFd::from(stream);
-        sys::set_nonblocking(fd.as_fd())?;
-        Ok(UnixStream::new(fd))
-    }
-
-    /// Hands the connection over to std. It stays non-blocking.
-    pub fn into_std(self) -> net::UnixStream {
-        self.socket.into_fd().into()
-    }
-
-    /// The address of this end; mostly none.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::unix_local_addr(self.as_fd())
-    }
-
-    /// The address of the peer.
-    ///
-    /// # Errors
-    /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is over.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        sys::unix_peer_addr(self.as_fd())
-    }
-
     /// Process, user and group of the peer, as they were when it connected.
     ///
     /// # Errors
@@ -183,4 +153,4 @@ impl UnixStream {
 }
 
 readiness_methods!(UnixStream);
-descriptor_traits!(UnixStream);
+descriptor_traits!(UnixStream, net::UnixStream, |fd| Ok(UnixStream::new(fd)));

@@ -19,6 +19,8 @@ use std::time::Duration;
 use bourn_net::{TcpListener, TcpStream};
 use bourn_reactor::{Backend, Reactor, RuntimeId, Wait};
 
+pub mod kernel;
+
 /// How long a test may take, on a machine that is busy with all the others.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Set in a process that runs one test.
@@ -57,6 +59,7 @@ pub(crate) use on_every_backend;
 
 thread_local! {
     static POLLS: Cell<u64> = const { Cell::new(0) };
+    static TURNS: Cell<u64> = const { Cell::new(0) };
     static REACTOR: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
 }
 
@@ -135,6 +138,7 @@ pub fn turn_until<R>(reactor: &Arc<Reactor>, future: impl Future<Output = R>) ->
             break result;
         }
         while !unpark.woken.swap(false, Ordering::Acquire) {
+            TURNS.set(TURNS.get() + 1);
             let _ = reactor.turn(Wait::Forever).expect("the wait works");
         }
     };
@@ -146,6 +150,34 @@ pub fn turn_until<R>(reactor: &Arc<Reactor>, future: impl Future<Output = R>) ->
 /// How many times the test of this thread was polled until now.
 pub fn polls() -> u64 {
     POLLS.get()
+}
+
+/// Lets `wait` wait for 100 ms, in which it must neither end nor be woken nor make
+/// the reactor turn but for the end of that time: nothing spins.
+pub async fn is_calm<R: std::fmt::Debug>(wait: impl Future<Output = R>) {
+    let (polls, turns, cpu) = (POLLS.get(), TURNS.get(), cpu_time());
+    let time = Duration::from_millis(100);
+    futures_lite::future::or(
+        async {
+            let ended = wait.await;
+            panic!("there was nothing to wake for: {ended:?}");
+        },
+        async {
+            bourn_reactor::Sleep::after(time).await;
+        },
+    )
+    .await;
+    let (polls, turns) = (POLLS.get() - polls, TURNS.get() - turns);
+    // The first events may still be on their way, and a wait ends in two steps;
+    // level-triggered backends ask again after 1, 2, 4... ms.
+    assert!(polls <= 4, "woken {polls} times");
+    assert!(turns <= 24, "{turns} turns of the reactor");
+    // The background reactor turns uncounted, beside the other tests of this
+    // process if there are any.
+    if reactor().is_none() && std::env::var_os(ALONE).is_some() {
+        let spent = cpu_time() - cpu;
+        assert!(spent * 4 < time, "{spent:?} of {time:?}");
+    }
 }
 
 /// The reactor that the test turns; none under a foreign executor.
