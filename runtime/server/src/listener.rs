@@ -144,6 +144,10 @@ impl Listener {
         Ok(listener)
     }
 
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     pub(crate) fn addr(&self) -> &Addr {
         &self.addr
     }

@@ -94,13 +94,14 @@ impl<S: Signals> Watch<'_, S> {
             shared.advance(Phase::Stopped);
         } else {
             self.until(start + drain.announce, || false).await;
-            for listener in &listeners {
+            shared.advance(Phase::Closing);
+            // Read after the phase is written: whoever has the sockets out keeps the doors open.
+            for listener in listeners.iter().filter(|_| !shared.sockets_out.load(Ordering::SeqCst)) {
                 if let Err(error) = listener.close_door() {
                     let addr = listener.addr();
                     shared.notices.say(Topic::Drain, format_args!("the door at {addr} stays open: {error}"));
                 }
             }
-            shared.advance(Phase::Closing);
         }
         let closing = Instant::now();
         let deadline = closing + drain.deadline;

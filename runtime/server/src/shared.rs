@@ -1,6 +1,6 @@
 //! What the parts of one server share.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     /// Rung when the phase changes, a cause is given, or an accept loop ends.
     pub(crate) phase_changed: Bell,
     cause: Mutex<Option<Cause>>,
+    /// Another process has the listening sockets as well, and may become their owner.
+    pub(crate) sockets_out: AtomicBool,
     /// Accept loops that have not ended.
     pub(crate) loops: AtomicUsize,
     pub(crate) by_listener: OnceLock<Vec<Counter>>,
@@ -65,6 +67,7 @@ impl Shared {
             phase: AtomicU8::new(Phase::Serving as u8),
             phase_changed: Bell::default(),
             cause: Mutex::new(None),
+            sockets_out: AtomicBool::new(false),
             loops: AtomicUsize::new(0),
             by_listener: OnceLock::new(),
             // 0 means "not" where a tick is kept.
@@ -73,7 +76,8 @@ impl Shared {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
+        // SeqCst: a hand-over reads it after a word that the drain reads; see there.
+        match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Serving,
             1 => Phase::Announced,
             2 => Phase::Closing,
@@ -84,7 +88,7 @@ impl Shared {
 
     /// Goes on to `phase`, never back.
     pub(crate) fn advance(&self, phase: Phase) {
-        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.phase.fetch_max(phase as u8, Ordering::SeqCst);
         self.phase_changed.ring();
     }
 
