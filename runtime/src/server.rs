@@ -43,6 +43,7 @@ pub use bourn_server::{
 pub use bourn_server::{InvalidNetwork, Network};
 
 use crate::runtime::Handle;
+use crate::signal::unix::{Signal, SignalKind, signal};
 use crate::task;
 
 /// A server in a runtime of this crate; see [`bourn_server::Server`] for its methods.
@@ -68,16 +69,21 @@ impl Host for Tasks {
     }
 
     fn signals(&self) -> io::Result<Termination> {
-        Ok(Termination(()))
+        Ok(Termination([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
     }
 }
 
 /// SIGTERM and SIGINT, as they come.
 #[derive(Debug)]
-pub struct Termination(());
+pub struct Termination([Signal; 2]);
 
 impl Signals for Termination {
-    fn poll_signal(&mut self, _: &mut Context<'_>) -> Poll<i32> {
+    fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<i32> {
+        for (signal, kind) in self.0.iter_mut().zip([SignalKind::terminate(), SignalKind::interrupt()]) {
+            if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
+                return Poll::Ready(kind.as_raw_value());
+            }
+        }
         Poll::Pending
     }
 }

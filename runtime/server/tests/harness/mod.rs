@@ -1,6 +1,6 @@
 //! What the server tests share: every flavour and backend by one macro, a watchdog that
 //! says which test hung, and servers that are easily started.
-#![allow(dead_code, unused_macros, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
 
 use std::future::Future;
 use std::net::SocketAddr;
