@@ -25,6 +25,7 @@
 //!   and listed; sets of them; task-locals; threads for calls that block.
 //! * [`net`]: TCP listeners and streams.
 //! * [`server`]: accept loops with limits, draining and restarts without loss.
+//! * [`signal`]: signals as something to wait for.
 //! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
 //!   [`interval`](time::interval()).
 //!
@@ -53,7 +54,7 @@
 //!     }
 //! }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod blocking;
 mod context;
@@ -64,6 +65,7 @@ mod park;
 pub mod runtime;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod signal;
 pub mod task;
 pub mod time;
 

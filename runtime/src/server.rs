@@ -36,8 +36,8 @@ use std::io;
 use std::task::{Context, Poll};
 
 pub use bourn_server::{
-    Addr, Cause, Connection, Control, Cut, CutReason, Drain, Host, Limits, Outcome, Report, Signals, Stats,
-    Unfinished, WhenFull,
+    Addr, Cause, Connection, Control, Cut, CutReason, Drain, Host, Limits, Outcome, Report, Signals, Stats, Unfinished,
+    WhenFull,
 };
 #[cfg(feature = "proxy")]
 pub use bourn_server::{InvalidNetwork, Network};

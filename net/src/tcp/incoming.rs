@@ -95,10 +95,8 @@ impl<'a> Incoming<'a> {
                     // before this watch for the next.
                     None => {
                         // Waiting takes a reactor, and to start the background
-                        // one takes what has run out; the source can say so,
-                        // whereas a sleep could only panic.
-                        let registered = self.listener.poll_reported(cx, &mut self.ticket);
-                        if matches!(registered, Poll::Ready(Err(_))) {
+                        // one takes what has run out: a sleep could only panic.
+                        if !bourn_reactor::can_wait() {
                             return Poll::Ready(Err(error));
                         }
                         self.exhaustion = Some(Exhaustion::new());
@@ -162,7 +160,9 @@ impl AcceptErrorKind {
             ) => AcceptErrorKind::Connection,
             #[cfg(target_os = "linux")]
             Some(libc::ENONET) => AcceptErrorKind::Connection,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptErrorKind::Exhausted,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
+                AcceptErrorKind::Exhausted
+            }
             _ => AcceptErrorKind::Fatal,
         }
     }

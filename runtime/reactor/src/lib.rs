@@ -70,7 +70,7 @@ mod turn_lock;
 mod waiters;
 
 pub use backend::{Backend, UnknownBackend};
-pub use context::Entered;
+pub use context::{Entered, can_wait};
 pub use event::{Direction, Event, Interest, Ready};
 pub use poller::{Poller, Wait};
 pub use reactor::{Reactor, RuntimeId, Turned};

@@ -5,7 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Backend;
 use crate::clock;
@@ -18,6 +18,9 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sys;
 use crate::table::{Table, Token};
 use crate::timer::wheel::{Key, Wheel};
+
+/// How long a turn rests that the kernel had no memory for.
+const SHORTAGE: Duration = Duration::from_millis(1);
 
 /// No timer is set.
 const NEVER: u64 = u64::MAX;
@@ -124,7 +127,7 @@ impl Reactor {
     ///
     /// # Errors
     /// What the kernel says to the wait. Timers are expired and wakers woken
-    /// even so.
+    /// even so. For want of memory (`ENOMEM`) the turn rests 1 ms and is done.
     ///
     /// # Panics
     /// In a forked child of the process that made the reactor.
@@ -144,7 +147,12 @@ impl Reactor {
     pub fn turn_then(&self, wait: Wait, awake: impl FnOnce()) -> io::Result<Turned> {
         self.refuse_after_fork();
         let mut batch = context::take_batch();
-        let result = self.gather(wait, &mut batch);
+        let mut result = self.gather(wait, &mut batch);
+        if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOMEM)) {
+            // The kernel is short of memory: who turns again finds it with more.
+            std::thread::sleep(if wait == Wait::No { Duration::ZERO } else { SHORTAGE });
+            result = Ok(Turned::Done);
+        }
         if !matches!(result, Ok(Turned::Busy)) {
             awake();
         }
@@ -166,7 +174,7 @@ impl Reactor {
         if !batch.events.is_empty() {
             let table = self.table.lock();
             for event in batch.events.drain(..) {
-                if let Some(source) = table.get(Token::from_key(event.key)) {
+                if let Some(source) = table.get(Token(event.key)) {
                     batch.sources.push((Arc::clone(source), event));
                 }
             }
@@ -316,7 +324,7 @@ impl Reactor {
     }
 
     fn moment(&self, nanos: u64) -> Instant {
-        clock::after(self.epoch, std::time::Duration::from_nanos(nanos))
+        clock::after(self.epoch, Duration::from_nanos(nanos))
     }
 
     /// Stores the earliest deadline; called under the lock of `timers`.
@@ -396,6 +404,10 @@ impl Reactor {
 
     /// Takes a timer away, if it has not fired.
     pub(crate) fn cancel_timer(&self, key: Key) {
+        if self.is_forked() {
+            // Another thread of the parent may have held the lock.
+            return;
+        }
         let mut timers = self.timers.lock();
         let waker = timers.remove(key);
         if timers.is_empty() {

@@ -11,21 +11,13 @@ use crate::registered::Registered;
 /// put there. A place is used again, a generation not before 2^32 more
 /// registrations, so an event of a registration that is gone misses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token(u64);
+pub(crate) struct Token(pub(crate) u64);
 
 impl Token {
     fn new(place: usize, generation: u32) -> Option<Token> {
         // The last place would make the notifier's key possible.
         let place = u32::try_from(place).ok().filter(|place| *place < u32::MAX)?;
         Some(Token(u64::from(generation) << 32 | u64::from(place)))
-    }
-
-    pub(crate) fn from_key(key: u64) -> Token {
-        Token(key)
-    }
-
-    pub(crate) fn key(self) -> u64 {
-        self.0
     }
 
     fn place(self) -> usize {

@@ -28,8 +28,32 @@ pub fn watched<R>(what: &str, body: impl FnOnce() -> R) -> R {
     result
 }
 
+/// The runtimes that a property has to hold for, with their names.
+pub fn flavors() -> impl Iterator<Item = (String, Builder)> {
+    let workers = [1, 2, 8].map(|count| format!("multi_thread:{count}"));
+    ["current_thread".to_owned()].into_iter().chain(workers).map(|name| {
+        let builder = flavor(&name);
+        (name, builder)
+    })
+}
+
+/// What the name stands for.
+fn flavor(name: &str) -> Builder {
+    match name.split_once(':') {
+        None if name == "current_thread" => Builder::new_current_thread(),
+        Some(("multi_thread", workers)) => {
+            let workers = workers.parse().expect("a number of workers");
+            // Some with a reactor for each, some with one for all.
+            Builder::new_multi_thread().worker_threads(workers).workers_per_reactor(4).on_stall(|_| {})
+        }
+        _ => panic!("no flavor {name}: it is current_thread, or multi_thread:N"),
+    }
+}
+
+/// What `BOURN_FLAVOR` names, or else a runtime without workers.
 pub fn runtime(backend: Backend) -> Runtime {
-    Builder::new_current_thread().backend(backend).build().expect("a runtime")
+    let name = std::env::var("BOURN_FLAVOR").unwrap_or_else(|_| "current_thread".to_owned());
+    flavor(&name).backend(backend).build().expect("a runtime")
 }
 
 pub fn run<F: Future>(backend: Backend, what: &str, body: F) -> F::Output {

@@ -81,3 +81,36 @@ pub fn resident() -> usize {
 pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("this process's descriptors").count()
 }
+
+/// The numbers of this process's threads whose names begin with `prefix`.
+pub fn named_threads(prefix: &str) -> Vec<String> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("this process's threads");
+    let numbers = threads.map(|entry| entry.expect("a thread").file_name().into_string().expect("a number"));
+    numbers
+        .filter(|number| {
+            // It may end in between.
+            let name = std::fs::read_to_string(format!("/proc/self/task/{number}/comm")).unwrap_or_default();
+            name.starts_with(prefix)
+        })
+        .collect()
+}
+
+/// Waits until none of these threads runs for 200 ms; panics if that takes ten seconds.
+pub fn rests(threads: &[String]) {
+    let switches = || {
+        let status = |number: &String| std::fs::read_to_string(format!("/proc/self/task/{number}/status"));
+        let count = |status: String| -> Vec<String> {
+            status.lines().filter(|line| line.contains("ctxt_switches")).map(str::to_owned).collect()
+        };
+        threads.iter().filter_map(|number| status(number).ok()).map(count).collect::<Vec<_>>()
+    };
+    let start = std::time::Instant::now();
+    loop {
+        let before = switches();
+        thread::sleep(Duration::from_millis(200));
+        if switches() == before {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "they go on: {before:?}, {:?}", switches());
+    }
+}

@@ -1,8 +1,7 @@
-//! Many workers, for long: no wake is lost, nothing is left behind, and blocked
-//! threads keep nobody waiting.
+//! Many workers, for long: no wake is lost, and nothing is left behind.
 
 use std::future::{pending, poll_fn};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -117,42 +116,5 @@ fn a_million_live_tasks_end_on_small_stacks() {
             .join()
             .expect("the drop");
         assert_eq!(Arc::strong_count(&last), 1);
-    });
-}
-
-/// How late a 20 ms ticker is at worst while all workers are blocked for two seconds.
-fn lateness(block: impl Fn(Duration) + Send + Sync + Clone + 'static) -> Duration {
-    let runtime = workers(4);
-    let (began, has_begun) = mpsc::channel();
-    for _ in 0..4 {
-        let (block, began) = (block.clone(), began.clone());
-        drop(runtime.spawn(async move {
-            began.send(()).expect("the test");
-            block(Duration::from_secs(2));
-        }));
-    }
-    // From here on: each wave of blockers before that cost one detection.
-    (0..4).for_each(|_| has_begun.recv().expect("a blocker"));
-    let ticker = runtime.spawn(async move {
-        let (start, mut worst) = (Instant::now(), Duration::ZERO);
-        while start.elapsed() < Duration::from_millis(1_500) {
-            let asked = Instant::now();
-            bourn::time::sleep(Duration::from_millis(20)).await;
-            worst = worst.max(asked.elapsed().saturating_sub(Duration::from_millis(20)));
-        }
-        worst
-    });
-    let worst = futures_lite::future::block_on(ticker).expect("the ticker");
-    runtime.shutdown_background();
-    worst
-}
-
-#[test]
-fn all_workers_asleep_delay_a_ticker_by_25_ms_at_most() {
-    watched("sleeping workers", || {
-        for _ in 0..20 {
-            let worst = lateness(thread::sleep);
-            assert!(worst <= Duration::from_millis(25), "{worst:?} late");
-        }
     });
 }

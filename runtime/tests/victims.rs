@@ -1,0 +1,191 @@
+//! Beside a task that is always ready and two that wake each other without end,
+//! everything else has its turn after 61 polls at most.
+
+mod harness;
+
+use std::future::poll_fn;
+use std::io::Write;
+use std::net;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bourn::net::{TcpListener, TcpStream};
+use bourn::runtime::Runtime;
+use bourn::task::yield_now;
+use bourn::time::sleep_until;
+use harness::{flavors, watched};
+
+const ROUNDS: usize = 200;
+const POLLS: usize = 61;
+const TIME: Duration = Duration::from_millis(10);
+
+/// How many polls there were of tasks that are in the way, and whether they are to go on.
+#[derive(Default)]
+struct Crowd {
+    polls: AtomicUsize,
+    over: AtomicBool,
+    /// Of a timer, and how many polls there had been when it was over.
+    deadline: Mutex<Option<(Instant, Option<usize>)>>,
+}
+
+impl Crowd {
+    /// Counts a poll. Returns whether there are to be more.
+    fn poll(&self) -> bool {
+        let polls = self.polls.fetch_add(1, SeqCst) + 1;
+        if let Some((at, polls_then @ None)) = &mut *self.deadline.lock().expect("the deadline")
+            && Instant::now() >= *at
+        {
+            *polls_then = Some(polls);
+        }
+        !self.over.load(SeqCst)
+    }
+
+    fn since(self: &Arc<Self>) -> Since {
+        Since { crowd: self.clone(), polls: self.polls.load(SeqCst), at: Instant::now() }
+    }
+}
+
+/// The moment from which something could have been done.
+struct Since {
+    crowd: Arc<Crowd>,
+    polls: usize,
+    at: Instant,
+}
+
+impl Since {
+    /// It is being done.
+    fn check(&self, what: &str) {
+        let (polls, time) = (self.crowd.polls.load(SeqCst) - self.polls, self.at.elapsed());
+        assert!(polls <= POLLS || time <= TIME, "{what} waited for {polls} polls, {time:?}");
+    }
+}
+
+/// Two tasks that wake each other: each wake goes into the LIFO slot.
+#[derive(Default)]
+struct Pair {
+    state: Mutex<(bool, Option<Waker>)>,
+}
+
+impl Pair {
+    async fn play(&self, side: bool, crowd: &Crowd) {
+        poll_fn(|cx| {
+            let goes_on = crowd.poll();
+            let mut state = self.state.lock().expect("the pair");
+            let other = state.1.replace(cx.waker().clone());
+            state.0 = side;
+            drop(state);
+            if let Some(other) = other {
+                other.wake();
+            }
+            if goes_on { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+}
+
+async fn victims(crowd: &Arc<Crowd>, workers: usize) {
+    // For each worker, so that none has nothing else to do.
+    for _ in 0..workers.max(1) {
+        let pair = Arc::new(Pair::default());
+        for side in [false, true] {
+            let (pair, crowd) = (pair.clone(), crowd.clone());
+            drop(bourn::spawn(async move { pair.play(side, &crowd).await }));
+        }
+        let crowd = crowd.clone();
+        drop(bourn::spawn(async move {
+            while crowd.poll() {
+                yield_now().await;
+            }
+        }));
+    }
+    // A task that has just been spawned.
+    let task = {
+        let crowd = crowd.clone();
+        bourn::spawn(async move {
+            for _ in 0..ROUNDS {
+                let since = crowd.since();
+                bourn::spawn(async move { since.check("a task") }).await.expect("a task in time");
+            }
+        })
+    };
+    let timer = {
+        let crowd = crowd.clone();
+        bourn::spawn(async move {
+            for _ in 0..ROUNDS {
+                let deadline = Instant::now() + Duration::from_micros(200);
+                *crowd.deadline.lock().expect("the deadline") = Some((deadline, None));
+                sleep_until(deadline).await;
+                let polls = crowd.deadline.lock().expect("the deadline").take().and_then(|(_, polls)| polls);
+                if let Some(polls) = polls {
+                    Since { crowd: crowd.clone(), polls, at: deadline }.check("a timer");
+                }
+            }
+        })
+    };
+    let socket = {
+        let crowd = crowd.clone();
+        bourn::spawn(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+            let addr = listener.local_addr().expect("its address");
+            let client = net::TcpStream::connect(addr).expect("a connection");
+            client.set_nodelay(true).expect("an option");
+            let (stream, _) = listener.accept().await.expect("a connection");
+            ready_sockets(&crowd, client, stream).await;
+        })
+    };
+    task.await.expect("tasks in time");
+    timer.await.expect("timers in time");
+    socket.await.expect("sockets in time");
+    crowd.over.store(true, SeqCst);
+}
+
+/// Another task writes while this one waits, and says when.
+async fn ready_sockets(crowd: &Arc<Crowd>, mut client: net::TcpStream, stream: TcpStream) {
+    let asked: Arc<Mutex<Option<Since>>> = Arc::default();
+    for _ in 0..ROUNDS {
+        let (crowd, asked_there) = (crowd.clone(), asked.clone());
+        let mut writer = client.try_clone().expect("a second end");
+        let write = bourn::spawn(async move {
+            yield_now().await;
+            // On loopback it has arrived when the call returns.
+            writer.write_all(b"x").expect("a byte");
+            asked_there.lock().expect("the moment").get_or_insert(crowd.since());
+        });
+        stream.read_exact(&mut [0; 1]).await.expect("the byte");
+        if let Some(since) = asked.lock().expect("the moment").take() {
+            since.check("a socket");
+        }
+        write.await.expect("the writer");
+        *asked.lock().expect("the moment") = None;
+    }
+    client.write_all(b"x").expect("the end");
+}
+
+fn on(runtime: &Runtime, workers: usize) -> Result<(), bourn::task::JoinError> {
+    let crowd = Arc::<Crowd>::default();
+    let test = runtime.spawn({
+        let crowd = crowd.clone();
+        async move { victims(&crowd, workers).await }
+    });
+    let result = if workers == 0 { runtime.block_on(test) } else { futures_lite::future::block_on(test) };
+    assert!(crowd.polls.load(SeqCst) > ROUNDS);
+    result
+}
+
+#[test]
+fn nobody_waits_for_more_than_61_polls() {
+    // Eight workers would wait for each other's processors, here.
+    for (flavor, builder) in flavors().filter(|(flavor, _)| !flavor.ends_with('8')) {
+        let workers = flavor.split_once(':').map_or(0, |(_, workers)| workers.parse().expect("a number"));
+        // The rule alone: without the sentinel, which sees to it that it holds in time.
+        let runtime = builder.rescue(false).build().expect("a runtime");
+        watched(&flavor, || {
+            // Where several threads poll, what the kernel does to one of them may last longer.
+            let tries = if workers > 1 { 3 } else { 1 };
+            let results: Vec<_> = (0..tries).map(|_| on(&runtime, workers)).collect();
+            assert!(results.iter().any(Result::is_ok), "{flavor}: {results:?}");
+        });
+    }
+}
