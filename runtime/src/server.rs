@@ -39,8 +39,6 @@ pub use bourn_server::{
     Addr, Cause, Connection, Control, Cut, CutReason, Drain, Host, Limits, Outcome, Report, Signals, Stats, Unfinished,
     WhenFull,
 };
-#[cfg(feature = "proxy")]
-pub use bourn_server::{InvalidNetwork, Network};
 
 use crate::runtime::Handle;
 use crate::signal::unix::{Signal, SignalKind, signal};

@@ -5,18 +5,18 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bourn_net::AcceptErrorKind;
 use bourn_net::vacancy::Watch;
 use bourn_reactor::Sleep;
 
+use crate::bell::when;
 use crate::connection::Connection;
 use crate::host::Host;
 use crate::limits::WhenFull;
 use crate::listener::{Addr, Listener, Stream};
-use crate::notice::Topic;
 use crate::server::{Outcome, Plan};
 use crate::shared::{Phase, Shared};
 use crate::table::{Life, Place, Run};
@@ -91,7 +91,7 @@ where
         let stream = Arc::new(stream);
         let Some((life, place, run)) = enter(shared, &stream, peer).await else {
             shared.counters.shed_full.count();
-            shared.notices.say(Topic::Full, "as many connections as there may be: one was shed");
+            shared.notices.say("full", "as many connections as there may be: one was shed");
             stream.reset_on_close();
             continue;
         };
@@ -108,32 +108,17 @@ async fn next(shared: &Shared, listener: &Listener) -> Option<io::Result<(Stream
     if shared.limits.when_full == WhenFull::Wait
         && let Some(most) = shared.limits.connections
     {
-        let mut room = shared.table.changed.ear();
-        let mut phase = shared.phase_changed.ear();
-        poll_fn(|cx| {
-            room.listen(cx);
-            phase.listen(cx);
-            if shared.table.has_room(most) || shared.phase() == Phase::Stopped {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        shared.until(|_| when(shared.table.has_room(most) || shared.phase() == Phase::Stopped)).await;
     }
-    let mut phase = shared.phase_changed.ear();
-    poll_fn(|cx| {
-        phase.listen(cx);
-        match shared.phase() {
-            Phase::Stopped => Poll::Ready(None),
-            Phase::Emptying => Poll::Ready(match listener.try_accept() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-                accepted => Some(accepted),
-            }),
-            _ => listener.poll_accept(cx).map(Some),
-        }
-    })
-    .await
+    let accept = |cx: &mut Context<'_>| match shared.phase() {
+        Phase::Stopped => Poll::Ready(None),
+        Phase::Emptying => Poll::Ready(match listener.try_accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            accepted => Some(accepted),
+        }),
+        _ => listener.poll_accept(cx).map(Some),
+    };
+    shared.phase_changed.until(accept).await
 }
 
 /// Enters a connection into the table, waiting for room if that is the policy: several
@@ -144,17 +129,11 @@ async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<(Arc
     if shared.limits.when_full == WhenFull::Shed {
         return enter();
     }
-    let mut phase = shared.phase_changed.ear();
-    let mut room = shared.table.changed.ear();
-    poll_fn(|cx| {
-        phase.listen(cx);
-        room.listen(cx);
-        match enter() {
-            None if shared.phase() != Phase::Stopped => Poll::Pending,
-            entered => Poll::Ready(entered),
-        }
-    })
-    .await
+    let wait = |_: &mut Context<'_>| match enter() {
+        None if shared.phase() != Phase::Stopped => Poll::Pending,
+        entered => Poll::Ready(entered),
+    };
+    shared.until(wait).await
 }
 
 /// Does what an error of accept(2) asks for. False if the loop is to end.
@@ -175,7 +154,7 @@ async fn failed(
             let shed = shared.limits.when_full == WhenFull::Shed && reserve.shed(listener);
             let done = if shed { "one was shed" } else { "they wait" };
             let addr = listener.addr();
-            shared.notices.say(Topic::Exhausted, format_args!("no room for connections at {addr}: {error}; {done}"));
+            shared.notices.say("exhaustion", format_args!("no room for connections at {addr}: {error}; {done}"));
             if shed {
                 shared.counters.shed_exhausted.count();
                 return true;
@@ -187,7 +166,7 @@ async fn failed(
                 return false;
             }
             shared.counters.accept_errors.count();
-            shared.notices.say(Topic::Accept, format_args!("accept at {}: {error}", listener.addr()));
+            shared.notices.say("accept", format_args!("accept at {}: {error}", listener.addr()));
             Sleep::after(EXHAUSTED_LIMIT).await;
             return true;
         }
@@ -198,13 +177,11 @@ async fn failed(
     if !first {
         // The first time it is tried at once, for the last vacancy may just have been before the watch.
         let mut limit = Sleep::after(EXHAUSTED_LIMIT - EXHAUSTED_PAUSE);
-        let mut phase = shared.phase_changed.ear();
-        poll_fn(|cx| {
-            phase.listen(cx);
+        let over = |cx: &mut Context<'_>| {
             let over = watch.poll_vacancy(cx).is_ready() | Pin::new(&mut limit).poll(cx).is_ready();
-            if over || shared.phase() == Phase::Stopped { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+            when(over || shared.phase() == Phase::Stopped)
+        };
+        shared.phase_changed.until(over).await;
     }
     true
 }
@@ -224,12 +201,12 @@ impl<F> Drop for Running<F> {
         shared.counters.finished.count();
         if self.polling {
             shared.counters.panicked.count();
-            shared.notices.say(Topic::Panic, format_args!("the handler of {} has panicked", self.life.task_name()));
+            shared.notices.say("panic", format_args!("the handler of {} has panicked", self.life.task_name()));
         }
         let outlived = self.run.take().is_some_and(Run::end);
         if outlived {
             let name = self.life.task_name();
-            shared.notices.say(Topic::Outlived, format_args!("{name} is still open, though its handler has ended"));
+            shared.notices.say("outlived", format_args!("{name} is still open, though its handler has ended"));
         }
     }
 }
@@ -273,18 +250,18 @@ async fn admit<F>(plan: &Plan<F>, connection: Connection) -> Option<Connection> 
     #[cfg(feature = "proxy")]
     if through_proxy && let Err(error) = crate::proxy::read(&connection).await {
         shared.counters.bad_header.count();
-        shared.notices.say(Topic::Proxy, format_args!("no PROXY header from {direct}, which is to send one: {error}"));
+        shared.notices.say("proxy", format_args!("no PROXY header from {direct}, which is to send one: {error}"));
         connection.reset();
         return None;
     }
     if let Some(most) = shared.limits.per_address {
         // A proxy that speaks for itself, as in its health checks, is no crowd.
-        let counted = if through_proxy { connection.life.real_peer.get().copied() } else { Some(direct) };
+        let counted = if through_proxy { connection.life.marks.real_peer.get().copied() } else { Some(direct) };
         if let Some(peer) = counted
             && !connection.place.settle(peer.ip(), most)
         {
             shared.counters.shed_address.count();
-            shared.notices.say(Topic::Full, format_args!("too many connections of {}: one was shed", peer.ip()));
+            shared.notices.say("full", format_args!("too many connections of {}: one was shed", peer.ip()));
             connection.reset();
             return None;
         }

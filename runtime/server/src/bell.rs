@@ -47,15 +47,20 @@ impl Bell {
         Ear { bell: self, place: None }
     }
 
-    /// Waits until `check` returns something.
-    pub(crate) async fn until<R>(&self, mut check: impl FnMut() -> Option<R>) -> R {
+    /// Waits until `check`, polled whenever the bell is rung, is ready.
+    pub(crate) async fn until<R>(&self, mut check: impl FnMut(&mut Context<'_>) -> Poll<R>) -> R {
         let mut ear = self.ear();
         poll_fn(|cx| {
             ear.listen(cx);
-            check().map_or(Poll::Pending, Poll::Ready)
+            check(cx)
         })
         .await
     }
+}
+
+/// Ready when something holds.
+pub(crate) fn when(holds: bool) -> Poll<()> {
+    if holds { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// A waiter's place; given up on drop.

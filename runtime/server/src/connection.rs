@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bourn_net::{TcpStream, UnixStream};
 use futures_io::{AsyncRead, AsyncWrite};
 
+use crate::bell::when;
 use crate::listener::{Addr, Stream, either};
 use crate::shared::Shared;
 use crate::table::{Life, Place};
@@ -21,21 +22,13 @@ use crate::table::{Life, Place};
 #[non_exhaustive]
 pub enum CutReason {
     /// [`Limits::first_byte`](crate::Limits::first_byte).
-    FirstByte = 1,
+    FirstByte,
     /// [`Limits::idle`](crate::Limits::idle).
-    Idle = 2,
+    Idle,
     /// [`Limits::write_stall`](crate::Limits::write_stall).
-    WriteStall = 3,
+    WriteStall,
     /// [`Limits::min_rate`](crate::Limits::min_rate).
-    MinRate = 4,
-}
-
-impl CutReason {
-    pub(crate) fn from_number(number: u8) -> Option<CutReason> {
-        [CutReason::FirstByte, CutReason::Idle, CutReason::WriteStall, CutReason::MinRate]
-            .into_iter()
-            .find(|reason| *reason as u8 == number)
-    }
+    MinRate,
 }
 
 impl fmt::Display for CutReason {
@@ -109,18 +102,14 @@ impl Connection {
     /// The stream, if it is one of TCP: for its options. What is read and written there
     /// does not count for the limits.
     pub fn tcp(&self) -> Option<&TcpStream> {
-        match &*self.stream {
-            Stream::Tcp(stream) => Some(stream),
-            Stream::Unix(_) => None,
-        }
+        let Stream::Tcp(stream) = &*self.stream else { return None };
+        Some(stream)
     }
 
     /// The stream, if it is one of Unix; see [`tcp`](Connection::tcp).
     pub fn unix(&self) -> Option<&UnixStream> {
-        match &*self.stream {
-            Stream::Tcp(_) => None,
-            Stream::Unix(stream) => Some(stream),
-        }
+        let Stream::Unix(stream) = &*self.stream else { return None };
+        Some(stream)
     }
 
     /// Whether the server is draining: the request at hand is to be the last one.
@@ -133,7 +122,7 @@ impl Connection {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn draining(&self) {
-        self.shared.phase_changed.until(|| self.is_draining().then_some(())).await;
+        self.shared.phase_changed.until(|_| when(self.is_draining())).await;
     }
 
     /// Waits for the next request: true as soon as there is something to read; false at
@@ -182,7 +171,7 @@ impl Connection {
 
     /// Says why, if the server has cut the connection.
     fn judged(&self, result: io::Result<usize>) -> io::Result<usize> {
-        match (&result, self.life.cut_reason()) {
+        match (&result, self.life.marks.cut.get().copied()) {
             (Ok(0) | Err(_), Some(reason)) => Err(io::Error::new(io::ErrorKind::TimedOut, Cut { reason })),
             _ => result,
         }
@@ -190,16 +179,16 @@ impl Connection {
 
     fn after_read(&self, result: io::Result<usize>) -> io::Result<usize> {
         if let Ok(length @ 1..) = result {
-            let (life, tick) = (&self.life, self.shared.tick());
-            life.moved.store(tick, Relaxed);
-            life.heard.store(true, Relaxed);
+            let (marks, tick) = (&self.life.marks, self.shared.tick());
+            marks.moved.store(tick, Relaxed);
+            marks.heard.store(true, Relaxed);
             if self.shared.limits.min_rate.is_some() {
-                if life.asking.load(Relaxed) == 0 {
-                    life.asking.store(tick, Relaxed);
-                    life.asked.store(0, Relaxed);
+                if marks.asking.load(Relaxed) == 0 {
+                    marks.asking.store(tick, Relaxed);
+                    marks.asked.store(0, Relaxed);
                 }
-                life.asked.store(life.asked.load(Relaxed) + length as u64, Relaxed);
-                life.asked_last.store(tick, Relaxed);
+                marks.asked.store(marks.asked.load(Relaxed) + length as u64, Relaxed);
+                marks.asked_last.store(tick, Relaxed);
             }
             return result;
         }
@@ -207,19 +196,19 @@ impl Connection {
     }
 
     fn after_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let life = &self.life;
+        let marks = &self.life.marks;
         match result {
             Poll::Pending => {
-                if life.stalled.load(Relaxed) == 0 {
-                    life.stalled.store(self.shared.tick(), Relaxed);
+                if marks.stalled.load(Relaxed) == 0 {
+                    marks.stalled.store(self.shared.tick(), Relaxed);
                 }
                 Poll::Pending
             }
             Poll::Ready(result) => {
-                life.stalled.store(0, Relaxed);
+                marks.stalled.store(0, Relaxed);
                 if matches!(result, Ok(1..)) {
-                    life.moved.store(self.shared.tick(), Relaxed);
-                    life.asking.store(0, Relaxed);
+                    marks.moved.store(self.shared.tick(), Relaxed);
+                    marks.asking.store(0, Relaxed);
                 }
                 Poll::Ready(match result {
                     Err(_) => self.judged(result),
@@ -306,18 +295,6 @@ impl Connection {
         poll_fn(|cx| self.poll_send(cx, buf)).await
     }
 
-    /// Writes from several buffers, one after the other.
-    ///
-    /// # Errors
-    /// As [`write`](Connection::write).
-    ///
-    /// # Cancel safety
-    /// As `write`.
-    pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let _waits = Waits(&self.life);
-        poll_fn(|cx| self.poll_send_vectored(cx, bufs)).await
-    }
-
     /// Writes all of `buf`.
     ///
     /// # Errors
@@ -364,7 +341,7 @@ impl Connection {
     /// The addresses that a trusted proxy named.
     pub(crate) fn set_real_peer(&self, peer: SocketAddr) {
         // Set once, before the handler has the connection.
-        let _ = self.life.real_peer.set(peer);
+        let _ = self.life.marks.real_peer.set(peer);
     }
 }
 
@@ -373,7 +350,7 @@ struct Waits<'a>(&'a Life);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.stalled.store(0, Relaxed);
+        self.0.marks.stalled.store(0, Relaxed);
     }
 }
 

@@ -17,7 +17,7 @@
 //! new process's as well. The two agree by two words, each written before the other is
 //! read: the one that says that sockets are out, and the phase.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -25,14 +25,14 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bourn_net::{UnixListener, UnixStream};
 use bourn_reactor::Sleep;
 
+use crate::bell::when;
 use crate::listener::Listener;
-use crate::notice::Topic;
 use crate::shared::{Cause, Phase, Shared};
 
 /// What a byte on the way says.
@@ -127,7 +127,7 @@ impl Offer {
             && let Err(error) = become_owner(&predecessor).await
         {
             // It has ended meanwhile, or ends by itself: the sockets are ours all the same.
-            shared.notices.say(Topic::HandOver, format_args!("the server before this one does not answer: {error}"));
+            shared.notices.say("hand-over", format_args!("the server before this one does not answer: {error}"));
         }
         while let Some(accepted) = until_phase(&shared, Phase::Closing, path.accept()).await {
             let given = match accepted {
@@ -136,7 +136,7 @@ impl Offer {
             };
             shared.sockets_out.store(false, Ordering::SeqCst);
             let Err(error) = given else { return };
-            shared.notices.say(Topic::HandOver, format_args!("no hand-over: {error}; this process goes on"));
+            shared.notices.say("hand-over", format_args!("no hand-over: {error}; this process goes on"));
             // An error of accept(2) may come again at once.
             Sleep::after(PAUSE).await;
         }
@@ -146,15 +146,11 @@ impl Offer {
 /// Awaits `future`, but no longer than until the server is in `phase`.
 async fn until_phase<R>(shared: &Shared, phase: Phase, future: impl Future<Output = R>) -> Option<R> {
     let mut future = pin!(future);
-    let mut ear = shared.phase_changed.ear();
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
-        }
-        ear.listen(cx);
-        if shared.phase() >= phase { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
+    let check = |cx: &mut Context<'_>| match future.as_mut().poll(cx) {
+        Poll::Pending => when(shared.phase() >= phase).map(|()| None),
+        ready => ready.map(Some),
+    };
+    shared.phase_changed.until(check).await
 }
 
 /// Says that this process accepts, and waits until the old one does no more.
@@ -197,7 +193,7 @@ async fn give(
     } else {
         shared.drain(Cause::HandedOver);
     }
-    shared.phase_changed.until(|| (shared.loops.load(Ordering::Acquire) == 0).then_some(())).await;
+    shared.phase_changed.until(|_| when(shared.loops.load(Ordering::Acquire) == 0)).await;
     // It is the owner, whether it hears that or not.
     let _ = stream.write_all(&[YOURS]).await;
     Ok(())

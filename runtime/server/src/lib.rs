@@ -48,8 +48,6 @@ pub use connection::{Connection, Cut, CutReason};
 pub use host::{Host, Signals};
 pub use limits::{Limits, WhenFull};
 pub use listener::Addr;
-#[cfg(feature = "proxy")]
-pub use proxy::{InvalidNetwork, Network};
 pub use report::Report;
 pub use server::{Outcome, Server};
 pub use shared::{Cause, Control, Drain};

@@ -92,6 +92,16 @@ enum Socket {
     Unix(UnixListener),
 }
 
+/// Maps what a listener of either kind accepted.
+macro_rules! accepted {
+    ($socket:expr, $listener:ident => $accept:expr, $map:ident) => {
+        match $socket {
+            Socket::Tcp($listener) => $accept.$map(|(stream, peer)| (Stream::Tcp(stream), Addr::Tcp(peer))),
+            Socket::Unix($listener) => $accept.$map(|(stream, peer)| (Stream::Unix(stream), Addr::Unix(peer))),
+        }
+    };
+}
+
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -153,24 +163,12 @@ impl Listener {
     }
 
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Addr)>> {
-        match &self.socket {
-            Socket::Tcp(listener) => {
-                listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream::Tcp(stream), Addr::Tcp(peer)))
-            }
-            Socket::Unix(listener) => {
-                listener.poll_accept(cx).map_ok(|(stream, peer)| (Stream::Unix(stream), Addr::Unix(peer)))
-            }
-        }
+        accepted!(&self.socket, listener => listener.poll_accept(cx), map_ok)
     }
 
     /// Asks the kernel, whatever is known of readiness.
     pub(crate) fn try_accept(&self) -> io::Result<(Stream, Addr)> {
-        match &self.socket {
-            Socket::Tcp(listener) => listener.try_accept().map(|(stream, peer)| (Stream::Tcp(stream), Addr::Tcp(peer))),
-            Socket::Unix(listener) => {
-                listener.try_accept().map(|(stream, peer)| (Stream::Unix(stream), Addr::Unix(peer)))
-            }
-        }
+        accepted!(&self.socket, listener => listener.try_accept(), map)
     }
 
     /// Keeps new connections out while those that are under way still come in, so that

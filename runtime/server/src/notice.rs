@@ -1,5 +1,6 @@
 //! What a server has to say to whoever runs it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,26 +11,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 type Hook = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What a line is about.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Topic {
-    Exhausted,
-    Full,
-    Accept,
-    Cut,
-    Panic,
-    Outlived,
-    Proxy,
-    HandOver,
-    Drain,
-}
-
 /// One line at a time, on stderr or to a hook; at most one a second on each topic,
 /// which then says how many were left out.
 #[derive(Clone, Default)]
 pub(crate) struct Notices {
     hook: Option<Hook>,
-    said: Arc<Mutex<[Said; Topic::Drain as usize + 1]>>,
+    said: Arc<Mutex<HashMap<&'static str, Said>>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -43,10 +30,10 @@ impl Notices {
         Notices { hook: Some(Arc::new(hook)), ..Notices::default() }
     }
 
-    pub(crate) fn say(&self, topic: Topic, text: impl fmt::Display) {
+    pub(crate) fn say(&self, topic: &'static str, text: impl fmt::Display) {
         let left_out = {
             let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            let said = &mut said[topic as usize];
+            let said = said.entry(topic).or_default();
             if said.last.is_some_and(|last| last.elapsed() < PAUSE) {
                 said.left_out += 1;
                 return;

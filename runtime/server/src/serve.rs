@@ -1,11 +1,11 @@
 //! What watches over a server while it serves, and drains it.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bourn_reactor::Sleep;
@@ -14,7 +14,6 @@ use crate::accept;
 use crate::connection::Connection;
 use crate::host::{Host, Signals};
 use crate::listener::Listener;
-use crate::notice::Topic;
 use crate::report::Report;
 use crate::server::{Outcome, Plan, Server};
 use crate::shared::{Cause, Drain, Phase, Shared};
@@ -72,17 +71,14 @@ struct Watch<'a, S> {
 
 impl<S: Signals> Watch<'_, S> {
     async fn cause(&mut self) -> Cause {
-        let mut ear = self.shared.phase_changed.ear();
-        poll_fn(|cx| {
-            if let Some(signals) = &mut self.signals
-                && let Poll::Ready(number) = signals.poll_signal(cx)
-            {
-                self.shared.drain(Cause::Signal(number));
+        let (shared, signals) = (self.shared, &mut self.signals);
+        let check = |cx: &mut Context<'_>| {
+            if let Some(number) = poll_signal(signals, cx) {
+                shared.drain(Cause::Signal(number));
             }
-            ear.listen(cx);
-            self.shared.cause().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+            shared.cause().map_or(Poll::Pending, Poll::Ready)
+        };
+        shared.phase_changed.until(check).await
     }
 
     async fn drain(mut self, cause: Cause, drain: &Drain, listeners: Vec<Arc<Listener>>) -> Report {
@@ -99,7 +95,7 @@ impl<S: Signals> Watch<'_, S> {
             for listener in listeners.iter().filter(|_| !shared.sockets_out.load(Ordering::SeqCst)) {
                 if let Err(error) = listener.close_door() {
                     let addr = listener.addr();
-                    shared.notices.say(Topic::Drain, format_args!("the door at {addr} stays open: {error}"));
+                    shared.notices.say("drain", format_args!("the door at {addr} stays open: {error}"));
                 }
             }
         }
@@ -119,34 +115,35 @@ impl<S: Signals> Watch<'_, S> {
         }
         let report = Report { cause, took: start.elapsed(), unfinished, stats: shared.stats() };
         if !report.unfinished.is_empty() {
-            shared.notices.say(Topic::Drain, &report);
+            shared.notices.say("drain", &report);
         }
         report
     }
 
     /// Waits for `done`, at most until `deadline`. Another signal ends the process.
     async fn until(&mut self, deadline: Instant, done: impl Fn() -> bool) {
+        let (shared, signals) = (self.shared, &mut self.signals);
         let mut sleep = Sleep::until(deadline);
-        let shared = self.shared;
-        let mut phase = shared.phase_changed.ear();
-        let mut table = shared.table.changed.ear();
-        poll_fn(|cx| {
-            if let Some(signals) = &mut self.signals
-                && let Poll::Ready(number) = signals.poll_signal(cx)
-            {
+        let check = |cx: &mut Context<'_>| {
+            if let Some(number) = poll_signal(signals, cx) {
                 at_once(shared, number);
             }
-            phase.listen(cx);
-            table.listen(cx);
             if done() { Poll::Ready(()) } else { Pin::new(&mut sleep).poll(cx) }
-        })
-        .await;
+        };
+        shared.until(check).await;
+    }
+}
+
+fn poll_signal<S: Signals>(signals: &mut Option<S>, cx: &mut Context<'_>) -> Option<i32> {
+    match signals.as_mut()?.poll_signal(cx) {
+        Poll::Ready(number) => Some(number),
+        Poll::Pending => None,
     }
 }
 
 /// Ends the process, as a signal does that nobody handles.
 fn at_once(shared: &Shared, signal: i32) -> ! {
     let left = shared.table.list();
-    shared.notices.say(Topic::Drain, format_args!("a second signal: {} connections are dropped", left.len()));
+    shared.notices.say("drain", format_args!("a second signal: {} connections are dropped", left.len()));
     std::process::exit(128 + signal)
 }

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io;
+#[cfg(feature = "proxy")]
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use crate::limits::Limits;
 use crate::listener::{Addr, Listener};
 use crate::notice::Notices;
 #[cfg(feature = "proxy")]
-use crate::proxy::{Network, Trusted};
+use crate::proxy::Trusted;
 use crate::report::Report;
 use crate::serve;
 use crate::shared::{Control, Drain, Shared};
@@ -79,6 +81,7 @@ impl<H: Host> Server<H> {
     /// # Panics
     /// If the thread is in no runtime.
     #[track_caller]
+    #[expect(clippy::new_without_default, reason = "it depends on the thread")]
     pub fn new() -> Server<H> {
         Server {
             host: H::current(),
@@ -225,12 +228,14 @@ impl<H: Host> Server<H> {
         Ok(self)
     }
 
-    /// Believes the PROXY headers (versions 1 and 2) of peers in `networks`, and refuses
-    /// their connections without one, or with one that is malformed. The time for it is
-    /// that of [`Limits::first_byte`]. What other peers send is the handler's.
+    /// Believes the PROXY headers (versions 1 and 2) of peers in the network of `addr` of
+    /// which the first `prefix` bits count (all, if that is more than there are), and refuses
+    /// their connections without one, or with one that is malformed. The time for it is that
+    /// of [`Limits::first_byte`]. What other peers send is the handler's. It may be called
+    /// several times.
     #[cfg(feature = "proxy")]
-    pub fn proxy_from(mut self, networks: impl IntoIterator<Item = Network>) -> Server<H> {
-        self.trusted.0.extend(networks);
+    pub fn proxy_from(mut self, addr: impl Into<IpAddr>, prefix: u8) -> Server<H> {
+        self.trusted.0.push((addr.into(), prefix));
         self
     }
 
@@ -311,11 +316,5 @@ impl<H: Host> Server<H> {
         // Nobody asked for these.
         self.received.clear();
         serve::serve(self, Arc::new(plan)).await
-    }
-}
-
-impl<H: Host> Default for Server<H> {
-    fn default() -> Server<H> {
-        Server::new()
     }
 }

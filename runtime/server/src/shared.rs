@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::bell::Bell;
@@ -94,6 +95,18 @@ impl Shared {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.phase() > Phase::Serving
+    }
+
+    /// Waits until `check`, polled whenever the phase or the table changes, is ready.
+    pub(crate) async fn until<R>(&self, mut check: impl FnMut(&mut Context<'_>) -> Poll<R>) -> R {
+        let mut ear = self.phase_changed.ear();
+        self.table
+            .changed
+            .until(|cx| {
+                ear.listen(cx);
+                check(cx)
+            })
+            .await
     }
 
     pub(crate) fn cause(&self) -> Option<Cause> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bourn_reactor::Sleep;
 
+use crate::bell::when;
 use crate::connection::CutReason;
-use crate::notice::Topic;
 use crate::shared::Shared;
 use crate::table::Life;
 
@@ -16,7 +16,7 @@ use crate::table::Life;
 pub(crate) async fn sweep(shared: Arc<Shared>, period: Duration) {
     let judge = Judge::new(&shared, period);
     loop {
-        shared.table.changed.until(|| (!shared.table.is_empty() || shared.is_over()).then_some(())).await;
+        shared.table.changed.until(|_| when(!shared.table.is_empty() || shared.is_over())).await;
         if shared.is_over() {
             return;
         }
@@ -31,7 +31,7 @@ pub(crate) async fn sweep(shared: Arc<Shared>, period: Duration) {
                 CutReason::MinRate => &shared.counters.cut_min_rate,
             };
             counter.count();
-            shared.notices.say(Topic::Cut, format_args!("{} cut: {reason}", life.task_name()));
+            shared.notices.say("cut", format_args!("{} cut: {reason}", life.task_name()));
         }
     }
 }
@@ -65,26 +65,26 @@ impl Judge {
 
     fn reason(&self, life: &Life, now: u32) -> Option<CutReason> {
         let since = |tick: u32| now.wrapping_sub(tick);
-        let moved = since(life.moved.load(Relaxed));
-        let stalled = life.stalled.load(Relaxed);
+        let moved = since(life.marks.moved.load(Relaxed));
+        let stalled = life.marks.stalled.load(Relaxed);
         if stalled != 0 && since(stalled) >= self.write_stall && moved >= self.write_stall {
             return Some(CutReason::WriteStall);
         }
-        if !life.heard.load(Relaxed) && since(life.born) >= self.first_byte {
+        if !life.marks.heard.load(Relaxed) && since(life.born) >= self.first_byte {
             return Some(CutReason::FirstByte);
         }
         if moved >= self.idle {
             return Some(CutReason::Idle);
         }
         let (rate, grace) = self.rate?;
-        let asking = life.asking.load(Relaxed);
-        let last = life.asked_last.load(Relaxed);
+        let asking = life.marks.asking.load(Relaxed);
+        let last = life.marks.asked_last.load(Relaxed);
         // Only while something comes: a peer that says nothing waits for an answer, or is idle.
         if asking == 0 || since(last) > 1 {
             return None;
         }
         let lasted = last.wrapping_sub(asking);
         let wanted = u128::from(rate) * self.period.as_nanos() * u128::from(lasted) / 1_000_000_000;
-        (lasted >= grace && u128::from(life.asked.load(Relaxed)) < wanted).then_some(CutReason::MinRate)
+        (lasted >= grace && u128::from(life.marks.asked.load(Relaxed)) < wanted).then_some(CutReason::MinRate)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use crate::bell::Bell;
+use crate::bell::{Bell, when};
 use crate::connection::CutReason;
 use crate::listener::{Addr, Stream};
 
@@ -35,12 +35,19 @@ pub struct Unfinished {
 pub(crate) struct Life {
     pub(crate) number: u64,
     pub(crate) peer: Addr,
-    pub(crate) real_peer: OnceLock<SocketAddr>,
     accepted: Instant,
     /// The tick in which it was accepted.
     pub(crate) born: u32,
+    pub(crate) marks: Marks,
+}
+
+/// What has become of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
     /// The tick in which the last byte came or went; that of its birth before.
     pub(crate) moved: AtomicU32,
+    /// Whom a trusted proxy names.
+    pub(crate) real_peer: OnceLock<SocketAddr>,
     /// A byte has come.
     pub(crate) heard: AtomicBool,
     /// Since when a write waits; 0 if none does.
@@ -51,8 +58,8 @@ pub(crate) struct Life {
     pub(crate) asked: AtomicU64,
     /// The tick of the last byte that came.
     pub(crate) asked_last: AtomicU32,
-    /// Why the connection was cut; 0 if it was not.
-    cut: AtomicU8,
+    /// Why the connection was cut, if it was.
+    pub(crate) cut: OnceLock<CutReason>,
     cancelled: AtomicBool,
     /// Of the task that runs the handler.
     waker: Mutex<Option<Waker>>,
@@ -60,27 +67,18 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn peer(&self) -> Addr {
-        self.real_peer.get().map_or_else(|| self.peer.clone(), |peer| Addr::Tcp(*peer))
+        self.marks.real_peer.get().map_or_else(|| self.peer.clone(), |peer| Addr::Tcp(*peer))
     }
 
     pub(crate) fn task_name(&self) -> String {
         format!("connection {} of {}", self.number, self.peer)
     }
 
-    pub(crate) fn cut_reason(&self) -> Option<CutReason> {
-        CutReason::from_number(self.cut.load(Relaxed))
-    }
-
-    /// False if it was cut before.
-    fn note_cut(&self, reason: CutReason) -> bool {
-        self.cut.compare_exchange(0, reason as u8, Relaxed, Relaxed).is_ok()
-    }
-
     fn cancel(&self) {
         // The lock orders this and the look that follows the waker's storing.
         let waker = {
-            let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-            self.cancelled.store(true, Relaxed);
+            let mut waker = self.marks.waker.lock().unwrap_or_else(PoisonError::into_inner);
+            self.marks.cancelled.store(true, Relaxed);
             waker.take()
         };
         if let Some(waker) = waker {
@@ -90,23 +88,19 @@ impl Life {
 
     /// Ready when the handler is to be dropped.
     pub(crate) fn poll_cancelled(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.cancelled.load(Relaxed) {
+        if self.marks.cancelled.load(Relaxed) {
             return Poll::Ready(());
         }
-        let mut place = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if place.as_ref().is_some_and(|placed| placed.will_wake(cx.waker())) {
+        let lock = || self.marks.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock().as_ref().is_some_and(|placed| placed.will_wake(cx.waker())) {
             return Poll::Pending;
         }
-        drop(place);
+        // Cloned and dropped outside the lock: that is foreign code.
         let waker = cx.waker().clone();
-        place = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.cancelled.load(Relaxed) {
-            return Poll::Ready(());
-        }
-        let before = place.replace(waker);
-        drop(place);
+        let before = lock().replace(waker);
         drop(before);
-        Poll::Pending
+        // Whoever cancels says so under the lock, before it looks for the waker.
+        when(self.marks.cancelled.load(Relaxed))
     }
 }
 
@@ -172,18 +166,9 @@ impl Table {
         let life = Arc::new(Life {
             number: inner.last,
             peer,
-            real_peer: OnceLock::new(),
             accepted: Instant::now(),
             born: tick,
-            moved: AtomicU32::new(tick),
-            heard: AtomicBool::new(false),
-            stalled: AtomicU32::new(0),
-            asking: AtomicU32::new(0),
-            asked: AtomicU64::new(0),
-            asked_last: AtomicU32::new(0),
-            cut: AtomicU8::new(0),
-            cancelled: AtomicBool::new(false),
-            waker: Mutex::new(None),
+            marks: Marks { moved: AtomicU32::new(tick), ..Marks::default() },
         });
         let key = inner.slots.insert(Slot {
             life: Arc::clone(&life),
@@ -240,7 +225,7 @@ impl Table {
         for (_, slot) in inner.slots.iter().filter(|(_, slot)| slot.open) {
             if let Some(reason) = judge(&slot.life)
                 && let Some(stream) = slot.stream.upgrade()
-                && slot.life.note_cut(reason)
+                && slot.life.marks.cut.set(reason).is_ok()
             {
                 cut.push((reason, Arc::clone(&slot.life), stream));
             }
