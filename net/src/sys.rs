@@ -507,14 +507,16 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 /// `connect(2)`. An interrupted call goes on connecting, and calling again would
 /// only say EALREADY.
 pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Connecting> {
-    let connected = SockRef::from(&fd).connect(&(*addr).into());
-    // What is interrupted here has begun, so it is first begun.
-    match told(Call::Connect, fd.as_raw_fd(), 0).and(connected) {
-        Ok(()) => Ok(Connecting::Done),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::UnderWay),
-            _ => Err(error),
-        },
+    let connecting = match SockRef::from(&fd).connect(&(*addr).into()) {
+        Ok(()) => Connecting::Done,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Connecting::UnderWay,
+        Err(error) => return Err(error),
+    };
+    // What is interrupted here has begun, so it is first begun; what has failed is
+    // over, and its error told.
+    match told(Call::Connect, fd.as_raw_fd(), 0) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Connecting::UnderWay),
+        told => told.map(|_| connecting),
     }
 }
 
