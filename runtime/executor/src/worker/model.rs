@@ -337,25 +337,6 @@ fn loom_shutdown_meets_a_driver() {
     });
 }
 
-/// A worker that blocks in place, on a task that only its spare can run, comes back while the spare may be anywhere;
-/// then the runtime ends. Killed by: executor-spare-unlent.
-#[test]
-fn loom_spare_meets_its_victim() {
-    bounded(1, || {
-        let runtime = runtime(options(1, 0).spares(1));
-        runtime.start(None).unwrap();
-        let handle = runtime.handle();
-        let task = runtime.handle().spawn(async move {
-            let inner = handle.spawn(async { 3 });
-            let got = handle.block_in_place(|| join(inner));
-            yield_now().await;
-            got
-        });
-        assert_eq!(join(task), Some(Some(3)));
-        drop(runtime);
-    });
-}
-
 /// A local task's wake from elsewhere that meets a shutdown leaves nothing behind that would keep the runtime.
 /// Kills `executor-evict-leaves-returning`.
 #[test]
