@@ -18,6 +18,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::path::Path;
 
+#[cfg(target_os = "linux")]
+use crate::inspect::SocketInfo;
 use bourn_reactor::faults::{Call, told};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -603,3 +605,66 @@ pub(crate) enum Group {
     V4 { group: Ipv4Addr, interface: Ipv4Addr },
     V6 { group: Ipv6Addr, interface: u32 },
 }
+
+/// The soft limit of descriptors (`RLIMIT_NOFILE`).
+#[cfg(target_os = "linux")]
+pub(crate) fn descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable; the call can not fail with these arguments.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur
+}
+
+/// What the kernel knows about a socket, found by its number.
+#[cfg(target_os = "linux")]
+pub(crate) fn describe(number: RawFd) -> io::Result<SocketInfo> {
+    // SAFETY: lives in this function, which only asks: where the number stands for
+    // nothing or for another file by now, the kernel says so, or tells of that one.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    let socket = SockRef::from(&fd);
+    let kind = socket.r#type()?;
+    let protocol = match (socket.domain()?, kind, socket.protocol()?) {
+        (_, _, Some(Protocol::TCP)) => "tcp",
+        (_, _, Some(Protocol::UDP)) => "udp",
+        (Domain::UNIX, Type::STREAM, _) => "unix",
+        (Domain::UNIX, Type::DGRAM, _) => "unix-dgram",
+        (Domain::UNIX, Type::SEQPACKET, _) => "unix-seq",
+        _ => "other",
+    };
+    let address = |addr: io::Result<SockAddr>| {
+        let internet = |addr: &SockAddr| addr.as_socket().map(|addr| addr.to_string());
+        let unix = |addr: &SockAddr| addr.as_unix().map(|addr| format!("{addr:?}"));
+        addr.ok().and_then(|addr| internet(&addr).or_else(|| unix(&addr))).unwrap_or_else(|| "-".to_owned())
+    };
+    let queue = |request| {
+        let mut bytes: c_int = 0;
+        // SAFETY: both requests store an `int` (tcp(7), unix(7)), or fail.
+        let asked = unsafe { libc::ioctl(number, request, &raw mut bytes) };
+        usize::try_from(bytes).ok().filter(|_| asked == 0)
+    };
+    let mut info = SocketInfo {
+        fd: number,
+        protocol,
+        local: address(socket.local_addr()),
+        peer: address(socket.peer_addr()),
+        state: None,
+        received: queue(libc::FIONREAD),
+        unsent: queue(libc::TIOCOUTQ),
+    };
+    let mut tcp = [0; size_of::<libc::tcp_info>()];
+    if protocol == "tcp" && read_option(fd, (libc::IPPROTO_TCP, libc::TCP_INFO), &mut tcp).is_ok() {
+        info.state = TCP_STATES.split(' ').nth(tcp[0].into());
+        if info.state == Some("LISTEN") {
+            let field = |place: usize| tcp[place..].first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize);
+            // What a listener's queue holds and may hold, see ss(8).
+            info.received = field(std::mem::offset_of!(libc::tcp_info, tcpi_unacked));
+            info.unsent = field(std::mem::offset_of!(libc::tcp_info, tcpi_sacked));
+        }
+    }
+    Ok(info)
+}
+
+/// By `tcpi_state` (include/net/tcp_states.h in Linux), in the words of ss(8).
+#[cfg(target_os = "linux")]
+const TCP_STATES: &str = "UNKNOWN ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT UNCONN CLOSE-WAIT LAST-ACK \
+                          LISTEN CLOSING NEW-SYN-RECV";

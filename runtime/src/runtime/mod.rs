@@ -13,6 +13,8 @@ use bourn_executor::{BlockingPool, CurrentThread, MultiThread};
 
 use crate::blocking::{self, Blocking};
 use crate::context;
+#[cfg(target_os = "linux")]
+use crate::inspect::Listed;
 use crate::park::ReactorPark;
 use crate::task::{JoinHandle, TaskInfo};
 
@@ -58,6 +60,8 @@ pub struct Runtime {
     executor: Executor,
     blocking: Blocking,
     handle: Handle,
+    #[cfg(target_os = "linux")]
+    _listed: Listed,
 }
 
 /// Who runs the tasks.
@@ -81,7 +85,13 @@ impl Runtime {
             Executor::MultiThread(executor) => executor.handle(),
         };
         let (handle, pool) = (Handle::new(handle, pool.clone()), pool.clone());
-        Runtime { executor, blocking: Blocking::new(&handle, pool, builder.blocking_grace), handle }
+        Runtime {
+            executor,
+            blocking: Blocking::new(&handle, pool, builder.blocking_grace),
+            #[cfg(target_os = "linux")]
+            _listed: Listed::new(&handle),
+            handle,
+        }
     }
 
     fn current_thread(builder: &Builder, pool: &BlockingPool, park: Arc<ReactorPark>) -> Runtime {
