@@ -50,6 +50,25 @@ pub enum Turned {
     Busy,
 }
 
+/// What a reactor has done so far, and what is in it. The numbers are not of one
+/// instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReactorMetrics {
+    /// Turns, those that did not wait included.
+    pub turns: u64,
+    /// Events that the kernel has reported.
+    pub events: u64,
+    /// Sources that are registered now.
+    pub sources: usize,
+    /// Registrations so far.
+    pub registrations: u64,
+    /// Of these, how many were of sources that came from another reactor.
+    pub rehomings: u64,
+    /// Timers that are set now.
+    pub timers: usize,
+}
+
 /// Sources and timers, and the wait that serves them.
 ///
 /// A thread [enters](Reactor::enter) a reactor, so that sockets and timers used
@@ -64,6 +83,10 @@ pub struct Reactor {
     earliest: AtomicU64,
     epoch: Instant,
     runtime: RuntimeId,
+    /// How many turns were made, and how many events they brought. Stored under the
+    /// turn lock, by plain stores; std's, for no protocol depends on them.
+    turns: core::sync::atomic::AtomicU64,
+    events: core::sync::atomic::AtomicU64,
     /// Set before the table is closed, see `Registered::settle`.
     closed: AtomicBool,
     /// Why the kernel wait of the background reactor ended.
@@ -98,6 +121,8 @@ impl Reactor {
             earliest: AtomicU64::new(NEVER),
             epoch: clock::now(),
             runtime,
+            turns: core::sync::atomic::AtomicU64::new(0),
+            events: core::sync::atomic::AtomicU64::new(0),
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),
             forks: sys::forks(),
@@ -171,6 +196,11 @@ impl Reactor {
             return Ok(Turned::Busy);
         };
         let result = turn.wait(&mut batch.events, || self.limit(wait));
+        let count = |counter: &core::sync::atomic::AtomicU64, by: u64| {
+            counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+        };
+        count(&self.turns, 1);
+        count(&self.events, batch.events.len() as u64);
         if !batch.events.is_empty() {
             let table = self.table.lock();
             for event in batch.events.drain(..) {
@@ -269,6 +299,24 @@ impl Reactor {
     /// Whether sources or timers are registered here.
     pub fn occupied(&self) -> bool {
         self.earliest.load(Ordering::Relaxed) != NEVER || !self.table.lock().is_empty()
+    }
+
+    /// What the reactor has done so far.
+    pub fn metrics(&self) -> ReactorMetrics {
+        let timers = self.timers.lock().len();
+        let table = self.table.lock();
+        ReactorMetrics {
+            turns: self.turns.load(Ordering::Relaxed),
+            events: self.events.load(Ordering::Relaxed),
+            sources: table.len(),
+            registrations: table.registrations,
+            rehomings: table.rehomings,
+            timers,
+        }
+    }
+
+    pub(crate) fn count_rehoming(&self) {
+        self.table.lock().rehomings += 1;
     }
 
     /// Every source that is registered here, as it is now.

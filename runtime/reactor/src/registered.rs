@@ -248,6 +248,7 @@ impl Registered {
         drop(state);
         if let Some(old) = &old {
             old.reactor.release(old.token);
+            current.count_rehoming();
         }
         Ok(old)
     }

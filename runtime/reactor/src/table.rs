@@ -39,6 +39,10 @@ pub(crate) struct Table {
     entries: Slab<Entry>,
     generation: u32,
     closed: bool,
+    /// Entries that were ever reserved.
+    pub(crate) registrations: u64,
+    /// Of these, how many were for sources that had another home.
+    pub(crate) rehomings: u64,
 }
 
 impl Table {
@@ -49,6 +53,7 @@ impl Table {
         }
         let token = Token::new(self.entries.vacant_key(), self.generation)?;
         self.generation = self.generation.wrapping_add(1);
+        self.registrations += 1;
         self.entries.insert(Entry { generation: token.generation(), source });
         Some(token)
     }
@@ -63,6 +68,10 @@ impl Table {
     pub(crate) fn remove(&mut self, token: Token) -> Option<Arc<Registered>> {
         self.get(token)?;
         Some(self.entries.remove(token.place()).source)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,0 +1,131 @@
+//! What a thread that runs tasks owns, and how it comes to own it.
+
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use super::{counters::Counters, shared::Shared, sleeper::Sleeper, watch::Watch};
+use crate::{
+    context::{self, Context},
+    park::Park,
+    queue::{lifo::LifoSlot, ring::Ring},
+    sync::AtomicUsize,
+    task::Task,
+};
+
+/// A ring, a slot, and what the others need to know of the thread that has them.
+#[repr(align(128))]
+pub(super) struct Core {
+    pub(super) ring: Ring,
+    pub(super) lifo: LifoSlot,
+    pub(super) watch: Watch,
+    pub(super) sleeper: Sleeper,
+    pub(super) counters: Counters,
+    /// 1 while a thread has the core.
+    taken: AtomicUsize,
+    /// The group whose park the thread rests in. Changes only in the hands of a new thread.
+    group: AtomicUsize,
+}
+
+impl Core {
+    /// With `private`, nothing is ever in its ring and its slot.
+    pub(super) fn new(group: usize, private: bool) -> Self {
+        Self {
+            ring: if private { Ring::unused() } else { Ring::new() },
+            lifo: LifoSlot::new(),
+            watch: Watch::new(),
+            sleeper: Sleeper::new(),
+            counters: Counters::default(),
+            taken: AtomicUsize::new(0),
+            group: AtomicUsize::new(group),
+        }
+    }
+
+    pub(super) fn group(&self) -> usize {
+        self.group.load(Relaxed)
+    }
+
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Relaxed) != 0
+    }
+
+    /// A task to run, for whoever helps out: from the ring, and, if the core's thread is stuck, from its slot.
+    pub(super) fn has_work(&self) -> bool {
+        !self.ring.is_empty() || (!self.lifo.is_empty() && self.watch.is_stuck())
+    }
+}
+
+/// The calling thread's right to a core. It cannot leave the thread.
+pub(super) struct Lease<'a> {
+    pub(super) index: usize,
+    pub(super) core: &'a Core,
+    context: &'a Context,
+}
+
+impl<'a> Lease<'a> {
+    /// Takes core `index`, if nobody has it. The thread, in this runtime, has none.
+    pub(super) fn take<P: Park>(context: &'a Context, shared: &'a Shared<P>, index: usize) -> Option<Self> {
+        let core = &shared.cores[index];
+        // Acquire: pairs with the Release in `drop`, for what only the owner may touch.
+        if core.is_taken() || core.taken.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            return None;
+        }
+        context.set_core(Some(index));
+        Some(Self { index, core, context })
+    }
+
+    /// Has the thread rest in the park of another group from now on.
+    pub(super) fn join_group(&self, group: usize) {
+        self.core.group.store(group, Relaxed);
+    }
+
+    /// Steals half of what `victim` has, and returns one task of it and how many there were. The own ring is empty.
+    pub(super) fn steal(&self, victim: &Core) -> (Option<Task>, usize) {
+        // SAFETY: the lease is on this thread, which alone owns the ring; the callers come with an empty one, which is
+        // not the victim's.
+        unsafe { victim.ring.steal_into(&self.core.ring) }
+    }
+
+    fn owned(&self) -> Owned<'a> {
+        Owned { core: self.core, thread: PhantomData }
+    }
+
+    /// Adds a task to the own ring, or gives it back.
+    pub(super) fn push(&self, task: Task) -> Result<(), Task> {
+        self.owned().push(task)
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.context.set_core(None);
+        self.core.taken.store(0, Release);
+    }
+}
+
+/// The calling thread's own core, as a waker finds it.
+pub(super) struct Owned<'a> {
+    pub(super) core: &'a Core,
+    thread: PhantomData<*const ()>,
+}
+
+impl<'a> Owned<'a> {
+    /// The core that this thread has a lease for in this runtime, and whether the thread is inside a turn.
+    #[inline]
+    pub(super) fn here<P: Park>(shared: &'a Arc<Shared<P>>) -> Option<(Self, bool)> {
+        let (index, turning) = context::core_in(Arc::as_ptr(shared).addr())?;
+        let owned = Self { core: &shared.cores[index], thread: PhantomData };
+        Some((owned, turning))
+    }
+
+    /// Adds a task to the ring, or gives it back.
+    pub(super) fn push(&self, task: Task) -> Result<(), Task> {
+        // SAFETY: the context names a core only while a lease for it is on this thread, and there is one lease for a
+        // core at a time.
+        unsafe { self.core.ring.push(task) }
+    }
+}

@@ -1,0 +1,393 @@
+//! The run loop of every thread that has a core.
+//!
+//! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector.
+//! The same happens when the sentinel asks for it, with a few tasks from the injector. Otherwise the next task is the
+//! one in the LIFO slot, but at most three times in a row while the ring has others; then the ring's first; then a share
+//! of the injector; then half of what somebody else has. Local tasks take every other step. When nothing is found, the
+//! reactors of other groups are turned, in case nobody waits in them; then the thread rests.
+//!
+//! A *private* core has no thieves, and so neither ring nor slot: all its tasks, local or not, take turns in the thread's
+//! own queue, which the look around fills with all that is in the injector.
+
+use std::{mem, panic::Location, sync::Arc, time::Instant};
+
+use super::{
+    core::{Core, Lease},
+    seat::Seat,
+    sentinel::TICK,
+    shared::Shared,
+    sleeper::Rest,
+};
+use crate::{
+    context::Context,
+    park::{Park, Turn, Wait},
+    signal::WORK,
+    task::Task,
+};
+
+/// A prime, so that it keeps no step with a pattern among the tasks.
+pub(super) const STEPS_PER_LOOK: u32 = 61;
+
+/// How often in a row the LIFO slot may come before the ring.
+const LIFO_IN_A_ROW: u32 = 3;
+
+/// How many tasks from the injector run next when the sentinel asks for a look around. In the time of one tick few polls
+/// of medium length fit; with one task a tick, what many threads push would pile up.
+const INJECTED_IN_A_HURRY: u32 = 4;
+
+/// No more than fit into an empty ring beside what a turn may add.
+const SHARE_LIMIT: usize = 255;
+
+/// A thread with a core. Dropping it gives the core back, and what is in it to the others.
+pub(super) struct Driver<'a, P: Park> {
+    context: &'a Context,
+    shared: &'a Arc<Shared<P>>,
+    seat: &'a Arc<Seat<P>>,
+    lease: Lease<'a>,
+    /// Since the last look around.
+    steps: u32,
+    lifo_in_a_row: u32,
+    /// As many of the next steps are for tasks from the injector, if it has some.
+    injector_first: u32,
+    /// When the last look around was, unless the thread has rested since.
+    last_look: Option<Instant>,
+    searching: bool,
+    /// Has waited in the park since the last time that another thread was sent there.
+    has_waited: bool,
+    /// The state of the generator that says where a search begins.
+    random: u32,
+}
+
+impl<'a, P: Park> Driver<'a, P> {
+    /// Takes core `index`, if nobody has it.
+    pub(super) fn take(
+        context: &'a Context,
+        shared: &'a Arc<Shared<P>>,
+        seat: &'a Arc<Seat<P>>,
+        index: usize,
+    ) -> Option<Self> {
+        let lease = Lease::take(context, shared, index)?;
+        seat.set_core(index);
+        seat.signal.set_driving(true);
+        lease.core.watch.set_thread(context.thread_number());
+        lease.core.watch.begin(None, None);
+        if !shared.sentinel.is_unborn() {
+            shared.rouse_sentinel();
+        }
+        let driver = Self {
+            context,
+            shared,
+            seat,
+            lease,
+            steps: 0,
+            lifo_in_a_row: 0,
+            injector_first: 0,
+            last_look: None,
+            searching: false,
+            has_waited: false,
+            random: 0x9e37_79b9 ^ index as u32,
+        };
+        if shared.options.private {
+            driver.collect_injector();
+        }
+        Some(driver)
+    }
+
+    pub(super) fn core(&self) -> &'a Core {
+        self.lease.core
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.lease.index
+    }
+
+    pub(super) fn join_group(&self, group: usize) {
+        self.lease.join_group(group);
+    }
+
+    pub(super) fn park(&self) -> &'a Arc<P> {
+        self.shared.park_of(self.lease.core)
+    }
+
+    /// Polls one task; `false`: there is none.
+    #[inline]
+    pub(super) fn step(&mut self) -> bool {
+        let Some(task) = self.next().or_else(|| self.search()) else {
+            return false;
+        };
+        self.stop_searching();
+        let core = self.core();
+        core.watch.begin(Some(task.id()), Some(task.location()));
+        core.counters.polls.add(1);
+        self.park().before_poll();
+        task.run();
+        true
+    }
+
+    /// The future of `block_on` is about to be polled.
+    pub(super) fn begin_future(&mut self, location: &'static Location<'static>) {
+        // A push that is left to this thread would wait as long as the future likes.
+        self.stop_searching();
+        self.steps += 1;
+        self.core().watch.begin(None, Some(location));
+    }
+
+    /// A task that is to be had without disturbing anyone.
+    #[inline]
+    fn next(&mut self) -> Option<Task> {
+        self.steps += 1;
+        let core = self.core();
+        let hurry = core.watch.take_hurry();
+        if hurry || self.steps >= STEPS_PER_LOOK {
+            self.look_around(hurry);
+        }
+        if self.shared.options.private {
+            return self.next_local().or_else(|| self.share_of_injector());
+        }
+        if self.injector_first > 0 {
+            self.injector_first -= 1;
+            if let Some(task) = self.shared.injector.pop() {
+                return Some(task);
+            }
+        }
+        let is_host = self.seat.is_host();
+        if is_host
+            && self.steps.is_multiple_of(2)
+            && let Some(task) = self.next_local()
+        {
+            return Some(task);
+        }
+        if self.lifo_in_a_row < LIFO_IN_A_ROW
+            && let Some(task) = core.lifo.take()
+        {
+            self.lifo_in_a_row += 1;
+            core.counters.lifo_polls.add(1);
+            return Some(task);
+        }
+        self.lifo_in_a_row = 0;
+        core.ring
+            .pop()
+            .or_else(|| core.lifo.take())
+            .or_else(|| if is_host { self.next_local() } else { None })
+            .or_else(|| self.share_of_injector())
+    }
+
+    /// How many tasks wait for this thread, not counting the injector.
+    pub(super) fn queued(&self) -> usize {
+        let core = self.core();
+        self.context.queued() + core.ring.len() + usize::from(!core.lifo.is_empty())
+    }
+
+    #[inline]
+    fn next_local(&self) -> Option<Task> {
+        if self.seat.signal.is_raised() {
+            self.seat.collect(self.context);
+        }
+        self.context.pop()
+    }
+
+    /// Takes what is this thread's share of the injector if all workers come for theirs, and returns the first of it.
+    fn share_of_injector(&self) -> Option<Task> {
+        let injector = &self.shared.injector;
+        // A vain pop costs a fence.
+        let first = if injector.is_empty() { None } else { injector.pop() }?;
+        if self.shared.options.private {
+            self.collect_injector();
+            return Some(first);
+        }
+        let share = injector.len() / self.shared.options.workers;
+        for _ in 0..share.min(SHARE_LIMIT) {
+            let Some(task) = injector.pop() else { break };
+            // The ring is empty, and its owner is here.
+            if let Err(task) = self.lease.push(task) {
+                injector.push(task);
+                break;
+            }
+        }
+        Some(first)
+    }
+
+    /// Moves what is in the injector now into the own queue; no more, or a busy pusher could hold the loop here.
+    fn collect_injector(&self) {
+        for _ in 0..self.shared.injector.len() {
+            let Some(task) = self.shared.injector.pop() else { break };
+            self.context.push(task);
+        }
+    }
+
+    /// Asks for events without waiting, and sees to the injector.
+    #[cold]
+    fn look_around(&mut self, hurry: bool) {
+        // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
+        self.stop_searching();
+        self.core().watch.begin(None, None);
+        if self.shared.sentinel.is_unborn() {
+            self.shared.rouse_sentinel();
+        }
+        if self.steps >= STEPS_PER_LOOK {
+            self.sample();
+        }
+        self.steps = 0;
+        self.turn(self.park());
+        self.injector_first = if hurry { INJECTED_IN_A_HURRY } else { 1 };
+        if self.shared.options.private {
+            self.collect_injector();
+        }
+    }
+
+    /// Reads the clock once for 61 steps.
+    fn sample(&mut self) {
+        let now = Instant::now();
+        if let Some(last) = self.last_look.replace(now) {
+            let nanos = u64::try_from(now.saturating_duration_since(last).as_nanos()).unwrap_or(u64::MAX);
+            let per_step = nanos / u64::from(STEPS_PER_LOOK);
+            self.core().counters.sample(per_step, self.queued() as u64);
+        }
+    }
+
+    /// A turn without waiting; what it wakes is announced at its end.
+    fn turn(&self, park: &Arc<P>) {
+        let before = self.core().ring.len();
+        self.context.set_turning(true);
+        let turn = park.turn(Wait::No);
+        self.context.set_turning(false);
+        match turn {
+            Turn::Done => self.core().counters.turns.add(1),
+            // Whoever is in it delivers what happens.
+            Turn::Busy => {}
+            Turn::Failed(error) => self.shared.meet_failure(&error),
+        }
+        if self.core().ring.len() > before.max(1) {
+            self.shared.notify();
+        }
+    }
+
+    /// A task that another thread has, or that an event of another group wakes.
+    fn search(&mut self) -> Option<Task> {
+        if !self.searching {
+            if !self.shared.idle.start_search() {
+                return None;
+            }
+            self.searching = true;
+        }
+        let core = self.core();
+        let cores = &self.shared.cores;
+        let start = self.random(cores.len());
+        for offset in 0..cores.len() {
+            let index = (start + offset) % cores.len();
+            let victim = &cores[index];
+            if index == self.index() {
+                continue;
+            }
+            let (mut first, count) = self.lease.steal(victim);
+            if first.is_none() && victim.has_work() {
+                first = victim.lifo.take();
+            }
+            if first.is_some() {
+                core.counters.steals.add(1);
+                core.counters.stolen.add(count.max(1) as u64);
+                return first;
+            }
+        }
+        // As in `look_around`.
+        if self.shared.parks().len() > 1 {
+            self.stop_searching();
+        }
+        for (group, park) in self.shared.parks().iter().enumerate() {
+            if group != core.group() {
+                self.turn(park);
+            }
+        }
+        core.ring.pop().or_else(|| self.share_of_injector())
+    }
+
+    /// Before a task is polled: the last of those who searched sees to it that somebody goes on, if there is more.
+    #[inline]
+    fn stop_searching(&mut self) {
+        if mem::take(&mut self.searching) && self.shared.idle.stop_search() && self.shared.has_work() {
+            self.shared.notify();
+        }
+    }
+
+    /// Rests until there may be something to do, at most as long as `wait` says.
+    pub(super) fn rest(&mut self, wait: Wait) {
+        let (shared, core, index) = (self.shared, self.core(), self.index());
+        self.last_look = None;
+        shared.idle.publish(index, mem::take(&mut self.searching));
+        // The second look; see the head of `idle`.
+        let found = shared.has_work() || !core.lifo.is_empty();
+        let (mut picked, mut failure) = (None, None);
+        if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
+            core.counters.parks.add(1);
+            core.watch.rest();
+            self.context.set_turning(true);
+            let rest = core.sleeper.rest(&shared.posts[core.group()], &**self.park(), wait, || {
+                // Before any waker runs, which may block: from here on nobody counts on this thread.
+                picked = Some(shared.idle.withdraw(index));
+                core.watch.begin(None, None);
+                shared.rouse_sentinel();
+            });
+            self.context.set_turning(false);
+            match rest {
+                Rest::Napped => {}
+                Rest::Turned => {
+                    self.has_waited = true;
+                    core.counters.turns.add(1);
+                }
+                Rest::Failed(error) => failure = Some(error),
+            }
+        }
+        self.searching = picked.unwrap_or_else(|| shared.idle.withdraw(index));
+        if let Some(error) = failure {
+            shared.meet_failure(&error);
+            core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
+        }
+        if found && !self.searching {
+            // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.
+            shared.idle.search();
+            self.searching = true;
+        }
+        // Once for all that the turn has woken.
+        if core.ring.len() > 1 {
+            shared.notify();
+        }
+    }
+
+    /// A number below `limit`, by Marsaglia's xorshift.
+    fn random(&mut self, limit: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.random as usize % limit
+    }
+
+    /// Has the seat's reasons to get up heeded; returns them.
+    pub(super) fn heed(&self) -> usize {
+        let reasons = self.seat.signal.take();
+        if reasons & WORK != 0 {
+            self.seat.collect(self.context);
+        }
+        reasons
+    }
+}
+
+impl<P: Park> Drop for Driver<'_, P> {
+    fn drop(&mut self) {
+        self.stop_searching();
+        self.seat.signal.set_driving(false);
+        let core = self.core();
+        let mut moved = false;
+        while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
+            self.shared.injector.push(task);
+            moved = true;
+        }
+        if moved {
+            self.shared.notify();
+        }
+        if self.has_waited {
+            // Else the group's reactor would stay empty while its workers nap.
+            self.shared.attend(core.group());
+        }
+        core.watch.rest();
+    }
+}

@@ -1,0 +1,115 @@
+//! Who rests, and who looks for work: what keeps a push from waking anyone in vain, or nobody when somebody must.
+//!
+//! ```text
+//!     worker without work                    push
+//!     idle |= me; searching -= 1             task is queued
+//!     fence                                  fence
+//!     any queue not empty? stay up           searching > 0? leave it to them
+//!     rest                                   idle & x? idle &= !x, searching += 1, unpark x
+//! ```
+//!
+//! The fences are sequentially consistent, for nothing weaker forbids that both sides read the old value: the one that comes second sees what came before the
+//! other. If the worker's is second, it finds the task. If the push's is second, it sees the worker in the set, or a
+//! searching one whose own fence is yet to come.
+//!
+//! A searching worker either rests, by the above, or finds a task and stops searching. The last one to stop has hidden
+//! all other tasks from their pushes; so it fences too, looks at every queue, and wakes a successor if one is not empty.
+//!
+//! Whoever is woken searches from the moment that it is taken out of the set, so a storm of pushes wakes one at a time.
+//! Searching is limited to half the workers: more would only disturb each other and the owners of the rings.
+
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+
+use crate::sync::{AtomicUsize, fence};
+
+pub(super) struct Idle {
+    /// One bit for each core whose thread rests, or is about to.
+    words: Box<[AtomicUsize]>,
+    searching: AtomicUsize,
+    /// As many may search of themselves.
+    limit: usize,
+}
+
+const BITS: usize = usize::BITS as usize;
+
+impl Idle {
+    /// For `cores` cores, of which `workers` belong to workers.
+    pub(super) fn new(cores: usize, workers: usize) -> Self {
+        let word = |_| AtomicUsize::new(0);
+        Self {
+            words: (0..cores.div_ceil(BITS)).map(word).collect(),
+            searching: AtomicUsize::new(0),
+            limit: workers.div_ceil(2),
+        }
+    }
+
+    /// Puts core `index` into the set; its thread, which may have been searching, must look at every queue before it
+    /// rests.
+    pub(super) fn publish(&self, index: usize, searching: bool) {
+        self.words[index / BITS].fetch_or(1 << (index % BITS), Relaxed);
+        if searching {
+            self.searching.fetch_sub(1, Relaxed);
+        }
+        // Pairs with the fence in `pick`; see the head of this module.
+        fence(SeqCst);
+    }
+
+    /// Takes the core out of the set. `true`: a push had done so, and the core's thread counts as searching.
+    pub(super) fn withdraw(&self, index: usize) -> bool {
+        let bit = 1 << (index % BITS);
+        self.words[index / BITS].fetch_and(!bit, AcqRel) & bit == 0
+    }
+
+    /// After the caller has queued a task: takes a core out of the set, if one must be woken for it. Its thread counts
+    /// as searching. Cores that are `preferred` go first.
+    pub(super) fn pick(&self, preferred: impl Fn(usize) -> bool) -> Option<usize> {
+        // Pairs with the fences in `publish` and `stop_search`; see the head of this module.
+        fence(SeqCst);
+        if self.searching.load(Relaxed) > 0 {
+            return None;
+        }
+        self.pick_where(&preferred).or_else(|| self.pick_where(&|_| true))
+    }
+
+    /// As [`pick`](Self::pick), but only a core that is `fit`, and also beside those who search.
+    pub(super) fn pick_where(&self, fit: &impl Fn(usize) -> bool) -> Option<usize> {
+        for (number, word) in self.words.iter().enumerate() {
+            let mut bits = word.load(Relaxed);
+            while bits != 0 {
+                let (bit, index) = (bits & bits.wrapping_neg(), bits.trailing_zeros() as usize);
+                bits &= !bit;
+                let index = number * BITS + index;
+                if fit(index) && word.fetch_and(!bit, AcqRel) & bit != 0 {
+                    self.searching.fetch_add(1, Relaxed);
+                    return Some(index);
+                }
+            }
+        }
+        None
+    }
+
+    /// Asks to search; `false`: enough do.
+    pub(super) fn start_search(&self) -> bool {
+        if self.searching.load(Relaxed) >= self.limit {
+            return false;
+        }
+        self.search();
+        true
+    }
+
+    /// Searches beyond the limit: work has been seen.
+    pub(super) fn search(&self) {
+        self.searching.fetch_add(1, Relaxed);
+    }
+
+    /// Stops searching. `true`: the caller was the last one, and must look at every queue and wake another if there is
+    /// work.
+    pub(super) fn stop_search(&self) -> bool {
+        let last = self.searching.fetch_sub(1, Relaxed) == 1;
+        if last {
+            // Pairs with the fence in `pick`; see the head of this module.
+            fence(SeqCst);
+        }
+        last
+    }
+}

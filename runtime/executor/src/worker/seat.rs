@@ -1,0 +1,196 @@
+//! A thread's place in a runtime while it is inside `block_on`, or one of the runtime's own: the home of its local tasks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    task::Wake,
+};
+
+use super::shared::Shared;
+use crate::{
+    context::{self, Context},
+    park::Park,
+    queue::injector::Injector,
+    signal::{Door, Signal, WOKEN, WORK},
+    task::{Schedule, Task},
+};
+
+/// Is also what is behind the waker of the future of `block_on`, so it may outlive its `block_on`.
+pub(crate) struct Seat<P: Park> {
+    pub(super) shared: Arc<Shared<P>>,
+    pub(super) signal: Signal,
+    /// Local tasks of this seat that other threads have woken, or that wait for the thread to come back.
+    returning: Injector<Task>,
+    /// How many local tasks of this seat are in the live table. Only the seat's thread changes it.
+    live: AtomicUsize,
+    /// Local tasks were spawned here since the last eviction. Only the seat's thread changes it.
+    is_host: AtomicBool,
+    /// The number of the thread's core. Only the seat's thread changes it.
+    core: AtomicUsize,
+}
+
+impl<P: Park> Seat<P> {
+    /// A seat for the calling thread.
+    pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
+        Self {
+            shared,
+            signal: Signal::new(),
+            returning: Injector::new(),
+            live: AtomicUsize::new(0),
+            is_host: AtomicBool::new(false),
+            core: AtomicUsize::new(0),
+        }
+    }
+
+    fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    /// Gives the thread a reason to get up, and wakes it if it may sleep.
+    pub(super) fn raise(self: &Arc<Self>, reason: usize) {
+        let door = self.signal.raise(reason);
+        self.knock(door);
+    }
+
+    fn knock(self: &Arc<Self>, door: Door) {
+        match door {
+            // On its own thread it is up.
+            Door::Thread if !context::is_seated(self.address()) => self.signal.unpark(),
+            Door::Park if !context::is_seated(self.address()) => self.shared.unpark(self.core()),
+            Door::Thread | Door::Park | Door::Known | Door::Closed => {}
+        }
+    }
+
+    /// Notes that a local task is about to be queued here. Only on the seat's thread.
+    pub(crate) fn host(&self) {
+        self.is_host.store(true, Relaxed);
+    }
+
+    /// Whether local tasks may be queued here.
+    pub(super) fn is_host(&self) -> bool {
+        self.is_host.load(Relaxed)
+    }
+
+    /// Whether local tasks have waited and not ended. Only on the seat's thread.
+    pub(super) fn has_live(&self) -> bool {
+        self.live.load(Relaxed) > 0
+    }
+
+    /// Says which core the thread has from now on. Its signal is raised to driving after that.
+    pub(super) fn set_core(&self, core: usize) {
+        self.core.store(core, Relaxed);
+    }
+
+    fn core(&self) -> usize {
+        self.core.load(Relaxed)
+    }
+
+    /// Moves the local tasks that other threads have woken into the thread's queue.
+    pub(super) fn collect(&self, context: &Context) {
+        // A vain pop costs a fence.
+        while !self.returning.is_empty()
+            && let Some(task) = self.returning.pop()
+        {
+            context.push(task);
+        }
+    }
+
+    /// Empties the thread's queue: local tasks are kept for the thread's next stay, or, unless they are to be kept,
+    /// dropped, those that wait included; the others go to the injector. Only on the seat's thread.
+    pub(super) fn evict(self: &Arc<Self>, context: &Context, keep: bool) {
+        let mut moved = false;
+        // A destructor may wake and spawn further tasks, hence the loop.
+        loop {
+            if !keep {
+                self.collect(context);
+            }
+            while let Some(task) = context.pop() {
+                if !task.is_local() {
+                    self.shared.injector.push(task);
+                    moved = true;
+                } else if keep {
+                    self.returning.push(task);
+                    self.signal.raise(WORK);
+                } else {
+                    task.cancel();
+                }
+            }
+            if keep {
+                break;
+            }
+            self.cancel_live();
+            if context.queued() == 0 && !self.has_live() {
+                self.is_host.store(false, Relaxed);
+                break;
+            }
+        }
+        if moved {
+            self.shared.notify();
+        }
+    }
+
+    fn cancel_live(self: &Arc<Self>) {
+        if self.has_live() {
+            self.shared.live.of_seat(self.address()).into_iter().for_each(Task::cancel);
+        }
+    }
+
+    /// Drops all local tasks of a seat that was kept, and ends it. On the seat's thread, which is not sitting on it.
+    pub(super) fn end(self: &Arc<Self>) {
+        // Twice: those that were never polled are in the queue alone, which after the closing anybody empties.
+        for _ in 0..2 {
+            while let Some(task) = self.returning.pop() {
+                task.cancel();
+            }
+            self.cancel_live();
+            self.signal.close();
+        }
+        while self.returning.pop().is_some() {}
+    }
+}
+
+impl<P: Park> Wake for Seat<P> {
+    fn wake(self: Arc<Self>) {
+        self.raise(WOKEN);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.raise(WOKEN);
+    }
+}
+
+impl<P: Park> Schedule for Arc<Seat<P>> {
+    const LOCAL: bool = true;
+
+    fn schedule(&self, task: Task) {
+        if let Err(task) = context::push_seated(self.address(), task) {
+            self.returning.push(task);
+            let door = self.signal.raise(WORK);
+            if door == Door::Closed {
+                // The thread has left and has dropped every local future: what is pushed after that are mere
+                // references to ended tasks. The swap that raised WORK came after the one that closed the signal, or
+                // the thread would have seen the push.
+                while self.returning.pop().is_some() {}
+            } else {
+                self.knock(door);
+            }
+        }
+    }
+
+    fn admit(&self, task: Task) -> Result<u32, Task> {
+        let key = self.shared.live.admit(task, self.address(), self.core())?;
+        self.live.fetch_add(1, Relaxed);
+        Ok(key)
+    }
+
+    fn retire(&self, key: u32) -> Task {
+        self.live.fetch_sub(1, Relaxed);
+        self.shared.live.retire(key)
+    }
+
+    fn unhandled_panic(&self, line: &str) {
+        self.shared.meet_panic(line);
+    }
+}

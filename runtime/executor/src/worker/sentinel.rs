@@ -1,0 +1,252 @@
+//! The thread that notices stuck threads, and has spares stand in for them.
+//!
+//! Every [`TICK`] it looks at each core. A thread that rests is left alone; the kernel may not have run it yet, but it is
+//! not stuck. Any other is asked to look around before its next step, so that many polls of medium length delay no event
+//! for long. If its progress has stood still since the last tick, it is *stuck*: its slot may be stolen from, and if no
+//! worker of its group is idle, a spare stands in.
+//!
+//! Where no other thread may take the tasks (`private` cores), it only reports.
+//!
+//! While all threads rest it sleeps. As in [`idle`](super::idle), the one whose fence is second sees the other's store:
+//!
+//! ```text
+//!     sentinel                           a thread whose rest is over
+//!     asleep = true                      progress = up
+//!     fence                              fence
+//!     anybody up? stay awake             asleep? asleep = false; ring
+//! ```
+//!
+//! A runtime without workers has no sentinel until a thread in it has rested, or made 61 steps.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    core::Core,
+    executor,
+    shared::Shared,
+    spare::Spares,
+    stall::{Clocks, Reporter},
+};
+use crate::{
+    park::Park,
+    sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until},
+    unwind,
+};
+
+/// A thread that blocks has helpers after at most two of them, and after one at the least.
+pub(super) const TICK: Duration = Duration::from_millis(4);
+
+/// After so many ticks at which everybody rested, it sleeps.
+const CALM_TICKS: u32 = 25;
+
+const AWAKE: usize = 0;
+/// It sleeps until it is roused.
+const ASLEEP: usize = 1;
+/// Its thread is started when it is needed.
+const UNBORN: usize = 2;
+
+pub(super) struct Sentinel {
+    state: AtomicUsize,
+    /// It was rung since its last tick.
+    rung: Mutex<bool>,
+    bell: Condvar,
+    pub(super) stalls: AtomicU64,
+    pub(super) rescues: AtomicU64,
+    pub(super) refusals: AtomicU64,
+    /// Not 0 once it has been said that there are too few spares.
+    complained: AtomicUsize,
+}
+
+impl Sentinel {
+    /// With `lazy`, its thread is started when it is needed.
+    pub(super) fn new(lazy: bool) -> Self {
+        Self {
+            state: AtomicUsize::new(if lazy { UNBORN } else { AWAKE }),
+            rung: Mutex::new(false),
+            bell: Condvar::new(),
+            stalls: AtomicU64::new(0),
+            rescues: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            complained: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn is_unborn(&self) -> bool {
+        self.state.load(Relaxed) == UNBORN
+    }
+
+    /// After a thread has stored that it is up. `true`: the caller has to start the sentinel's thread.
+    #[must_use]
+    pub(super) fn rouse(&self) -> bool {
+        // Pairs with the fence in `pause`; see the head of this module.
+        fence(SeqCst);
+        let before = if self.state.load(Relaxed) == AWAKE { AWAKE } else { self.state.swap(AWAKE, Relaxed) };
+        if before == ASLEEP {
+            self.ring();
+        }
+        before == UNBORN
+    }
+
+    /// Has it look at once.
+    pub(super) fn ring(&self) {
+        *lock(&self.rung) = true;
+        self.bell.notify_one();
+    }
+
+    /// Waits for the next tick; with `calm`, if all `rest`, until it is roused.
+    pub(super) fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
+        let mut deadline = Some(Instant::now() + TICK);
+        if calm {
+            self.state.store(ASLEEP, Relaxed);
+            // Pairs with the fence in `rouse`; see the head of this module.
+            fence(SeqCst);
+            if !rest() {
+                self.state.store(AWAKE, Relaxed);
+                return;
+            }
+            deadline = None;
+        }
+        let mut rung = lock(&self.rung);
+        while !*rung && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            rung = wait_until(&self.bell, rung, deadline);
+        }
+        *rung = false;
+        self.state.store(AWAKE, Relaxed);
+    }
+}
+
+impl<P: Park> Shared<P> {
+    /// Has the sentinel watch, after this thread has stored that it is up.
+    #[inline]
+    pub(super) fn rouse_sentinel(self: &Arc<Self>) {
+        if self.sentinel.rouse() {
+            let started = start(vec![Arc::clone(self)]);
+            if let Err(error) = started {
+                unwind::report(format_args!("bourn: no thread can be started to notice blocked ones: {error}"));
+            }
+        }
+    }
+}
+
+/// Starts the thread of the sentinel of these shards, which share it.
+pub(super) fn start<P: Park>(shards: Vec<Arc<Shared<P>>>) -> std::io::Result<()> {
+    let first = Arc::clone(&shards[0]);
+    executor::start(&first, "bourn-sentinel".to_owned(), false, move |_| watch(&shards))
+}
+
+/// What was seen of a core.
+struct Sighting {
+    /// The step that its thread was in; `None`: it rested.
+    progress: Option<usize>,
+    since: Instant,
+    /// What the thread's clocks said when it was found to be stuck.
+    clocks: Option<Clocks>,
+    /// It is reported when it has lasted as long.
+    report_after: Duration,
+}
+
+/// The life of the sentinel.
+fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
+    let sentinel = &shards[0].sentinel;
+    let mut reporter = Reporter::new();
+    let sighting =
+        |_: &Core| Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
+    let mut sightings: Vec<Vec<Sighting>> =
+        shards.iter().map(|shared| shared.cores.iter().map(sighting).collect()).collect();
+    let is_closed = || shards[0].is_closed();
+    let mut calm = 0;
+    while !is_closed() {
+        let rest = || {
+            let mut cores = shards.iter().flat_map(|shared| &shared.cores);
+            !is_closed() && cores.all(|core| core.watch.progress().is_none())
+        };
+        sentinel.pause(calm >= CALM_TICKS, rest);
+        calm += 1;
+        for (shared, sightings) in shards.iter().zip(&mut sightings) {
+            for (index, sighting) in sightings.iter_mut().enumerate() {
+                if look(shared, index, sighting, &mut reporter) {
+                    calm = 0;
+                }
+            }
+        }
+    }
+}
+
+/// Looks at one core. Returns whether its thread is up.
+fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting, reporter: &mut Reporter) -> bool {
+    let core = &shared.cores[index];
+    let progress = core.watch.progress();
+    let Some(step) = progress else {
+        sighting.progress = None;
+        return false;
+    };
+    core.watch.hurry();
+    if sighting.progress != progress {
+        *sighting =
+            Sighting { progress, since: Instant::now(), clocks: None, report_after: shared.options.stall_threshold };
+    }
+    let lasted = sighting.since.elapsed();
+    // One that is rung looks before the tick is over; and a thread may say itself that it is going to block.
+    if lasted < TICK && !core.watch.is_stuck() {
+        return true;
+    }
+    if core.watch.mark_stuck(step) {
+        sighting.clocks = Clocks::of(core.watch.thread());
+    }
+    core.watch.note_stall(lasted);
+    let is_refused = help(shared, index, step);
+    if sighting.clocks.is_some() && lasted >= sighting.report_after {
+        sighting.report_after = lasted * 2;
+        let is_stall = reporter.report(shared, index, step, lasted, sighting.clocks);
+        if is_stall && is_refused && shared.sentinel.complained.swap(1, Relaxed) == 0 {
+            unwind::report(format_args!(
+                "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
+                 until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
+                shared.options.spares, shared.location
+            ));
+        }
+    }
+    true
+}
+
+/// Sees to it that somebody does the work of a thread that is stuck in the step `step`. `true`: nobody is left to.
+pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) -> bool {
+    let core = &shared.cores[index];
+    if shared.options.private {
+        return false;
+    }
+    let mut is_refused = false;
+    if !core.watch.is_helped(step) {
+        let is_idle_worker = |index: usize, other: &Core| {
+            index < shared.options.workers && other.group() == core.group() && other.watch.progress().is_none()
+        };
+        let mut others = shared.cores.iter().enumerate();
+        if others.any(|(index, other)| is_idle_worker(index, other)) {
+            core.watch.set_helped(step);
+        } else if Spares::lend(shared, index, step) {
+            core.watch.set_helped(step);
+            shared.sentinel.rescues.fetch_add(1, Relaxed);
+        } else {
+            // As long as somebody gets on in this group, tasks are served, if not at full speed.
+            let is_fit = |other: &Core| other.group() == core.group() && other.is_taken() && !other.watch.is_stuck();
+            is_refused = !shared.cores.iter().any(is_fit);
+            shared.sentinel.refusals.fetch_add(u64::from(is_refused), Relaxed);
+        }
+    }
+    // The injector included: a thread that blocks while it counts as searching hides it from those who push.
+    if shared.has_work() {
+        shared.wake_where(|_| true);
+    }
+    // It may have come from there, while others napped.
+    shared.attend(core.group());
+    is_refused
+}

@@ -1,0 +1,459 @@
+//! What the threads of a runtime share.
+
+use std::{
+    mem,
+    panic::{Location, RefUnwindSafe, UnwindSafe},
+    process,
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
+    time::Instant,
+};
+
+use super::{
+    core::{Core, Owned},
+    idle::Idle,
+    options::ExecutorOptions,
+    seat::Seat,
+    sentinel::{self, Sentinel},
+    sleeper::Post,
+    spare::Spares,
+};
+use crate::{
+    blocking::PoolHost,
+    context, misuse,
+    park::Park,
+    queue::injector::Injector,
+    signal::WORK,
+    sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until},
+    task::{Live, Schedule, Task, TaskInfo},
+    unhandled::Unhandled,
+    unwind,
+};
+
+pub(crate) struct Shared<P: Park> {
+    /// One for each group of workers.
+    parks: Box<[Arc<P>]>,
+    /// One for each park.
+    pub(super) posts: Box<[Post]>,
+    /// Those of the workers, then those for callers, then those for spares.
+    pub(super) cores: Box<[Core]>,
+    pub(super) options: ExecutorOptions,
+    /// Of several shards, which one this is.
+    pub(super) shard: usize,
+    /// Where the next round-robin spawn goes. Used in the first shard only.
+    next_shard: AtomicUsize,
+    pub(super) idle: Idle,
+    /// Tasks woken or spawned by threads without a core, and what did not fit into a ring.
+    pub(super) injector: Injector<Task>,
+    pub(crate) live: Live,
+    pub(super) unhandled: Unhandled,
+    /// One for all shards.
+    pub(super) sentinel: Arc<Sentinel>,
+    pub(super) spares: Spares,
+    /// Where the runtime was made.
+    pub(super) location: &'static Location<'static>,
+    /// The process that has its threads.
+    process: u32,
+    /// Not 0 once the runtime is closed.
+    closed: AtomicUsize,
+    /// Not 0 once the parks are being closed.
+    parks_closed: AtomicUsize,
+    /// Not 0 once a wait has failed, and it has been said.
+    failed: AtomicUsize,
+    roll: Mutex<Roll<P>>,
+    /// Rung when a thread has left.
+    left: Condvar,
+}
+
+// Foreign code (tasks, wakers, the hook for stalls) runs under no lock of a runtime and under a guard of its own, so a
+// panic leaves nothing half-changed that could be seen later.
+impl<P: Park + RefUnwindSafe> UnwindSafe for Shared<P> {}
+impl<P: Park + RefUnwindSafe> RefUnwindSafe for Shared<P> {}
+
+/// Who is here.
+struct Roll<P: Park> {
+    /// Threads of the runtime's own that have not left.
+    threads: usize,
+    /// Of these, how many run tasks.
+    runners: usize,
+    /// Threads inside `block_on` that have no core, and rest by themselves.
+    strangers: Vec<Arc<Seat<P>>>,
+    /// What the threads are inside, until the runtime is closed.
+    host: Option<Arc<dyn PoolHost>>,
+}
+
+impl<P: Park> Shared<P> {
+    pub(super) fn new(
+        parks: Box<[Arc<P>]>,
+        options: ExecutorOptions,
+        shard: usize,
+        sentinel: Arc<Sentinel>,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let workers = options.workers;
+        let count = workers + options.callers + options.spares;
+        let group = |index: usize| {
+            if index < workers { index / options.workers_per_park } else { index % parks.len() }
+        };
+        Self {
+            cores: (0..count).map(|index| Core::new(group(index), options.private)).collect(),
+            posts: parks.iter().map(|_| Post::new()).collect(),
+            shard,
+            next_shard: AtomicUsize::new(0),
+            idle: Idle::new(count, workers),
+            injector: Injector::new(),
+            live: Live::new(if options.private { 1 } else { 2 * workers }),
+            unhandled: Unhandled::new(options.unhandled_panic),
+            sentinel,
+            spares: Spares::new(workers + options.callers..count),
+            location,
+            process: process::id(),
+            closed: AtomicUsize::new(0),
+            parks_closed: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
+            roll: Mutex::new(Roll { threads: 0, runners: 0, strangers: Vec::new(), host: None }),
+            left: Condvar::new(),
+            parks,
+            options,
+        }
+    }
+
+    /// By what threads know this runtime; see [`context`].
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(crate) fn parks(&self) -> &[Arc<P>] {
+        &self.parks
+    }
+
+    pub(crate) fn next_shard(&self) -> &AtomicUsize {
+        &self.next_shard
+    }
+
+    pub(super) fn park_of(&self, core: &Core) -> &Arc<P> {
+        &self.parks[core.group()]
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        // Relaxed: a hint that is looked at again and again; the queues are emptied by their own protocol.
+        self.closed.load(Relaxed) != 0
+    }
+
+    /// Whether a queue that anybody may take from is not empty.
+    pub(super) fn has_work(&self) -> bool {
+        !self.injector.is_empty() || (!self.options.private && self.cores.iter().any(Core::has_work))
+    }
+
+    /// Wakes somebody for a task that the caller has queued, if nobody looks for one already.
+    pub(super) fn notify(&self) {
+        let is_napping = |index: usize| self.cores[index].sleeper.is_napping();
+        if let Some(index) = self.idle.pick(is_napping) {
+            self.unpark(index);
+        }
+    }
+
+    /// Wakes a thread that rests and is `fit`, if there is one.
+    pub(super) fn wake_where(&self, fit: impl Fn(usize) -> bool) {
+        if let Some(index) = self.idle.pick_where(&fit) {
+            self.unpark(index);
+        }
+    }
+
+    /// Sends somebody of `group` who rests into its park, if nobody is in it.
+    ///
+    /// Called by whoever leaves the post for good. The fence pairs with the one in `Idle::publish`: a thread that found
+    /// the post taken, and so naps, had put itself into the set before, and is seen there.
+    pub(super) fn attend(&self, group: usize) {
+        fence(SeqCst);
+        if !self.posts[group].is_taken() {
+            self.wake_where(|index| self.cores[index].group() == group);
+        }
+    }
+
+    pub(super) fn unpark(&self, index: usize) {
+        let core = &self.cores[index];
+        core.sleeper.unpark(&**self.park_of(core));
+    }
+
+    /// Queues a task for anyone, and wakes somebody.
+    #[cold]
+    fn inject(&self, task: Task) {
+        self.injector.push(task);
+        self.notify();
+        // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
+        // sees that it is closed.
+        if self.is_closed() {
+            self.sweep();
+        }
+    }
+
+    /// Adds a task to the ring of this thread's core; half of a full one goes to the injector.
+    fn push_back(&self, owned: &Owned<'_>, task: Task) {
+        let mut task = task;
+        while let Err(back) = owned.push(task) {
+            task = back;
+            owned.core.counters.overflows.add(1);
+            for _ in 0..owned.core.ring.len() / 2 {
+                let Some(first) = owned.core.ring.pop() else {
+                    break;
+                };
+                self.injector.push(first);
+            }
+        }
+    }
+
+    /// Calls `work` while somebody stands in for this thread.
+    pub(crate) fn block_in_place<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
+        let here = context::core_in(self.address()).filter(|_| !self.options.private);
+        let Some((index, _)) = here else {
+            return work();
+        };
+        let watch = &self.cores[index].watch;
+        // Declares what the sentinel would find out two ticks later. The thread's next step ends it.
+        if let Some(step) = watch.progress() {
+            watch.mark_stuck(step);
+            sentinel::help(self, index, step);
+        }
+        // What is woken here meanwhile goes to the injector, and so to somebody else.
+        context::without_core(work)
+    }
+
+    /// Says once that a wait has failed: there is nobody to return it to. A caller without workers panics.
+    pub(super) fn meet_failure(&self, error: &std::io::Error) {
+        if let Some(outer) = context::entered_at().filter(|_| self.options.workers == 0) {
+            panic!("{}", misuse::turn_failed(outer, error));
+        }
+        if self.failed.swap(1, Relaxed) == 0 {
+            unwind::report(format_args!("{}", misuse::workers_turn_failed(self.location, error)));
+        }
+    }
+
+    pub(super) fn set_host(&self, host: Option<Arc<dyn PoolHost>>) {
+        let before = mem::replace(&mut lock(&self.roll).host, host);
+        drop(before);
+    }
+
+    pub(super) fn host(&self) -> Option<Arc<dyn PoolHost>> {
+        lock(&self.roll).host.clone()
+    }
+
+    pub(super) fn enroll_thread(&self, is_runner: bool) {
+        let mut roll = lock(&self.roll);
+        roll.threads += 1;
+        roll.runners += usize::from(is_runner);
+    }
+
+    pub(super) fn dismiss_thread(&self, is_runner: bool) {
+        let runners = {
+            let mut roll = lock(&self.roll);
+            roll.runners -= usize::from(is_runner);
+            roll.runners
+        };
+        if runners == 0 && self.is_closed() {
+            // Whoever closed the runtime may have gone without waiting.
+            self.sweep();
+            self.close_parks();
+        }
+        // Last: who waits for this may end the process.
+        lock(&self.roll).threads -= 1;
+        self.left.notify_all();
+    }
+
+    /// Puts a thread without a core on the list of those who have to be told of a shutdown, and of a core that becomes
+    /// free, unless `claim` yields what they wait for. `None`: the runtime is closed.
+    ///
+    /// Under the lock that [`call_strangers`](Self::call_strangers) takes after a core was given back, and the shutdown
+    /// after it has closed: so neither passes a thread unseen that is about to rest.
+    pub(super) fn enroll_stranger<T>(
+        &self,
+        seat: &Arc<Seat<P>>,
+        claim: impl FnOnce() -> Option<T>,
+    ) -> Option<Option<T>> {
+        let mut roll = lock(&self.roll);
+        if self.is_closed() {
+            return None;
+        }
+        let claimed = claim();
+        if claimed.is_none() {
+            roll.strangers.push(Arc::clone(seat));
+        }
+        Some(claimed)
+    }
+
+    pub(super) fn dismiss_stranger(&self, seat: &Arc<Seat<P>>) {
+        lock(&self.roll).strangers.retain(|other| !Arc::ptr_eq(other, seat));
+    }
+
+    /// Has all strangers look whether there is a core for them, or that the runtime is closed. All of them: one that was
+    /// told alone might be leaving.
+    pub(super) fn call_strangers(&self) {
+        let strangers = mem::take(&mut lock(&self.roll).strangers);
+        for stranger in strangers {
+            stranger.raise(WORK);
+        }
+    }
+
+    /// Closes the runtime: its threads drop all tasks and leave. Returns whether that is news.
+    pub(super) fn shut_down(&self) -> bool {
+        if self.closed.swap(1, SeqCst) != 0 {
+            return false;
+        }
+        if process::id() != self.process {
+            // fork(2) copies the caller's thread alone. The others can neither be waited for, nor will they ever give
+            // up the locks that they held.
+            self.close_parks();
+            return false;
+        }
+        self.live.close();
+        // Pairs with the fences in `notify`, for pushes, and in `Idle::publish`, for threads about to rest.
+        fence(SeqCst);
+        for index in 0..self.cores.len() {
+            self.unpark(index);
+        }
+        self.sentinel.ring();
+        self.spares.ring();
+        self.call_strangers();
+        let (runners, host) = {
+            let mut roll = lock(&self.roll);
+            (roll.runners, roll.host.take())
+        };
+        drop(host);
+        if runners == 0 {
+            self.sweep();
+            self.close_parks();
+        }
+        true
+    }
+
+    fn close_parks(&self) {
+        if self.parks_closed.swap(1, Relaxed) != 0 {
+            return;
+        }
+        for park in &self.parks {
+            park.close();
+        }
+    }
+
+    /// Waits for the runtime's threads to leave until `deadline`, closes the parks and drops what they left.
+    /// Returns the tasks that are being polled even so.
+    pub(super) fn await_end(&self, deadline: Option<Instant>) -> Vec<TaskInfo> {
+        if process::id() != self.process {
+            return Vec::new();
+        }
+        let mut roll = lock(&self.roll);
+        while roll.threads > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            roll = wait_until(&self.left, roll, deadline);
+        }
+        drop(roll);
+        self.sweep();
+        self.close_parks();
+        self.tasks()
+    }
+
+    /// The tasks that wait, and those that are in the hands of a thread.
+    pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
+        let mut tasks = self.live.describe();
+        for core in &self.cores {
+            let doing = core.watch.progress().and_then(|at| core.watch.doing(at));
+            if let Some(doing) = doing
+                && let (Some(id), Some(location)) = (doing.task, doing.location)
+                && tasks.iter().all(|task| task.id != id)
+            {
+                tasks.push(TaskInfo::of_running(id, location));
+            }
+        }
+        tasks
+    }
+
+    /// Drops every task that no thread has in its hands, after the runtime was closed.
+    ///
+    /// An unfinished task that any thread may run is in a ring, a slot, the injector, the live table, a thread's own
+    /// queue, or a runner's hands. What a destructor in here pushes goes to this thread's core, whose thread sweeps once
+    /// more when it has given it up, or to the injector, which is emptied last.
+    pub(super) fn sweep(&self) {
+        context::while_draining(self.address(), || {
+            for core in &self.cores {
+                while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
+                    task.cancel();
+                }
+            }
+            self.live.of_seat(0).into_iter().for_each(Task::cancel);
+            while let Some(task) = self.injector.pop() {
+                task.cancel();
+            }
+        });
+    }
+
+    pub(crate) fn meet_panic(&self, line: &str) {
+        if self.unhandled.meet(line) {
+            self.shut_down();
+        }
+    }
+}
+
+impl<P: Park> Shared<P> {
+    /// Queues a task where others may take it.
+    fn schedule_shared(self: &Arc<Self>, task: Task) {
+        match Owned::here(self) {
+            None => self.inject(task),
+            // What a turn wakes is announced once, after it, and runs in the order of its wakes.
+            Some((owned, true)) => self.push_back(&owned, task),
+            Some((owned, false)) => {
+                // A single task wakes nobody: this thread runs it next, or somebody steals it from a stuck one.
+                if let Some(displaced) = owned.core.lifo.replace(task) {
+                    self.push_back(&owned, displaced);
+                    self.notify();
+                }
+            }
+        }
+    }
+}
+
+impl<P: Park> Schedule for Arc<Shared<P>> {
+    const LOCAL: bool = false;
+
+    #[inline]
+    fn schedule(&self, task: Task) {
+        if self.options.private {
+            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
+            if let Err(task) = context::push_driven(self.address(), task) {
+                self.inject(task);
+            }
+            return;
+        }
+        self.schedule_shared(task);
+    }
+
+    #[inline]
+    fn reschedule(&self, task: Task) {
+        if self.options.private {
+            return self.schedule(task);
+        }
+        match Owned::here(self) {
+            None => self.inject(task),
+            Some((owned, _)) => {
+                let is_alone = owned.core.ring.is_empty() && owned.core.lifo.is_empty();
+                self.push_back(&owned, task);
+                if !is_alone {
+                    self.notify();
+                }
+            }
+        }
+    }
+
+    fn admit(&self, task: Task) -> Result<u32, Task> {
+        let thread = context::core_in(self.address()).map_or(task.id().get() as usize, |(index, _)| index);
+        self.live.admit(task, 0, thread)
+    }
+
+    fn retire(&self, key: u32) -> Task {
+        self.live.retire(key)
+    }
+
+    fn unhandled_panic(&self, line: &str) {
+        self.meet_panic(line);
+    }
+}

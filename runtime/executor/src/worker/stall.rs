@@ -1,0 +1,160 @@
+//! Reports of polls that take too long.
+
+use std::{
+    fmt, fs,
+    panic::Location,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use super::shared::Shared;
+use crate::{park::Park, task::Id, unwind};
+
+/// A poll that takes too long, as it was when it was looked at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stall {
+    /// The task, or `None` for the future of a `block_on` and for a waker that is no task's.
+    pub task: Option<Id>,
+    /// The task's name, if it has one and has waited before.
+    pub name: Option<Arc<str>>,
+    /// Where the task was spawned, or where `block_on` was called.
+    pub location: Option<&'static Location<'static>>,
+    /// The number of the core: first the workers', then those for threads inside `block_on`, then the spares'.
+    pub core: usize,
+    /// How long it has lasted, at least.
+    pub lasted: Duration,
+    /// What the thread was doing.
+    pub cause: StallCause,
+}
+
+/// What a thread that does not get on is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StallCause {
+    /// It waits in the kernel: a blocking call, a lock.
+    Blocked,
+    /// It computes.
+    Computing,
+    /// The system does not tell.
+    Unknown,
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.task, &self.name) {
+            (Some(id), Some(name)) => write!(f, "task {id} \"{name}\"")?,
+            (Some(id), None) => write!(f, "task {id}")?,
+            (None, _) if self.location.is_some() => f.write_str("the future of a block_on")?,
+            (None, _) => f.write_str("a waker")?,
+        }
+        if let Some(location) = self.location {
+            let verb = if self.task.is_some() { "spawned" } else { "called" };
+            write!(f, " ({verb} at {location})")?;
+        }
+        let doing = match self.cause {
+            StallCause::Blocked => "has blocked",
+            StallCause::Computing => "has been computing on",
+            StallCause::Unknown => "has kept",
+        };
+        write!(f, " {doing} core {} for {} ms", self.core, self.lasted.as_millis())
+    }
+}
+
+/// How long a thread has run, and how long it could have but was not let by the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    ran: Duration,
+    queued: Duration,
+    at: Instant,
+}
+
+impl Clocks {
+    /// Those of a thread of this process, by its number. `None`: its number is not known.
+    pub(super) fn of(thread: u64) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok();
+        // proc(5): the time on a processor, the time in a run queue, the number of slices; in nanoseconds.
+        let mut fields =
+            stat.iter().flat_map(|stat| stat.split_whitespace()).map(|field| field.parse().map(Duration::from_nanos));
+        let mut next = || fields.next().and_then(Result::ok).unwrap_or_default();
+        Some(Self { ran: next(), queued: next(), at: Instant::now() })
+    }
+
+    /// What the thread has mostly done from then to now; `None`: it was not let run.
+    fn cause(self, now: Self) -> Option<StallCause> {
+        if now.ran.is_zero() {
+            return Some(StallCause::Unknown);
+        }
+        let half = now.at.saturating_duration_since(self.at) / 2;
+        if now.queued.saturating_sub(self.queued) > half {
+            None
+        } else if now.ran.saturating_sub(self.ran) > half {
+            Some(StallCause::Computing)
+        } else {
+            Some(StallCause::Blocked)
+        }
+    }
+}
+
+/// Lines on stderr in one second; a hook hears of every report.
+const LINES_PER_SECOND: u32 = 10;
+
+pub(super) struct Reporter {
+    second: Instant,
+    lines: u32,
+}
+
+impl Reporter {
+    pub(super) fn new() -> Self {
+        Self { second: Instant::now(), lines: 0 }
+    }
+
+    /// Reports that the thread of core `index` is in the step `step` still. `false`: it is not to blame, or has gone on.
+    pub(super) fn report<P: Park>(
+        &mut self,
+        shared: &Shared<P>,
+        index: usize,
+        step: usize,
+        lasted: Duration,
+        before: Option<Clocks>,
+    ) -> bool {
+        let core = &shared.cores[index];
+        let now = Clocks::of(core.watch.thread());
+        let Some(cause) = before.zip(now).and_then(|(before, now)| before.cause(now)) else {
+            return false;
+        };
+        let Some(doing) = core.watch.doing(step) else {
+            return false;
+        };
+        shared.sentinel.stalls.fetch_add(1, Relaxed);
+        let name = doing.task.and_then(|id| shared.live.name_of(id));
+        let stall = Stall { task: doing.task, name, location: doing.location, core: index, lasted, cause };
+        match &shared.options.on_stall {
+            Some(hook) => {
+                if let Err(payload) = unwind::catch(|| hook(&stall)) {
+                    unwind::discard(payload);
+                }
+            }
+            None if self.may_write() => {
+                let others = if shared.options.private {
+                    "The thread's other tasks wait"
+                } else {
+                    "Other tasks go on elsewhere"
+                };
+                unwind::report(format_args!(
+                    "bourn: {stall}. {others}; move what blocks to spawn_blocking, or let it yield"
+                ));
+            }
+            None => {}
+        }
+        true
+    }
+
+    fn may_write(&mut self) -> bool {
+        if self.second.elapsed() >= Duration::from_secs(1) {
+            *self = Self::new();
+        }
+        self.lines += 1;
+        self.lines <= LINES_PER_SECOND
+    }
+}
