@@ -119,7 +119,7 @@ async fn other_sockets_are_shown() {
     let (near, _far) = UnixStream::pair().unwrap();
     let mut buffer = [0];
     let mut reading = std::pin::pin!(near.read(&mut buffer));
-    poll_fn(|cx| Poll::Ready(assert!(reading.as_mut().poll(cx).is_pending()))).await;
+    assert!(poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx).is_pending())).await);
     // The future of `block_on` is no task.
     let found = line(&near, |connection| !connection.waiters.is_empty()).await;
     assert!(found.waiters[0].task.is_none() && found.waiters[0].operation == Operation::Read);
