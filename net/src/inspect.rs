@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use crate::TcpState;
 use crate::sys;
 
 /// A socket as it was when it was looked at.
@@ -22,8 +23,8 @@ pub struct SocketInfo {
     pub local: String,
     /// What it is connected to.
     pub peer: String,
-    /// Where a TCP connection stands, in the words of ss(8): `ESTAB`, `LISTEN`...
-    pub state: Option<&'static str>,
+    /// Where a TCP socket is in its life.
+    pub state: Option<TcpState>,
     /// Bytes that were received and not read; connections to accept, of a listener of
     /// TCP; bytes of the first datagram, of UDP.
     pub received: Option<usize>,

@@ -96,6 +96,8 @@ pub mod offload;
 mod option;
 mod readiness;
 mod socket;
+mod splice;
+mod stall;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
@@ -109,10 +111,11 @@ pub use async_fd::AsyncFd;
 pub use bourn_reactor::Interest;
 pub use offload::Offload;
 pub use option::Keepalive;
+pub use splice::copy_bidirectional;
 pub use stream::WriteAllError;
 pub use tcp::{
-    ConnectAttempt, ConnectError, Incoming, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
-    TcpSocket, TcpStream, WriteHalf,
+    CloseReport, ConnectAttempt, ConnectError, Cork, Incoming, ListenQueue, OwnedReadHalf, OwnedWriteHalf, Queues,
+    ReadHalf, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpState, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 #[cfg(target_os = "linux")]

@@ -20,15 +20,22 @@ use std::path::Path;
 
 #[cfg(target_os = "linux")]
 use crate::inspect::SocketInfo;
+#[cfg(target_os = "linux")]
+use crate::tcp::{TcpInfo, TcpState};
 use bourn_reactor::faults::{Call, told};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 mod fds;
 mod room;
+mod splice;
+mod tcp_info;
 
 pub(crate) use fds::{recv_with_fds, send_with_fds};
 pub(crate) use room::Room;
+pub(crate) use splice::{send_file, splice};
+use tcp_info::queue;
+pub(crate) use tcp_info::{RawInfo, listen_overflows, queues, tcp_info};
 
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
 pub(crate) const MOST_SLICES: usize = 1024;
@@ -148,6 +155,15 @@ pub(crate) fn recv_spare(fd: BorrowedFd<'_>, calls: Calls, buf: &mut impl Room) 
 /// `recv(2)` that leaves what it returns in the queue.
 pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     receive(fd, Calls::Socket, maybe_uninit(buf), libc::MSG_PEEK)
+}
+
+/// `recv(2)` that drops what is there, at most 1 MiB of it, and only counts (tcp(7),
+/// `MSG_TRUNC`).
+pub(crate) fn discard(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    count(Call::Receive, fd, 1 << 20, |asked| {
+        // SAFETY: TCP writes nothing for this flag; any other socket would say EFAULT.
+        unsafe { libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), asked, libc::MSG_TRUNC) }
+    })
 }
 
 /// `recv(2)` of the urgent byte, which is at the side of the stream. None if there
@@ -496,14 +512,16 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 /// `connect(2)`. An interrupted call goes on connecting, and calling again would
 /// only say EALREADY.
 pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Connecting> {
-    let connected = SockRef::from(&fd).connect(&(*addr).into());
-    // What is interrupted here has begun, so it is first begun.
-    match told(Call::Connect, fd.as_raw_fd(), 0).and(connected) {
-        Ok(()) => Ok(Connecting::Done),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::UnderWay),
-            _ => Err(error),
-        },
+    let connecting = match SockRef::from(&fd).connect(&(*addr).into()) {
+        Ok(()) => Connecting::Done,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Connecting::UnderWay,
+        Err(error) => return Err(error),
+    };
+    // What is interrupted here has begun, so it is first begun; what has failed is
+    // over, and its error told.
+    match told(Call::Connect, fd.as_raw_fd(), 0) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Connecting::UnderWay),
+        told => told.map(|_| connecting),
     }
 }
 
@@ -636,35 +654,25 @@ pub(crate) fn describe(number: RawFd) -> io::Result<SocketInfo> {
         let unix = |addr: &SockAddr| addr.as_unix().map(|addr| format!("{addr:?}"));
         addr.ok().and_then(|addr| internet(&addr).or_else(|| unix(&addr))).unwrap_or_else(|| "-".to_owned())
     };
-    let queue = |request| {
-        let mut bytes: c_int = 0;
-        // SAFETY: both requests store an `int` (tcp(7), unix(7)), or fail.
-        let asked = unsafe { libc::ioctl(number, request, &raw mut bytes) };
-        usize::try_from(bytes).ok().filter(|_| asked == 0)
-    };
     let mut info = SocketInfo {
         fd: number,
         protocol,
         local: address(socket.local_addr()),
         peer: address(socket.peer_addr()),
         state: None,
-        received: queue(libc::FIONREAD),
-        unsent: queue(libc::TIOCOUTQ),
+        received: queue(fd, libc::FIONREAD).ok(),
+        unsent: queue(fd, libc::TIOCOUTQ).ok(),
     };
-    let mut tcp = [0; size_of::<libc::tcp_info>()];
-    if protocol == "tcp" && read_option(fd, (libc::IPPROTO_TCP, libc::TCP_INFO), &mut tcp).is_ok() {
-        info.state = TCP_STATES.split(' ').nth(tcp[0].into());
-        if info.state == Some("LISTEN") {
-            let field = |place: usize| tcp[place..].first_chunk().map(|bytes| u32::from_ne_bytes(*bytes) as usize);
-            // What a listener's queue holds and may hold, see ss(8).
-            info.received = field(std::mem::offset_of!(libc::tcp_info, tcpi_unacked));
-            info.unsent = field(std::mem::offset_of!(libc::tcp_info, tcpi_sacked));
+    if protocol == "tcp"
+        && let Ok(raw) = tcp_info(fd)
+    {
+        let state = TcpInfo::of(&raw).state;
+        if state == TcpState::Listen {
+            // As in `TcpListener::queue`.
+            info.received = Some(raw.word(24) as usize);
+            info.unsent = Some(raw.word(28) as usize);
         }
+        info.state = Some(state);
     }
     Ok(info)
 }
-
-/// By `tcpi_state` (include/net/tcp_states.h in Linux), in the words of ss(8).
-#[cfg(target_os = "linux")]
-const TCP_STATES: &str = "UNKNOWN ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT UNCONN CLOSE-WAIT LAST-ACK \
-                          LISTEN CLOSING NEW-SYN-RECV";

@@ -7,10 +7,12 @@
 //!
 //! # Examples
 //! ```
+//! use bourn::net::TcpState;
+//!
 //! # bourn::block_on(async {
 //! let listener = bourn::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let connections = bourn::inspect::connections()?;
-//! let own = connections.iter().find(|connection| connection.socket.state == Some("LISTEN")).unwrap();
+//! let own = connections.iter().find(|connection| connection.socket.state == Some(TcpState::Listen)).unwrap();
 //! assert_eq!(own.socket.local, listener.local_addr()?.to_string());
 //! println!("{connections}");
 //! # std::io::Result::Ok(()) }).unwrap();
@@ -23,6 +25,7 @@ use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bourn_net::TcpState;
 use bourn_reactor::{SourceInfo, WakerId};
 
 use crate::runtime::Handle;
@@ -121,8 +124,8 @@ pub fn connections() -> io::Result<Connections> {
     let join = |socket: SocketInfo| {
         let source = sources.get(&socket.fd);
         let (read, write) = match socket.state {
-            Some("LISTEN") => (Operation::Accept, Operation::Write),
-            Some("SYN-SENT") => (Operation::Read, Operation::Connect),
+            Some(TcpState::Listen) => (Operation::Accept, Operation::Write),
+            Some(TcpState::SynSent) => (Operation::Read, Operation::Connect),
             _ => (Operation::Read, Operation::Write),
         };
         let waiter = |operation, waker: &WakerId| Waiter { operation, task: tasks.get(&waker.data).cloned() };
@@ -155,7 +158,8 @@ impl fmt::Display for Connection {
             value.map_or_else(|| "-".to_owned(), |value| value.to_string())
         }
         let SocketInfo { fd, protocol, local, peer, state, received, unsent, .. } = &self.socket;
-        let (state, received, unsent) = (state.unwrap_or("-"), or_dash(*received), or_dash(*unsent));
+        let (state, received, unsent) =
+            (or_dash(state.map(|state| format!("{state:?}"))), or_dash(*received), or_dash(*unsent));
         let age = or_dash(self.age.map(|age| format!("{:.1}s", age.as_secs_f64())));
         write!(formatter, "{fd:<5} {protocol:<11} {state:<11} {received:<7} {unsent:<7} {age:<9} ")?;
         write!(formatter, "{local} -> {peer}")?;

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::task::Poll;
 
 use bourn::inspect::{Connection, Operation, connections, stats};
-use bourn::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixStream};
+use bourn::net::{TcpListener, TcpSocket, TcpState, TcpStream, UdpSocket, UnixStream};
 use bourn::runtime::Builder;
 use bourn::task;
 
@@ -49,7 +49,7 @@ async fn row_28_the_table_joins_sockets_with_their_tasks() {
         async move { listener.accept().await.unwrap().0 }
     });
     let found = line(&*listener, waits(Operation::Accept, "acceptor")).await;
-    assert_eq!(found.socket.state, Some("LISTEN"));
+    assert_eq!(found.socket.state, Some(TcpState::Listen));
     assert_eq!(found.socket.local, addr.to_string());
     let task = found.waiters[0].task.as_ref().unwrap();
     assert_eq!((task.id, task.location.file()), (accepting.id(), file!()));
@@ -58,7 +58,7 @@ async fn row_28_the_table_joins_sockets_with_their_tasks() {
     let server = accepting.await.unwrap();
     client.write_all(b"hello").await.unwrap();
     let found = line(&server, |connection| connection.socket.received == Some(5)).await;
-    assert_eq!((found.socket.protocol, found.socket.state), ("tcp", Some("ESTAB")));
+    assert_eq!((found.socket.protocol, found.socket.state), ("tcp", Some(TcpState::Established)));
     assert_eq!(found.socket.peer, client.local_addr().unwrap().to_string());
     assert!(found.waiters.is_empty());
 
@@ -81,8 +81,8 @@ async fn row_28_the_table_joins_sockets_with_their_tasks() {
 /// The peer's end of the stream is seen as a state.
 async fn client_shuts(server: &TcpStream) {
     server.shutdown(std::net::Shutdown::Write).unwrap();
-    let found = line(server, |connection| connection.socket.state != Some("ESTAB")).await;
-    assert!(found.socket.state.unwrap().starts_with("FIN-WAIT"), "{found}");
+    let found = line(server, |connection| connection.socket.state != Some(TcpState::Established)).await;
+    assert!(matches!(found.socket.state, Some(TcpState::FinWait1 | TcpState::FinWait2)), "{found}");
 }
 
 async fn row_18_a_listener_shows_its_queue() {
@@ -108,7 +108,7 @@ async fn a_connect_under_way_is_shown() {
         let all = connections().unwrap();
         found = all.iter().find(|connection| waits(Operation::Connect, "connector")(connection)).cloned();
     }
-    assert_eq!(found.unwrap().socket.state, Some("SYN-SENT"));
+    assert_eq!(found.unwrap().socket.state, Some(TcpState::SynSent));
     connecting.abort();
 }
 
