@@ -104,7 +104,7 @@ mod sys;
 mod tcp;
 mod udp;
 pub mod unix;
-mod vacancy;
+pub mod vacancy;
 
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use async_fd::AsyncFd;
@@ -114,8 +114,8 @@ pub use option::Keepalive;
 pub use splice::copy_bidirectional;
 pub use stream::WriteAllError;
 pub use tcp::{
-    CloseReport, ConnectAttempt, ConnectError, Cork, Incoming, ListenQueue, OwnedReadHalf, OwnedWriteHalf, Queues,
-    ReadHalf, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpState, TcpStream, WriteHalf,
+    AcceptErrorKind, CloseReport, ConnectAttempt, ConnectError, Cork, Incoming, ListenQueue, OwnedReadHalf,
+    OwnedWriteHalf, Queues, ReadHalf, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpState, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 #[cfg(target_os = "linux")]

@@ -24,7 +24,8 @@
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
 //!   and listed; sets of them; task-locals; threads for calls that block.
 //! * [`net`]: TCP listeners and streams.
-//! * `inspect`: every socket of the process, and the task that waits for it.
+//! * [`inspect`]: every socket of the process, and the task that waits for it.
+//! * [`server`]: accept loops with limits, draining and restarts without loss.
 //! * [`signal`]: signals as something to wait for.
 //! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
 //!   [`interval`](time::interval()).
@@ -65,6 +66,8 @@ pub mod inspect;
 mod misuse;
 mod park;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod signal;
 pub mod task;
 pub mod time;

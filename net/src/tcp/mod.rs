@@ -12,7 +12,7 @@ mod transfer;
 
 pub use close::{CloseReport, Cork};
 pub use connect::{ConnectAttempt, ConnectError};
-pub use incoming::Incoming;
+pub use incoming::{AcceptErrorKind, Incoming};
 pub use info::{ListenQueue, Queues, TcpInfo, TcpState};
 pub use listener::TcpListener;
 pub use socket::TcpSocket;
