@@ -24,6 +24,7 @@
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
 //!   and listed; sets of them; task-locals; threads for calls that block.
 //! * [`net`]: TCP listeners and streams.
+//! * [`signal`]: signals as something to wait for.
 //! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
 //!   [`interval`](time::interval()).
 //!
@@ -52,7 +53,7 @@
 //!     }
 //! }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod blocking;
 mod context;
@@ -61,6 +62,7 @@ pub mod hyper;
 mod misuse;
 mod park;
 pub mod runtime;
+pub mod signal;
 pub mod task;
 pub mod time;
 

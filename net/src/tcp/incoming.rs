@@ -94,10 +94,8 @@ impl<'a> Incoming<'a> {
                     // before this watch for the next.
                     None => {
                         // Waiting takes a reactor, and to start the background
-                        // one takes what has run out; the source can say so,
-                        // whereas a sleep could only panic.
-                        let registered = self.listener.poll_reported(cx, &mut self.ticket);
-                        if matches!(registered, Poll::Ready(Err(_))) {
+                        // one takes what has run out: a sleep could only panic.
+                        if !bourn_reactor::can_wait() {
                             return Poll::Ready(Err(error));
                         }
                         self.exhaustion = Some(Exhaustion::new());
@@ -159,7 +157,7 @@ fn meaning(error: &io::Error) -> Meaning {
         ) => Meaning::Connection,
         #[cfg(target_os = "linux")]
         Some(libc::ENONET) => Meaning::Connection,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Meaning::Exhaustion,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => Meaning::Exhaustion,
         _ => Meaning::Fatal,
     }
 }

@@ -103,10 +103,6 @@ impl TcpListener {
         self.socket.poll_accept(cx, ticket).map(|accepted| accepted.and_then(stream_of))
     }
 
-    pub(super) fn poll_reported(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<()>> {
-        self.socket.poll_reported(cx, Direction::Read, ticket)
-    }
-
     pub(super) fn forget(&self, ticket: &Ticket) {
         self.socket.forget(Direction::Read, ticket);
     }

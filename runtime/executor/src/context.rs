@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{sync::thread_local, task::Task};
+use crate::{sync::thread_local, sys, task::Task};
 
 thread_local! {
     static CONTEXT: Context = const { Context::new() };
@@ -23,20 +23,20 @@ pub(crate) struct Context {
     runtime: Cell<usize>,
     /// The same seat as in `seat_handle`, or 0.
     seat: Cell<usize>,
-    /// The thread drives the runtime: tasks that any thread may run, woken here, go to `queue`.
-    driving: Cell<bool>,
     /// Where the `block_on` was called.
     entered_at: Cell<Option<&'static Location<'static>>>,
     /// One more than the number of the thread's core in its runtime, or 0.
     core: Cell<usize>,
     /// The thread is one of the runtime's own, not inside a `block_on`.
     worker: Cell<bool>,
+    /// The kernel's number of the thread, once it was asked for.
+    number: Cell<Option<u64>>,
     /// The thread is inside a turn of a park: what is woken is announced once, when the turn is over.
     turning: Cell<bool>,
     /// The runtime whose injector the thread is emptying for good, or 0.
     draining: Cell<usize>,
     seat_handle: RefCell<Option<Arc<dyn Any + Send + Sync>>>,
-    /// The thread's own run queue.
+    /// The thread's own run queue: local tasks, and, where a runtime's cores are private, all others too.
     queue: RefCell<VecDeque<Task>>,
 }
 
@@ -45,10 +45,10 @@ impl Context {
         Self {
             runtime: Cell::new(0),
             seat: Cell::new(0),
-            driving: Cell::new(false),
             entered_at: Cell::new(None),
             core: Cell::new(0),
             worker: Cell::new(false),
+            number: Cell::new(None),
             turning: Cell::new(false),
             draining: Cell::new(0),
             seat_handle: RefCell::new(None),
@@ -71,30 +71,13 @@ impl Context {
 
     /// Takes the thread out again. Its queue is empty, and it drives nothing.
     pub(crate) fn leave(&self) {
-        debug_assert!(!self.driving.get() && self.queue.borrow().is_empty());
-        debug_assert!(self.core.get() == 0);
+        debug_assert!(self.core.get() == 0 && self.queue.borrow().is_empty());
         self.worker.set(false);
         self.runtime.set(0);
         self.seat.set(0);
         self.entered_at.set(None);
         let seat = self.seat_handle.borrow_mut().take();
         drop(seat);
-    }
-
-    /// Makes the thread the one that drives its runtime; what it has queued already goes to the end of the core's queue.
-    pub(crate) fn start_driving(&self, mut core: VecDeque<Task>) {
-        self.driving.set(true);
-        let mut queue = self.queue.borrow_mut();
-        core.append(&mut queue);
-        *queue = core;
-    }
-
-    pub(crate) fn stop_driving(&self) {
-        self.driving.set(false);
-    }
-
-    pub(crate) fn is_driving(&self) -> bool {
-        self.driving.get()
     }
 
     /// Makes core number `core` of its runtime the thread's own, or with `None` takes it away.
@@ -107,20 +90,25 @@ impl Context {
         self.worker.set(true);
     }
 
+    /// The kernel's number of the thread, or 0 where it does not tell.
+    pub(crate) fn thread_number(&self) -> u64 {
+        let number = self.number.get().unwrap_or_else(sys::thread_number);
+        self.number.set(Some(number));
+        number
+    }
+
     pub(crate) fn set_turning(&self, turning: bool) {
         self.turning.set(turning);
     }
 
+    #[inline]
     pub(crate) fn push(&self, task: Task) {
         self.queue.borrow_mut().push_back(task);
     }
 
+    #[inline]
     pub(crate) fn pop(&self) -> Option<Task> {
         self.queue.borrow_mut().pop_front()
-    }
-
-    pub(crate) fn take_queue(&self) -> VecDeque<Task> {
-        self.queue.take()
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -137,9 +125,10 @@ pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
     CONTEXT.with(body)
 }
 
-/// Queues a task on the calling thread, if that thread drives the runtime; else gives it back.
+/// Queues a task on the calling thread, if that thread has a core of the runtime; else gives it back.
+#[inline]
 pub(crate) fn push_driven(runtime: usize, task: Task) -> Result<(), Task> {
-    push_where(task, |context| context.driving.get() && context.runtime.get() == runtime)
+    push_where(task, |context| context.core.get() > 0 && context.runtime.get() == runtime)
 }
 
 /// Queues a task on the calling thread, if that thread sits on the seat; else gives it back.
@@ -171,6 +160,23 @@ pub(crate) fn core_in(runtime: usize) -> Option<(usize, bool)> {
         })
         .ok()
         .flatten()
+}
+
+/// Calls `work` as if the thread had no core.
+pub(crate) fn without_core<T>(work: impl FnOnce() -> T) -> T {
+    struct Back(usize);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            with(|context| context.core.set(self.0));
+        }
+    }
+    let _back = Back(with(|context| context.core.replace(0)));
+    work()
+}
+
+/// Tells whether the calling thread is one of that runtime's own.
+pub(crate) fn is_worker_of(runtime: usize) -> bool {
+    CONTEXT.try_with(|context| context.worker.get() && context.runtime.get() == runtime).unwrap_or(false)
 }
 
 /// Tells whether the calling thread is one of a runtime's own.

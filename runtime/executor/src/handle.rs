@@ -1,47 +1,46 @@
 //! The way to spawn tasks from anywhere, whatever runs them.
 
-use std::{fmt, future::Future, panic::Location, slice, sync::Arc};
-
-use crate::{
-    context, current_thread, misuse,
-    multi_thread::{self, Metrics},
-    park::Park,
-    seat::{House, Seat},
-    task::{JoinHandle, Options, Schedule, Task, TaskInfo},
+use std::{
+    fmt,
+    future::Future,
+    panic::Location,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
 };
 
-/// A handle to a runtime, for any thread.
+use crate::{
+    context, misuse,
+    park::Park,
+    task::{JoinError, JoinHandle, Options, Schedule, Task, TaskInfo},
+    worker::{Metrics, Seat, Shared},
+};
+
+/// A handle to an executor, for any thread.
 ///
-/// It keeps neither the runtime running nor its tasks alive, but what the runtime sleeps in (a reactor's descriptors,
+/// It keeps neither the executor running nor its tasks alive, but what the executor sleeps in (a reactor's descriptors,
 /// say) is kept as long as there is a handle, a waker or an [`AbortHandle`](crate::AbortHandle). What is spawned after
 /// the shutdown is dropped unpolled, at once or when the driving thread's current poll returns, and its handle yields
 /// a cancelled error.
 pub struct Handle<P: Park> {
-    flavour: Flavour<P>,
-}
-
-enum Flavour<P: Park> {
-    Current(Arc<current_thread::Shared<P>>),
-    Multi(Arc<multi_thread::Shared<P>>),
+    /// At least one.
+    shards: Arc<[Arc<Shared<P>>]>,
 }
 
 impl<P: Park> Handle<P> {
-    pub(crate) fn of_current(shared: Arc<current_thread::Shared<P>>) -> Self {
-        Self { flavour: Flavour::Current(shared) }
+    pub(crate) fn new(shards: Arc<[Arc<Shared<P>>]>) -> Self {
+        Self { shards }
     }
 
-    pub(crate) fn of_multi(shared: Arc<multi_thread::Shared<P>>) -> Self {
-        Self { flavour: Flavour::Multi(shared) }
-    }
-
-    /// Starts a task. In a current-thread runtime it runs when a thread is inside `block_on`.
+    /// Starts a task. Without workers it runs when a thread is inside `block_on`; where workers share nothing, it stays
+    /// with the one that calls this, or, from elsewhere, they take turns.
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.spawn_at(Options::new(), future, Location::caller())
+        self.spawn_with(Options::new(), future)
     }
 
     /// Starts a task with [`Options`], such as a name.
@@ -51,151 +50,144 @@ impl<P: Park> Handle<P> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.spawn_at(options, future, Location::caller())
+        spawn_on(self.shard(), options, future, Location::caller())
     }
 
-    /// Starts a task whose future may not leave this thread. It is dropped before this thread's `block_on` returns, or,
-    /// on a thread of the runtime's own, at the shutdown.
+    /// Starts a task whose future may not leave this thread. It is dropped before this thread's `block_on` returns
+    /// (unless that is a [`LocalExecutor`](crate::LocalExecutor)'s), or, on a thread of the executor's own, at the shutdown.
     ///
     /// # Panics
     ///
-    /// If this thread is neither inside `block_on` of this runtime nor one of its own.
+    /// If this thread is neither inside `block_on` of this executor nor one of its own.
     #[track_caller]
     pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.spawn_local_at(Options::new(), future, Location::caller())
+        self.spawn_local_with(Options::new(), future)
     }
 
     /// Starts a task whose future may not leave this thread, with [`Options`], such as a name.
     ///
     /// # Panics
     ///
-    /// If this thread is neither inside `block_on` of this runtime nor one of its own.
+    /// If this thread is neither inside `block_on` of this executor nor one of its own.
     #[track_caller]
     pub fn spawn_local_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.spawn_local_at(options, future, Location::caller())
+        let location = Location::caller();
+        let seat = self.shards.iter().find_map(|shared| context::seat_in::<Seat<P>>(shared.address()));
+        match seat {
+            Some(seat) => seat.spawn_local(options, future, location),
+            None => panic!("{}", misuse::spawn_local_outside(location)),
+        }
     }
 
-    /// The tasks that wait or run, in no particular order. A task is listed once it has been polled for the first
-    /// time and has not ended there.
+    /// Has `make` called for each shard, on its own thread and with its number, and runs there what it returns, which
+    /// may stay on that thread. An executor whose workers share, or that has none, is one shard.
+    #[track_caller]
+    pub fn spawn_on_each<M, F>(&self, make: M) -> OnEach<F::Output>
+    where
+        M: Fn(usize) -> F + Send + Sync + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        let (location, make) = (Location::caller(), Arc::new(make));
+        let tasks = self.shards.iter().enumerate().map(|(number, shared)| {
+            let (handle, make) = (self.clone(), Arc::clone(&make));
+            let start = async move {
+                let task = AbortOnDrop(handle.spawn_local(make(number)));
+                task.await
+            };
+            spawn_on(shared, Options::new(), start, location)
+        });
+        OnEach { tasks: tasks.map(Some).collect(), results: Vec::new() }
+    }
+
+    /// The tasks that wait or run, in no particular order; from any thread, also while workers are stuck. One without a
+    /// name is listed once it has been polled for the first time.
     #[must_use]
     pub fn tasks(&self) -> Vec<TaskInfo> {
-        match &self.flavour {
-            Flavour::Current(shared) => shared.live().describe(),
-            Flavour::Multi(shared) => shared.live().describe(),
-        }
+        self.shards.iter().flat_map(|shared| shared.tasks()).collect()
     }
 
-    /// How many tasks [`tasks`](Self::tasks) would list.
+    /// How many tasks wait, or have a name.
     #[must_use]
     pub fn task_count(&self) -> usize {
-        match &self.flavour {
-            Flavour::Current(shared) => shared.live().len(),
-            Flavour::Multi(shared) => shared.live().len(),
-        }
+        self.shards.iter().map(|shared| shared.live.len()).sum()
     }
 
-    /// Tells whether the runtime has been shut down.
+    /// Tells whether the executor has been shut down.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        match &self.flavour {
-            Flavour::Current(shared) => shared.awake.is_closed(),
-            Flavour::Multi(shared) => shared.is_closed(),
-        }
+        self.shards[0].is_closed()
     }
 
-    /// Does what the runtime's [`UnhandledPanic`](crate::UnhandledPanic) says about a panic elsewhere, which `line`
+    /// Does what the executor's [`UnhandledPanic`](crate::UnhandledPanic) says about a panic elsewhere, which `line`
     /// describes.
     pub fn unhandled_panic(&self, line: &str) {
-        match &self.flavour {
-            Flavour::Current(shared) => shared.meet_panic(line),
-            Flavour::Multi(shared) => shared.meet_panic(line),
-        }
+        self.shards[0].meet_panic(line);
     }
 
-    /// What the runtime's workers have done; all zero where there are none.
+    /// What the executor has done, and what is queued in it.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        match &self.flavour {
-            Flavour::Current(_) => Metrics::default(),
-            Flavour::Multi(shared) => shared.metrics(),
-        }
+        Metrics::of(&self.shards)
     }
 
     /// Calls `work`, which may block, and has the tasks that this thread would run meanwhile run by others.
     ///
-    /// On a thread that runs tasks of a [`MultiThread`](crate::MultiThread) a spare stands in at once; local tasks of
-    /// the thread wait. Elsewhere it is a plain call, and in a current-thread runtime the tasks wait.
+    /// Where workers share, a spare stands in at once; local tasks of the thread wait. Elsewhere it is a plain call, and
+    /// the tasks of the thread wait.
     ///
     /// # Panics
     ///
     /// With the panic of `work`.
     pub fn block_in_place<T>(&self, work: impl FnOnce() -> T) -> T {
-        match &self.flavour {
-            Flavour::Current(_) => work(),
-            Flavour::Multi(shared) => shared.block_in_place(work),
-        }
+        self.shards[0].block_in_place(work)
     }
 
-    /// What the runtime sleeps in; where it has several, one for each group of workers, the first.
+    /// What the calling thread's shard, or else the first, sleeps in; where that has several, one for each group of
+    /// workers, the first.
     #[must_use]
     pub fn park(&self) -> &Arc<P> {
-        &self.parks()[0]
+        &self.here().unwrap_or(&self.shards[0]).parks()[0]
     }
 
-    /// All that the runtime sleeps in.
-    #[must_use]
-    pub fn parks(&self) -> &[Arc<P>] {
-        match &self.flavour {
-            Flavour::Current(shared) => slice::from_ref(&shared.park),
-            Flavour::Multi(shared) => shared.parks(),
-        }
+    /// All that the executor sleeps in.
+    pub fn parks(&self) -> impl Iterator<Item = &Arc<P>> {
+        self.shards.iter().flat_map(|shared| shared.parks())
     }
 
-    fn spawn_at<F>(&self, options: Options, future: F, location: &'static Location<'static>) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        match &self.flavour {
-            Flavour::Current(shared) => spawn_on(shared, options, future, location),
-            Flavour::Multi(shared) => spawn_on(shared, options, future, location),
-        }
+    /// The shard that this thread is a worker of.
+    fn here(&self) -> Option<&Arc<Shared<P>>> {
+        self.shards.iter().find(|shared| context::is_worker_of(shared.address()))
     }
 
-    #[track_caller]
-    fn spawn_local_at<F>(
-        &self,
-        options: Options,
-        future: F,
-        location: &'static Location<'static>,
-    ) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
-        match &self.flavour {
-            Flavour::Current(shared) => spawn_local_on(shared, options, future, location),
-            Flavour::Multi(shared) => spawn_local_on(shared, options, future, location),
+    /// Where the next task goes.
+    fn shard(&self) -> &Arc<Shared<P>> {
+        let first = &self.shards[0];
+        if self.shards.len() == 1 {
+            return first;
         }
+        self.here().unwrap_or_else(|| {
+            let turn = first.next_shard().fetch_add(1, Relaxed);
+            &self.shards[turn % self.shards.len()]
+        })
     }
 }
 
-fn spawn_on<S, F>(
-    shared: &Arc<S>,
+fn spawn_on<P: Park, F>(
+    shared: &Arc<Shared<P>>,
     options: Options,
     future: F,
     location: &'static Location<'static>,
 ) -> JoinHandle<F::Output>
 where
-    Arc<S>: Schedule,
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
@@ -204,40 +196,78 @@ where
     handle
 }
 
-#[track_caller]
-fn spawn_local_on<H, F>(
-    shared: &Arc<H>,
-    options: Options,
-    future: F,
-    location: &'static Location<'static>,
-) -> JoinHandle<F::Output>
-where
-    H: House,
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    let Some(seat) = context::seat_in::<Seat<H>>(Arc::as_ptr(shared).addr()) else {
-        panic!("{}", misuse::spawn_local_outside(location));
-    };
-    let (task, handle) = Task::new_local(future, Arc::clone(&seat), options, location);
-    seat.host();
-    seat.schedule(task);
-    handle
-}
-
 impl<P: Park> Clone for Handle<P> {
     fn clone(&self) -> Self {
-        Self {
-            flavour: match &self.flavour {
-                Flavour::Current(shared) => Flavour::Current(Arc::clone(shared)),
-                Flavour::Multi(shared) => Flavour::Multi(Arc::clone(shared)),
-            },
-        }
+        Self { shards: Arc::clone(&self.shards) }
     }
 }
 
 impl<P: Park> fmt::Debug for Handle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("live", &self.task_count()).field("closed", &self.is_closed()).finish()
+    }
+}
+
+/// What [`Handle::spawn_on_each`] has started; awaiting it yields what each shard's future yields, by number.
+///
+/// # Cancel safety
+///
+/// Dropping it detaches the futures, which go on.
+#[derive(Debug)]
+#[must_use = "the futures run without it, but nobody hears of their ends"]
+pub struct OnEach<T> {
+    tasks: Vec<Option<JoinHandle<Result<T, JoinError>>>>,
+    results: Vec<Option<Result<T, JoinError>>>,
+}
+
+impl<T> OnEach<T> {
+    /// How many of the futures have ended.
+    #[must_use]
+    pub fn finished(&self) -> usize {
+        self.tasks.iter().filter(|task| task.as_ref().is_none_or(JoinHandle::is_finished)).count()
+    }
+
+    /// Asks for all the futures to be dropped.
+    pub fn abort(&self) {
+        self.tasks.iter().flatten().for_each(JoinHandle::abort);
+    }
+}
+
+impl<T> Future for OnEach<T> {
+    type Output = Vec<Result<T, JoinError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let OnEach { tasks, results } = &mut *self;
+        results.resize_with(tasks.len(), || None);
+        for (task, result) in tasks.iter_mut().zip(&mut *results) {
+            if let Some(Poll::Ready(outcome)) = task.as_mut().map(|task| Pin::new(task).poll(cx)) {
+                *task = None;
+                *result = Some(outcome.flatten());
+            }
+        }
+        if tasks.iter().any(Option::is_some) {
+            Poll::Pending
+        } else {
+            Poll::Ready(results.drain(..).flatten().collect())
+        }
+    }
+}
+
+impl<T> Unpin for OnEach<T> {}
+
+/// Aborts a task when nobody awaits it any more.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

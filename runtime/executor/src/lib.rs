@@ -1,11 +1,12 @@
 //! Tasks, and the executors that run them.
 //!
-//! This is the half of bourn that knows nothing about I/O. It has tasks with handles, names and a table; an executor for
-//! the current thread, one with workers, whose blocked threads keep nothing else waiting; and one trait, [`Park`], for whatever a thread without work sleeps in. A reactor implements it;
+//! This is the half of bourn that knows nothing about I/O. It has tasks with handles, names and a table; an executor,
+//! for the current thread or with workers, whose blocked threads keep nothing else waiting; and one trait, [`Park`], for
+//! whatever a thread without work sleeps in. A reactor implements it;
 //! [`ThreadPark`] is the implementation for programs that have none. It is not a runtime by itself: sockets, timers and
 //! `#[main]` are in the crate `bourn`, which is what most programs want.
 //!
-//! What happens on one thread ([`CurrentThread`]; [`MultiThread`] has such a core for each worker):
+//! What happens on one thread (with workers, each has such a core):
 //!
 //! ```text
 //!      spawn, wake                 spawn, wake
@@ -28,9 +29,9 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use bourn_executor::{CurrentThread, Options, ThreadPark, yield_now};
+//! use bourn_executor::{Executor, Options, ThreadPark, yield_now};
 //!
-//! let runtime = CurrentThread::new(Arc::new(ThreadPark::new()));
+//! let runtime = Executor::current_thread(Arc::new(ThreadPark::new()));
 //! let handle = runtime.handle();
 //! let names = runtime.block_on(async {
 //!     let task = handle.spawn_with(Options::new().name("ticker"), async {
@@ -49,21 +50,20 @@
 
 #![deny(unsafe_code)]
 
-mod awake;
 mod blocking;
 mod context;
-mod current_thread;
 mod handle;
 mod misuse;
-mod multi_thread;
 mod park;
 mod queue;
-mod seat;
 mod signal;
 mod sync;
+#[allow(unsafe_code)]
+mod sys;
 mod task;
 mod unhandled;
 mod unwind;
+mod worker;
 
 /// Tells whether the calling thread is inside a `block_on`, or is one of a runtime's own.
 #[must_use]
@@ -73,10 +73,9 @@ pub fn is_inside() -> bool {
 
 pub use crate::{
     blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
-    current_thread::CurrentThread,
-    handle::Handle,
-    multi_thread::{Metrics, MultiThread, MultiThreadOptions, Stall, StallCause, WorkerMetrics},
+    handle::{Handle, OnEach},
     park::{Park, ThreadPark, Turn, Wait},
     task::{AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now},
     unhandled::UnhandledPanic,
+    worker::{Executor, ExecutorOptions, LocalExecutor, Metrics, Stall, StallCause, WorkerMetrics},
 };

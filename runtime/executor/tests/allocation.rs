@@ -71,7 +71,10 @@ fn of_a_task_and_of_its_wakes() {
                 yield_now().await;
             }
         });
-        yield_now().await;
+        // The 61st step starts the thread that notices blocked ones.
+        for _ in 0..100 {
+            yield_now().await;
+        }
         let before = COUNT.get();
         task.await.unwrap();
         assert_eq!(COUNT.get() - before, 0, "allocations by wakes");

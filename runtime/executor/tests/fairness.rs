@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use bourn_executor::{CurrentThread, yield_now};
+use bourn_executor::{Executor, yield_now};
 use support::{CountingPark, Door, runtime, watchdog};
 
 #[test]
@@ -39,7 +39,7 @@ fn tasks_run_in_the_order_of_their_wakes() {
 fn a_busy_task_starves_neither_the_caller_nor_events_nor_other_threads() {
     let _watchdog = watchdog();
     let park = Arc::new(CountingPark::default());
-    let runtime = CurrentThread::new(park.clone());
+    let runtime = Executor::current_thread(park.clone());
     let handle = runtime.handle();
     let turns = Arc::new(AtomicUsize::new(0));
     let busy = handle.spawn({
@@ -79,7 +79,7 @@ fn a_busy_task_starves_neither_the_caller_nor_events_nor_other_threads() {
 fn the_hook_runs_before_every_poll() {
     let _watchdog = watchdog();
     let park = Arc::new(CountingPark::default());
-    let runtime = CurrentThread::new(park.clone());
+    let runtime = Executor::current_thread(park.clone());
     let task = runtime.handle().spawn(async {
         yield_now().await;
         yield_now().await;
@@ -93,7 +93,7 @@ fn the_hook_runs_before_every_poll() {
 fn waking_on_the_own_thread_unparks_nobody() {
     let _watchdog = watchdog();
     let park = Arc::new(CountingPark::default());
-    let runtime = CurrentThread::new(park.clone());
+    let runtime = Executor::current_thread(park.clone());
     let handle = runtime.handle();
     runtime.block_on(async {
         let door = Door::new();

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use bourn_executor::{CurrentThread, Park, Turn, Wait, yield_now};
+use bourn_executor::{Executor, Park, Turn, Wait, yield_now};
 use support::{Drops, runtime, watchdog};
 
 fn message(body: impl FnOnce()) -> String {
@@ -135,7 +135,7 @@ fn a_wait_that_fails() {
         }
     }
     let _watchdog = watchdog();
-    let runtime = CurrentThread::new(Arc::new(Broken));
+    let runtime = Executor::current_thread(Arc::new(Broken));
     let text = message(|| runtime.block_on(pending::<()>()));
     assert!(text.starts_with("bourn: the wait for events failed inside the block_on called at "), "{text}");
     assert!(text.contains(&io::Error::from_raw_os_error(9).to_string()), "{text}");

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bourn_executor::{Handle, MultiThreadOptions, Options, Stall, StallCause, ThreadPark, yield_now};
+use bourn_executor::{ExecutorOptions, Handle, Options, Stall, StallCause, ThreadPark, yield_now};
 use support::{Door, watchdog, workers_with};
 
 const BLOCK: Duration = Duration::from_millis(400);
@@ -37,8 +37,8 @@ fn worst_delay(handle: &Handle<ThreadPark>, duration: Duration) -> Duration {
     worst
 }
 
-fn quiet(workers: usize) -> MultiThreadOptions {
-    MultiThreadOptions::new().workers(workers).on_stall(|_| {})
+fn quiet(workers: usize) -> ExecutorOptions {
+    ExecutorOptions::multi_thread().workers(workers).on_stall(|_| {})
 }
 
 /// All workers are kept busy by `block`, at once and once.
@@ -213,7 +213,7 @@ fn a_local_task_on_a_spare_lives_on() {
 
 fn reports_of(block: impl FnOnce() + Send + 'static) -> Vec<Stall> {
     let reports: Arc<Mutex<Vec<Stall>>> = Arc::default();
-    let runtime = workers_with(MultiThreadOptions::new().workers(2).on_stall({
+    let runtime = workers_with(ExecutorOptions::multi_thread().workers(2).on_stall({
         let reports = reports.clone();
         move |stall| reports.lock().unwrap().push(stall.clone())
     }));

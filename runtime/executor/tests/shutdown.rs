@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use bourn_executor::{CurrentThread, JoinHandle, yield_now};
+use bourn_executor::{Executor, JoinHandle, yield_now};
 use futures_lite::future::block_on;
 use support::{CountingPark, Door, Drops, Runtime, runtime, watchdog};
 
@@ -50,9 +50,9 @@ fn drops_each_task_once() {
 fn closes_the_park_once() {
     let _watchdog = watchdog();
     let park = Arc::new(CountingPark::default());
-    let runtime = CurrentThread::new(park.clone());
-    runtime.shutdown();
-    runtime.shutdown();
+    let runtime = Executor::current_thread(park.clone());
+    runtime.shutdown_background();
+    runtime.shutdown_background();
     drop(runtime);
     assert_eq!(park.closes.load(SeqCst), 1);
 }
@@ -204,7 +204,7 @@ fn from_another_thread_while_one_is_inside() {
     thread::scope(|scope| {
         scope.spawn(|| {
             inside.wait();
-            runtime.shutdown();
+            runtime.shutdown_background();
         });
         let kept = [drops.value(), drops.value(), drops.value()];
         runtime.block_on(async {
@@ -271,7 +271,7 @@ fn a_runtime_that_was_shut_down_may_be_dropped_inside_another() {
         let inner = runtime();
         let kept = drops.value();
         drop(inner.handle().spawn(async move { drop(kept) }));
-        inner.shutdown();
+        inner.shutdown_background();
         drop(inner);
         assert_eq!(drops.count(), 1);
     });

@@ -26,7 +26,9 @@ fn lists_tasks_that_wait() {
         })
     });
     let unnamed = handle.spawn(pending::<()>());
-    assert!(handle.tasks().is_empty(), "not polled yet");
+    let tasks = handle.tasks();
+    assert_eq!(tasks.len(), 1, "the other was not polled yet");
+    assert_eq!((tasks[0].id, tasks[0].state), (named.id(), TaskState::Queued));
     runtime.block_on(yield_now());
 
     let tasks = handle.tasks();

@@ -11,13 +11,16 @@ use std::{
     sync::Arc,
 };
 
-use bourn_executor::{BlockingPool, CurrentThread, Options, PoolOptions, ThreadPark, UnhandledPanic, yield_now};
+use bourn_executor::{
+    BlockingPool, Executor, ExecutorOptions, Options, PoolOptions, ThreadPark, UnhandledPanic, yield_now,
+};
 use support::{Drops, Runtime, watchdog};
 
 const CHILD: &str = "BOURN_TEST_UNHANDLED_CHILD";
 
 fn runtime(policy: UnhandledPanic) -> Runtime {
-    CurrentThread::with_policy(Arc::new(ThreadPark::new()), policy)
+    Executor::new(ExecutorOptions::current_thread().unhandled_panic(policy), || Ok(Arc::new(ThreadPark::new())))
+        .unwrap()
 }
 
 /// Runs the calling test again in a process of its own.

@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use bourn_executor::{CurrentThread, Handle, Park, Turn, Wait};
+use bourn_executor::{Executor, Handle, Park, Turn, Wait};
 use support::{Door, runtime, watchdog};
 
 const THREADS: usize = 8;
@@ -122,7 +122,7 @@ impl Park for Stormy {
 fn a_storm_into_a_sleep_costs_one_unpark() {
     let _watchdog = watchdog();
     let park = Arc::new(Stormy::default());
-    let runtime = CurrentThread::new(park.clone());
+    let runtime = Executor::current_thread(park.clone());
     *park.handle.lock().unwrap() = Some(runtime.handle());
     // Sleeps once; what the storm spawned wakes the future in its turn.
     let door = Door::new();

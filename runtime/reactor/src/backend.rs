@@ -42,14 +42,13 @@ impl Backend {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the variable names no
     /// backend of this system; the message lists them.
     pub fn from_env() -> io::Result<Backend> {
-        match std::env::var_os(Self::VARIABLE) {
-            None => Ok(Backend::default()),
-            Some(name) if name.is_empty() => Ok(Backend::default()),
-            Some(name) => name
-                .to_string_lossy()
-                .parse()
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {error}", Self::VARIABLE))),
+        let name = std::env::var_os(Self::VARIABLE).unwrap_or_default();
+        if name.is_empty() {
+            return Ok(Backend::default());
         }
+        name.to_string_lossy()
+            .parse()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {error}", Self::VARIABLE)))
     }
 
     /// The name that [`FromStr`] understands: `epoll`, `poll`, `select` or `mio`.
@@ -95,14 +94,8 @@ pub struct UnknownBackend {
 
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "there is no backend {:?} here; choose ", self.name)?;
-        for (place, backend) in Backend::ALL.iter().enumerate() {
-            if place > 0 {
-                formatter.write_str(", ")?;
-            }
-            formatter.write_str(backend.name())?;
-        }
-        Ok(())
+        let names: Vec<_> = Backend::ALL.iter().map(|backend| backend.name()).collect();
+        write!(formatter, "there is no backend {:?} here; choose {}", self.name, names.join(", "))
     }
 }
 

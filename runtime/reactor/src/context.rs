@@ -74,6 +74,12 @@ pub(crate) fn with_current<R>(visit: impl FnOnce(&Arc<Reactor>) -> R) -> io::Res
     }
 }
 
+/// Whether sources and timers can be waited for on this thread: it has entered a
+/// reactor, or the background one runs or can be started.
+pub fn can_wait() -> bool {
+    with_current(|_| ()).is_ok()
+}
+
 /// Sharpens the timers of this thread, before its first wait with a time-out.
 pub(crate) fn sharpen() {
     SLACK_BEFORE

@@ -59,8 +59,7 @@ impl From<Direction> for Interest {
 impl fmt::Debug for Interest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [(Interest::READ, "READ"), (Interest::WRITE, "WRITE"), (Interest::CLOSED, "CLOSED")];
-        let held = names.into_iter().filter(|(bit, _)| self.contains(*bit));
-        formatter.debug_set().entries(held.map(|(_, name)| name)).finish()
+        held(formatter, names.map(|(bit, name)| (self.contains(bit), name)))
     }
 }
 
@@ -78,37 +77,27 @@ impl Ready {
 
     /// Translates the bits that `poll(2)` and `epoll(7)` share.
     pub(crate) fn from_poll(bits: libc::c_short) -> Ready {
-        let mut ready = 0;
-        for (of_kernel, ours) in [
-            (libc::POLLIN, Self::READABLE),
-            (libc::POLLPRI, Self::PRIORITY),
-            (libc::POLLOUT, Self::WRITABLE),
-            (libc::POLLRDHUP, Self::READ_CLOSED),
-            (libc::POLLHUP, Self::READ_CLOSED | Self::WRITE_CLOSED),
-            (libc::POLLERR, Self::ERROR),
-        ] {
-            if bits & of_kernel != 0 {
-                ready |= ours;
-            }
-        }
-        Ready(ready)
+        let ours = |of_kernel, ours| if bits & of_kernel != 0 { ours } else { 0 };
+        Ready(
+            ours(libc::POLLIN, Self::READABLE)
+                | ours(libc::POLLPRI, Self::PRIORITY)
+                | ours(libc::POLLOUT, Self::WRITABLE)
+                | ours(libc::POLLRDHUP, Self::READ_CLOSED)
+                | ours(libc::POLLHUP, Self::READ_CLOSED | Self::WRITE_CLOSED)
+                | ours(libc::POLLERR, Self::ERROR),
+        )
     }
 
     pub(crate) fn from_mio(event: &mio::event::Event) -> Ready {
-        let mut ready = 0;
-        for (holds, ours) in [
-            (event.is_readable(), Self::READABLE),
-            (event.is_priority(), Self::PRIORITY),
-            (event.is_writable(), Self::WRITABLE),
-            (event.is_read_closed(), Self::READ_CLOSED),
-            (event.is_write_closed(), Self::WRITE_CLOSED),
-            (event.is_error(), Self::ERROR),
-        ] {
-            if holds {
-                ready |= ours;
-            }
-        }
-        Ready(ready)
+        let ours = |holds, ours| if holds { ours } else { 0 };
+        Ready(
+            ours(event.is_readable(), Self::READABLE)
+                | ours(event.is_priority(), Self::PRIORITY)
+                | ours(event.is_writable(), Self::WRITABLE)
+                | ours(event.is_read_closed(), Self::READ_CLOSED)
+                | ours(event.is_write_closed(), Self::WRITE_CLOSED)
+                | ours(event.is_error(), Self::ERROR),
+        )
     }
 
     #[cfg(all(test, loom))]
@@ -185,9 +174,13 @@ impl fmt::Debug for Ready {
             (self.is_error(), "error"),
             (self.is_priority(), "priority"),
         ];
-        let held = names.into_iter().filter(|(holds, _)| *holds);
-        formatter.debug_set().entries(held.map(|(_, name)| name)).finish()
+        held(formatter, names)
     }
+}
+
+/// Lists the names of what holds.
+fn held<const N: usize>(formatter: &mut fmt::Formatter<'_>, names: [(bool, &str); N]) -> fmt::Result {
+    formatter.debug_set().entries(names.iter().filter(|(holds, _)| *holds).map(|(_, name)| name)).finish()
 }
 
 /// One descriptor's answer from a wait.

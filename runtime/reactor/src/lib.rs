@@ -70,10 +70,10 @@ mod turn_lock;
 mod waiters;
 
 pub use backend::{Backend, UnknownBackend};
-pub use context::Entered;
+pub use context::{Entered, can_wait};
 pub use event::{Direction, Event, Interest, Ready};
 pub use poller::{Poller, Wait};
-pub use reactor::{Reactor, RuntimeId, Turned};
+pub use reactor::{Reactor, ReactorMetrics, RuntimeId, Turned};
 pub use registered::{SourceInfo, WakerId};
 pub use source::{Kind, Seen, Source};
 pub use timer::sleep::Sleep;

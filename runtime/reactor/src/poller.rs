@@ -193,7 +193,7 @@ impl Poller {
     /// The kernel of the loom models.
     #[cfg(all(test, loom))]
     pub(crate) fn model(&self) -> &selector::model::Registry {
-        let Registry::Model(model) = &self.registry;
+        let Registry::Model(model) = &self.registry else { unreachable!("models open nothing else") };
         model
     }
 

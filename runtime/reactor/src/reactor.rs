@@ -5,7 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Backend;
 use crate::clock;
@@ -18,6 +18,9 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sys;
 use crate::table::{Table, Token};
 use crate::timer::wheel::{Key, Wheel};
+
+/// How long a turn rests that the kernel had no memory for.
+const SHORTAGE: Duration = Duration::from_millis(1);
 
 /// No timer is set.
 const NEVER: u64 = u64::MAX;
@@ -47,6 +50,25 @@ pub enum Turned {
     Busy,
 }
 
+/// What a reactor has done so far, and what is in it. The numbers are not of one
+/// instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReactorMetrics {
+    /// Turns, those that did not wait included.
+    pub turns: u64,
+    /// Events that the kernel has reported.
+    pub events: u64,
+    /// Sources that are registered now.
+    pub sources: usize,
+    /// Registrations so far.
+    pub registrations: u64,
+    /// Of these, how many were of sources that came from another reactor.
+    pub rehomings: u64,
+    /// Timers that are set now.
+    pub timers: usize,
+}
+
 /// Sources and timers, and the wait that serves them.
 ///
 /// A thread [enters](Reactor::enter) a reactor, so that sockets and timers used
@@ -61,6 +83,10 @@ pub struct Reactor {
     earliest: AtomicU64,
     epoch: Instant,
     runtime: RuntimeId,
+    /// How many turns were made, and how many events they brought. Stored under the
+    /// turn lock, by plain stores; std's, for no protocol depends on them.
+    turns: core::sync::atomic::AtomicU64,
+    events: core::sync::atomic::AtomicU64,
     /// Set before the table is closed, see `Registered::settle`.
     closed: AtomicBool,
     /// Why the kernel wait of the background reactor ended.
@@ -95,6 +121,8 @@ impl Reactor {
             earliest: AtomicU64::new(NEVER),
             epoch: clock::now(),
             runtime,
+            turns: core::sync::atomic::AtomicU64::new(0),
+            events: core::sync::atomic::AtomicU64::new(0),
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),
             forks: sys::forks(),
@@ -124,7 +152,7 @@ impl Reactor {
     ///
     /// # Errors
     /// What the kernel says to the wait. Timers are expired and wakers woken
-    /// even so.
+    /// even so. For want of memory (`ENOMEM`) the turn rests 1 ms and is done.
     ///
     /// # Panics
     /// In a forked child of the process that made the reactor.
@@ -144,7 +172,12 @@ impl Reactor {
     pub fn turn_then(&self, wait: Wait, awake: impl FnOnce()) -> io::Result<Turned> {
         self.refuse_after_fork();
         let mut batch = context::take_batch();
-        let result = self.gather(wait, &mut batch);
+        let mut result = self.gather(wait, &mut batch);
+        if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOMEM)) {
+            // The kernel is short of memory: who turns again finds it with more.
+            std::thread::sleep(if wait == Wait::No { Duration::ZERO } else { SHORTAGE });
+            result = Ok(Turned::Done);
+        }
         if !matches!(result, Ok(Turned::Busy)) {
             awake();
         }
@@ -163,10 +196,15 @@ impl Reactor {
             return Ok(Turned::Busy);
         };
         let result = turn.wait(&mut batch.events, || self.limit(wait));
+        let count = |counter: &core::sync::atomic::AtomicU64, by: u64| {
+            counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+        };
+        count(&self.turns, 1);
+        count(&self.events, batch.events.len() as u64);
         if !batch.events.is_empty() {
             let table = self.table.lock();
             for event in batch.events.drain(..) {
-                if let Some(source) = table.get(Token::from_key(event.key)) {
+                if let Some(source) = table.get(Token(event.key)) {
                     batch.sources.push((Arc::clone(source), event));
                 }
             }
@@ -263,6 +301,24 @@ impl Reactor {
         self.earliest.load(Ordering::Relaxed) != NEVER || !self.table.lock().is_empty()
     }
 
+    /// What the reactor has done so far.
+    pub fn metrics(&self) -> ReactorMetrics {
+        let timers = self.timers.lock().len();
+        let table = self.table.lock();
+        ReactorMetrics {
+            turns: self.turns.load(Ordering::Relaxed),
+            events: self.events.load(Ordering::Relaxed),
+            sources: table.len(),
+            registrations: table.registrations,
+            rehomings: table.rehomings,
+            timers,
+        }
+    }
+
+    pub(crate) fn count_rehoming(&self) {
+        self.table.lock().rehomings += 1;
+    }
+
     /// Every source that is registered here, as it is now.
     pub fn sources(&self) -> Vec<SourceInfo> {
         // Taken out first: the source's lock is never taken inside the table's.
@@ -316,7 +372,7 @@ impl Reactor {
     }
 
     fn moment(&self, nanos: u64) -> Instant {
-        clock::after(self.epoch, std::time::Duration::from_nanos(nanos))
+        clock::after(self.epoch, Duration::from_nanos(nanos))
     }
 
     /// Stores the earliest deadline; called under the lock of `timers`.
@@ -396,6 +452,10 @@ impl Reactor {
 
     /// Takes a timer away, if it has not fired.
     pub(crate) fn cancel_timer(&self, key: Key) {
+        if self.is_forked() {
+            // Another thread of the parent may have held the lock.
+            return;
+        }
         let mut timers = self.timers.lock();
         let waker = timers.remove(key);
         if timers.is_empty() {

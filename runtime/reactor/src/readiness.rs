@@ -94,58 +94,36 @@ impl Readiness {
         half(self.0.load(Ordering::Acquire), direction)
     }
 
-    /// Applies `change` to one half; returns the half as it was before.
-    fn change(&self, direction: Direction, change: impl Fn(Half) -> Option<Half>) -> Result<Half, Half> {
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                let changed = change(half(word, direction))?;
-                Some(with_half(word, direction, changed))
-            })
-            .map(|word| half(word, direction))
-            .map_err(|word| half(word, direction))
-    }
-
     /// Enters a report; returns the directions in which somebody waits for it.
     pub(crate) fn mark(&self, ready: Ready) -> (bool, bool) {
-        let mut read = 0;
-        let mut write = 0;
-        if ready.wakes_readers() {
-            read |= READY;
-        }
-        if ready.closes_reading() {
-            read |= CLOSED;
-        }
-        if ready.is_read_closed() {
-            read |= HUNG_UP;
-        }
-        if ready.wakes_writers() {
-            write |= READY;
-        }
-        if ready.closes_writing() {
-            write |= CLOSED;
-        }
+        let flag = |holds, flag| if holds { flag } else { 0 };
+        let read = flag(ready.wakes_readers(), READY)
+            | flag(ready.closes_reading(), CLOSED)
+            | flag(ready.is_read_closed(), HUNG_UP);
+        let write = flag(ready.wakes_writers(), READY) | flag(ready.closes_writing(), CLOSED);
         // Once urgent data is about, a read stops at its mark with more behind
         // it (tcp(7), SO_OOBINLINE), so a short read proves nothing any more.
         let trusted = if ready.is_priority() { !EXACT } else { !0 };
-        let before = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                let mut changed = word;
-                if read != 0 {
-                    let marked = half(word, Direction::Read).marked(read);
-                    changed = with_half(changed, Direction::Read, Half(marked.0 & trusted));
-                }
-                if write != 0 {
-                    let marked = half(word, Direction::Write).marked(write);
-                    changed = with_half(changed, Direction::Write, marked);
-                }
-                Some(changed)
-            })
-            .unwrap_or_else(|word| word);
-        (
-            read != 0 && half(before, Direction::Read).someone_waits(),
-            write != 0 && half(before, Direction::Write).someone_waits(),
-        )
+        self.report(read, write, trusted)
+    }
+
+    /// Sets flags and counts the ticks of the halves that have some; takes those
+    /// that are not in `trusted` from the read half.
+    fn report(&self, read: u32, write: u32, trusted: u32) -> (bool, bool) {
+        let reported = |word| {
+            let mut changed = word;
+            if read != 0 {
+                let marked = half(word, Direction::Read).marked(read);
+                changed = with_half(changed, Direction::Read, Half(marked.0 & trusted));
+            }
+            if write != 0 {
+                changed = with_half(changed, Direction::Write, half(word, Direction::Write).marked(write));
+            }
+            Some(changed)
+        };
+        let before = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, reported).unwrap_or_else(|word| word);
+        let waited = |flags, direction| flags != 0 && half(before, direction).someone_waits();
+        (waited(read, Direction::Read), waited(write, Direction::Write))
     }
 
     /// Clears everything that `seen` claims, because an operation has just said
@@ -162,7 +140,11 @@ impl Readiness {
     }
 
     fn clear_flags(&self, direction: Direction, seen: Half, flags: u32) -> bool {
-        self.change(direction, |now| (now.0 & TICK == seen.0 & TICK).then_some(Half(now.0 & !flags))).is_ok()
+        let cleared = |word| {
+            let now = half(word, direction);
+            (now.0 & TICK == seen.0 & TICK).then_some(with_half(word, direction, Half(now.0 & !flags)))
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, cleared).is_ok()
     }
 
     /// Forgets an assumption of readiness that no report stands behind.
@@ -184,14 +166,7 @@ impl Readiness {
 
     /// Lets both directions be tried again, because the home is gone.
     pub(crate) fn revive(&self) {
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                let read = half(word, Direction::Read).marked(READY);
-                let write = half(word, Direction::Write).marked(READY);
-                let word = with_half(word, Direction::Read, read);
-                Some(with_half(word, Direction::Write, write))
-            })
-            .ok();
+        self.report(READY, READY, !0);
     }
 
     /// Ends the short-transfer rule for good.

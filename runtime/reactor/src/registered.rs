@@ -30,11 +30,14 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
+use crate::clock;
 use crate::event::{Direction, Interest, Ready};
 use crate::reactor::Reactor;
 use crate::readiness::{Half, Readiness};
 use crate::sync::Mutex;
+use crate::sys;
 use crate::table::Token;
 use crate::waiters::{Displaced, Ticket, Waiters};
 
@@ -48,6 +51,8 @@ const STRAYS: u8 = 4;
 pub struct SourceInfo {
     /// The descriptor's number.
     pub fd: RawFd,
+    /// When the source was made.
+    pub born: Instant,
     /// Wakers of those that wait to read.
     pub readers: Vec<WakerId>,
     /// Wakers of those that wait to write.
@@ -68,6 +73,9 @@ pub struct WakerId {
 pub(crate) struct Registered {
     readiness: Readiness,
     fd: RawFd,
+    born: Instant,
+    /// See [`sys::forks`].
+    forks: u64,
     state: Mutex<State>,
 }
 
@@ -100,7 +108,7 @@ pub(crate) enum Look {
 
 impl Registered {
     pub(crate) fn new(fd: RawFd, readiness: Readiness) -> Registered {
-        Registered { readiness, fd, state: Mutex::new(State::default()) }
+        Registered { readiness, fd, born: clock::now(), forks: sys::forks(), state: Mutex::new(State::default()) }
     }
 
     pub(crate) fn readiness(&self) -> &Readiness {
@@ -134,6 +142,11 @@ impl Registered {
     fn take_waiters(&self, state: &mut State, direction: Direction, wakers: &mut Vec<Waker>) {
         state.waiters(direction).take(wakers);
         self.readiness.disarm(direction);
+    }
+
+    fn take_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
+        self.take_waiters(state, Direction::Read, wakers);
+        self.take_waiters(state, Direction::Write, wakers);
     }
 
     /// Whether a wait will have to put a waker in place: surely if nobody waits.
@@ -202,37 +215,29 @@ impl Registered {
         // spurious has to know that he must ask again.
         let was_level = state.home.as_ref().is_some_and(Home::is_level);
         self.readiness.set_level(!current.poller.is_edge_triggered());
-        let added = current.poller.add(fd, token.key());
-        let error = match added {
-            // See the head of this module.
-            Ok(()) if current.is_closed() => {
-                current.unwatch(fd, token);
-                Some(current.closed_error())
-            }
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
-        if let Some(error) = error {
-            if state.may_stay(current) {
-                // A move within the runtime is a matter of cost: the old home is
-                // as good as it was.
-                state.strays = 0;
-                self.readiness.set_level(was_level);
-                // Whoever cleared meanwhile took the home for another kind, and
-                // has not asked it again.
-                self.readiness.revive();
-                drop(state);
-                current.release(token);
-                return Ok(None);
-            }
-            // Whoever else waits would find the same error, so it is told.
-            self.take_waiters(&mut state, Direction::Read, wakers);
-            self.take_waiters(&mut state, Direction::Write, wakers);
+        let mut added = current.poller.add(fd, token.0);
+        // See the head of this module.
+        if added.is_ok() && current.is_closed() {
+            current.unwatch(fd, token);
+            added = Err(current.closed_error());
+        }
+        if let Err(error) = added {
             self.readiness.set_level(was_level);
+            // Whoever cleared meanwhile took the home for another kind, and has
+            // not asked it again.
             self.readiness.revive();
+            // A move within the runtime is a matter of cost: the old home is as
+            // good as it was.
+            let stays = state.may_stay(current);
+            if stays {
+                state.strays = 0;
+            } else {
+                // Whoever else waits would find the same error, so it is told.
+                self.take_all(&mut state, wakers);
+            }
             drop(state);
             current.release(token);
-            return Err(error);
+            return if stays { Ok(None) } else { Err(error) };
         }
         state.strays = 0;
         let old = state.home.replace(Home { reactor: Arc::clone(current), token });
@@ -243,6 +248,7 @@ impl Registered {
         drop(state);
         if let Some(old) = &old {
             old.reactor.release(old.token);
+            current.count_rehoming();
         }
         Ok(old)
     }
@@ -256,14 +262,22 @@ impl Registered {
         }
         let home = state.home.take();
         self.readiness.revive();
-        self.take_waiters(&mut state, Direction::Read, wakers);
-        self.take_waiters(&mut state, Direction::Write, wakers);
+        self.take_all(&mut state, wakers);
         drop(state);
         drop(home);
     }
 
+    /// Whether this is a forked child's copy: another thread of the parent may have
+    /// held its locks, which nobody opens here.
+    fn is_forked(&self) -> bool {
+        self.forks != sys::forks()
+    }
+
     /// Gives up the home, if there is one.
     pub(crate) fn deregister(&self, fd: BorrowedFd<'_>) {
+        if self.is_forked() {
+            return;
+        }
         let home = {
             let mut state = self.state.lock();
             let Some(home) = state.home.take() else {
@@ -279,13 +293,13 @@ impl Registered {
     pub(crate) fn rearm(&self, interest: Interest) {
         let state = self.state.lock();
         if let Some(home) = &state.home {
-            home.reactor.poller.rearm(home.token.key(), interest);
+            home.reactor.poller.rearm(home.token.0, interest);
         }
     }
 
     pub(crate) fn remove_waiter(&self, direction: Direction, ticket: &Ticket) -> Option<Waker> {
         // Acquire, in `load`: no flag, no waker in place, so nothing to remove.
-        if !self.readiness.load(direction).someone_waits() {
+        if !self.readiness.load(direction).someone_waits() || self.is_forked() {
             return None;
         }
         let mut state = self.state.lock();
@@ -305,7 +319,7 @@ impl Registered {
                 .collect()
         };
         let state = self.state.lock();
-        SourceInfo { fd: self.fd, readers: ids(&state.read), writers: ids(&state.write) }
+        SourceInfo { fd: self.fd, born: self.born, readers: ids(&state.read), writers: ids(&state.write) }
     }
 }
 
@@ -351,7 +365,7 @@ impl Reactor {
     /// child shares the list with its parent and leaves it alone.
     fn unwatch(&self, fd: BorrowedFd<'_>, token: Token) {
         if !self.is_forked() {
-            drop(self.poller.remove(fd, token.key()));
+            drop(self.poller.remove(fd, token.0));
         }
     }
 }

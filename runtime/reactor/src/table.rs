@@ -11,21 +11,13 @@ use crate::registered::Registered;
 /// put there. A place is used again, a generation not before 2^32 more
 /// registrations, so an event of a registration that is gone misses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token(u64);
+pub(crate) struct Token(pub(crate) u64);
 
 impl Token {
     fn new(place: usize, generation: u32) -> Option<Token> {
         // The last place would make the notifier's key possible.
         let place = u32::try_from(place).ok().filter(|place| *place < u32::MAX)?;
         Some(Token(u64::from(generation) << 32 | u64::from(place)))
-    }
-
-    pub(crate) fn from_key(key: u64) -> Token {
-        Token(key)
-    }
-
-    pub(crate) fn key(self) -> u64 {
-        self.0
     }
 
     fn place(self) -> usize {
@@ -47,6 +39,10 @@ pub(crate) struct Table {
     entries: Slab<Entry>,
     generation: u32,
     closed: bool,
+    /// Entries that were ever reserved.
+    pub(crate) registrations: u64,
+    /// Of these, how many were for sources that had another home.
+    pub(crate) rehomings: u64,
 }
 
 impl Table {
@@ -57,6 +53,7 @@ impl Table {
         }
         let token = Token::new(self.entries.vacant_key(), self.generation)?;
         self.generation = self.generation.wrapping_add(1);
+        self.registrations += 1;
         self.entries.insert(Entry { generation: token.generation(), source });
         Some(token)
     }
@@ -71,6 +68,10 @@ impl Table {
     pub(crate) fn remove(&mut self, token: Token) -> Option<Arc<Registered>> {
         self.get(token)?;
         Some(self.entries.remove(token.place()).source)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

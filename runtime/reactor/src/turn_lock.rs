@@ -4,8 +4,6 @@
 //! reactor is busy. A turn therefore pays one swap to get in and one store to
 //! get out, and nobody ever sleeps on it.
 
-use std::fmt;
-
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,12 +27,6 @@ impl<T> TurnLock<T> {
     pub(crate) fn try_lock(&self) -> Option<Held<'_, T>> {
         // Acquire: sees what the former holder did before its Release in `drop`.
         if self.held.swap(true, Ordering::Acquire) { None } else { Some(Held { lock: self }) }
-    }
-}
-
-impl<T> fmt::Debug for TurnLock<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("TurnLock").field("held", &self.held.load(Ordering::Relaxed)).finish_non_exhaustive()
     }
 }
 

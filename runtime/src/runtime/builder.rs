@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourn_executor::{BlockingPool, MultiThreadOptions, PoolOptions, Stall, UnhandledPanic};
+use bourn_executor::{BlockingPool, Executor, ExecutorOptions, PoolOptions, Stall, UnhandledPanic};
 use bourn_reactor::{Backend, RuntimeId};
 
 use crate::blocking::DEFAULT_GRACE;
 use crate::park::ReactorPark;
-use crate::runtime::Runtime;
+use crate::runtime::{LocalRuntime, Runtime};
 
 /// Builds a [`Runtime`].
 ///
@@ -31,9 +31,7 @@ pub struct Builder {
     backend: Option<Backend>,
     pool: PoolOptions,
     pub(super) blocking_grace: Duration,
-    pub(super) unhandled_panic: UnhandledPanic,
-    /// `None`: there are no workers.
-    workers: Option<MultiThreadOptions>,
+    executor: ExecutorOptions,
 }
 
 impl Builder {
@@ -44,8 +42,7 @@ impl Builder {
             backend: None,
             pool: PoolOptions::new(),
             blocking_grace: DEFAULT_GRACE,
-            unhandled_panic: UnhandledPanic::default(),
-            workers: None,
+            executor: ExecutorOptions::current_thread(),
         }
     }
 
@@ -68,11 +65,33 @@ impl Builder {
     /// # }
     /// ```
     pub fn new_multi_thread() -> Builder {
-        Builder { workers: Some(MultiThreadOptions::new()), ..Builder::new_current_thread() }
+        Builder { executor: ExecutorOptions::multi_thread(), ..Builder::new_current_thread() }
     }
 
-    fn with_workers(mut self, change: impl FnOnce(MultiThreadOptions) -> MultiThreadOptions) -> Builder {
-        self.workers = self.workers.map(change);
+    /// A runtime with worker threads that share nothing: each has its own tasks and
+    /// its own reactor. There is one for each processor that the process may use,
+    /// unless [`worker_threads`](Builder::worker_threads) says otherwise.
+    ///
+    /// A task stays with the worker that spawns it; tasks from elsewhere are dealt
+    /// out in turn. [`spawn_on_each`](Runtime::spawn_on_each) starts something on
+    /// every worker, such as a listener. A task that blocks its thread keeps that
+    /// worker's other tasks waiting, and is reported.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = bourn::runtime::Builder::new_thread_per_core().worker_threads(2).pin_workers(true).build()?;
+    /// let sum = runtime.block_on(async { bourn::spawn(async { 1 }).await.unwrap() + bourn::spawn(async { 2 }).await.unwrap() });
+    /// assert_eq!(sum, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new_thread_per_core() -> Builder {
+        Builder { executor: ExecutorOptions::thread_per_core(), ..Builder::new_current_thread() }
+    }
+
+    fn with_executor(mut self, change: impl FnOnce(ExecutorOptions) -> ExecutorOptions) -> Builder {
+        self.executor = change(self.executor);
         self
     }
 
@@ -80,37 +99,45 @@ impl Builder {
     /// process may use. Like the other options of workers, it does nothing in a
     /// runtime that has none.
     pub fn worker_threads(self, workers: usize) -> Builder {
-        self.with_workers(|options| options.workers(workers))
+        self.with_executor(|options| options.workers(workers))
     }
 
-    /// How many workers share a reactor, at least 1. Default: 4.
+    /// Whether each worker stays on one processor: the first on the first that the
+    /// process may use, and so on, round and round. Default: no. It does nothing on
+    /// systems other than Linux.
+    pub fn pin_workers(self, pin: bool) -> Builder {
+        self.with_executor(|options| options.pin_workers(pin))
+    }
+
+    /// How many workers share a reactor, at least 1. Default: 4. Workers that share
+    /// nothing have one each.
     pub fn workers_per_reactor(self, workers: usize) -> Builder {
-        self.with_workers(|options| options.workers_per_park(workers))
+        self.with_executor(|options| options.workers_per_park(workers))
     }
 
-    /// Whether threads that a task blocks are noticed, reported and stood in for.
-    /// Default: yes.
+    /// Whether threads that a task blocks are noticed, reported and, beside workers
+    /// that share their tasks, stood in for. Default: yes.
     pub fn rescue(self, rescue: bool) -> Builder {
-        self.with_workers(|options| options.rescue(rescue))
+        self.with_executor(|options| options.rescue(rescue))
     }
 
     /// The most threads that may stand in for blocked ones at a time. Default: the
     /// number of workers, but at least 4. (Call it after
     /// [`worker_threads`](Builder::worker_threads), which sets it too.)
     pub fn max_spare_threads(self, threads: usize) -> Builder {
-        self.with_workers(|options| options.spares(threads))
+        self.with_executor(|options| options.spares(threads))
     }
 
     /// How long a poll may take before it is reported. Default: 10 ms.
     pub fn stall_threshold(self, threshold: Duration) -> Builder {
-        self.with_workers(|options| options.stall_threshold(threshold))
+        self.with_executor(|options| options.stall_threshold(threshold))
     }
 
     /// Has `hook` called for each poll that takes too long, and again each time that
     /// it has taken twice as long, instead of a line on stderr. It should be quick:
     /// while it runs, no other blocked thread is noticed.
     pub fn on_stall(self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
-        self.with_workers(|options| options.on_stall(hook))
+        self.with_executor(|options| options.on_stall(hook))
     }
 
     /// The kernel call that the reactor waits in. Default: what the environment
@@ -141,14 +168,14 @@ impl Builder {
     pub fn thread_name(mut self, name: impl Into<Cow<'static, str>>) -> Builder {
         let name = name.into();
         self.pool = self.pool.name(name.clone());
-        self.with_workers(|options| options.thread_name(&name))
+        self.with_executor(|options| options.thread_name(&name))
     }
 
     /// The size of those threads' stacks in bytes. Default: that of
     /// [`std::thread`].
     pub fn thread_stack_size(mut self, bytes: usize) -> Builder {
         self.pool = self.pool.stack_size(bytes);
-        self.with_workers(|options| options.stack_size(bytes))
+        self.with_executor(|options| options.stack_size(bytes))
     }
 
     /// How long the runtime, when it is dropped, waits for blocking calls that have
@@ -162,15 +189,8 @@ impl Builder {
     /// What becomes of a panic in a task whose [`JoinHandle`](crate::JoinHandle)
     /// nobody holds; in a blocking call, too, also while the runtime is being
     /// dropped. Default: [`UnhandledPanic::Report`].
-    pub fn unhandled_panic(mut self, policy: UnhandledPanic) -> Builder {
-        self.unhandled_panic = policy;
-        self
-    }
-
-    /// The options of the workers, with what concerns all runtimes.
-    pub(super) fn workers(&self) -> MultiThreadOptions {
-        let options = self.workers.clone().unwrap_or_default();
-        options.unhandled_panic(self.unhandled_panic)
+    pub fn unhandled_panic(self, policy: UnhandledPanic) -> Builder {
+        self.with_executor(|options| options.unhandled_panic(policy))
     }
 
     /// Builds the runtime, and starts its workers, if it has any.
@@ -191,10 +211,18 @@ impl Builder {
         let id = RuntimeId::new();
         let pool = BlockingPool::new(self.pool.clone());
         let make_park = || Ok(Arc::new(ReactorPark::new(backend, id, pool.clone())?));
-        if self.workers.is_some() {
-            Runtime::multi_thread(self, &pool, make_park)
-        } else {
-            Ok(Runtime::current_thread(self, &pool, make_park()?))
-        }
+        let executor = Executor::new(self.executor.clone(), make_park)?;
+        Runtime::start(executor, pool, self.blocking_grace)
+    }
+
+    /// Builds a runtime that stays on this thread and has no workers, whatever
+    /// flavour the builder was for.
+    ///
+    /// # Errors
+    /// As [`build`](Builder::build).
+    #[track_caller]
+    pub fn build_local(&self) -> io::Result<LocalRuntime> {
+        let executor = self.executor.clone().without_workers();
+        Ok(LocalRuntime::on_this_thread(Builder { executor, ..self.clone() }.build()?))
     }
 }

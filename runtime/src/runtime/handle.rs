@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-use bourn_executor::{BlockingPool, Metrics, Options, Park, PoolMetrics, TaskInfo};
+use bourn_executor::{BlockingPool, OnEach, Options, Park, PoolMetrics, TaskInfo};
 use bourn_reactor::{Backend, SourceInfo};
 
 use crate::context;
 use crate::misuse;
 use crate::park::{self, ReactorPark};
+use crate::runtime::Metrics;
 use crate::task::JoinHandle;
 
 /// A handle to a runtime, for any thread.
@@ -141,14 +142,28 @@ impl Handle {
     }
 
     /// The tasks that wait or run, in no particular order; from any thread, at any
-    /// time. A task is listed once it has waited for the first time.
+    /// time, also while workers are stuck. One without a name is listed once it has
+    /// been polled.
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.executor.tasks()
     }
 
-    /// What the workers have done so far; empty where there are none.
+    /// What the runtime has done so far; from any thread, at any time.
     pub fn metrics(&self) -> Metrics {
-        self.executor.metrics()
+        let reactors = self.executor.parks().map(|park| park.reactor().metrics()).collect();
+        Metrics::new(self.executor.metrics(), reactors, self.blocking.metrics())
+    }
+
+    /// Starts something on each worker: see
+    /// [`Runtime::spawn_on_each`](crate::runtime::Runtime::spawn_on_each).
+    #[track_caller]
+    pub fn spawn_on_each<M, F>(&self, make: M) -> OnEach<F::Output>
+    where
+        M: Fn(usize) -> F + Send + Sync + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        self.executor.spawn_on_each(make)
     }
 
     pub(crate) fn block_in_place<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -168,8 +183,7 @@ impl Handle {
     /// The sockets that are registered at this runtime's reactors, and who waits
     /// for them. A socket registers when it first has to wait.
     pub fn sources(&self) -> Vec<SourceInfo> {
-        let parks = self.executor.parks().iter();
-        parks.flat_map(|park| park.reactor().sources()).collect()
+        self.executor.parks().flat_map(|park| park.reactor().sources()).collect()
     }
 
     /// The kernel call that the runtime's reactors wait in.

@@ -2,23 +2,27 @@
 
 mod builder;
 mod handle;
+mod local;
+mod metrics;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bourn_executor::{BlockingPool, CurrentThread, MultiThread};
+use bourn_executor::{BlockingPool, Executor, OnEach};
 
 use crate::blocking::{self, Blocking};
 use crate::context;
 use crate::park::ReactorPark;
 use crate::task::{JoinHandle, TaskInfo};
 
-pub use bourn_executor::{Metrics, PoolMetrics, Stall, StallCause, UnhandledPanic, WorkerMetrics};
+pub use bourn_executor::{PoolMetrics, Stall, StallCause, UnhandledPanic, WorkerMetrics};
+pub use bourn_reactor::ReactorMetrics;
 pub use builder::Builder;
 pub use handle::{EnterGuard, Handle};
+pub use local::LocalRuntime;
+pub use metrics::Metrics;
 
 /// An executor and a reactor, joined.
 ///
@@ -55,15 +59,9 @@ pub use handle::{EnterGuard, Handle};
 /// ```
 pub struct Runtime {
     /// Dropped before `blocking`: tasks that are left may start blocking calls.
-    executor: Executor,
+    executor: Executor<ReactorPark>,
     blocking: Blocking,
     handle: Handle,
-}
-
-/// Who runs the tasks.
-enum Executor {
-    CurrentThread(CurrentThread<ReactorPark>),
-    MultiThread(MultiThread<ReactorPark>),
 }
 
 impl Runtime {
@@ -75,31 +73,10 @@ impl Runtime {
         Builder::new_current_thread().build()
     }
 
-    fn with_executor(builder: &Builder, pool: &BlockingPool, executor: Executor) -> Runtime {
-        let handle = match &executor {
-            Executor::CurrentThread(executor) => executor.handle(),
-            Executor::MultiThread(executor) => executor.handle(),
-        };
-        let (handle, pool) = (Handle::new(handle, pool.clone()), pool.clone());
-        Runtime { executor, blocking: Blocking::new(&handle, pool, builder.blocking_grace), handle }
-    }
-
-    fn current_thread(builder: &Builder, pool: &BlockingPool, park: Arc<ReactorPark>) -> Runtime {
-        let executor = CurrentThread::with_policy(park, builder.unhandled_panic);
-        Runtime::with_executor(builder, pool, Executor::CurrentThread(executor))
-    }
-
-    #[track_caller]
-    fn multi_thread(
-        builder: &Builder,
-        pool: &BlockingPool,
-        make_park: impl FnMut() -> io::Result<Arc<ReactorPark>>,
-    ) -> io::Result<Runtime> {
-        let executor = MultiThread::new(builder.workers(), make_park)?;
-        let runtime = Runtime::with_executor(builder, pool, Executor::MultiThread(executor));
-        if let Executor::MultiThread(executor) = &runtime.executor {
-            executor.start(Some(blocking::host(&runtime.handle)))?;
-        }
+    fn start(executor: Executor<ReactorPark>, pool: BlockingPool, grace: Duration) -> io::Result<Runtime> {
+        let handle = Handle::new(executor.handle(), pool.clone());
+        let runtime = Runtime { executor, blocking: Blocking::new(&handle, pool, grace), handle };
+        runtime.executor.start(Some(blocking::host(&runtime.handle)))?;
         Ok(runtime)
     }
 
@@ -118,10 +95,7 @@ impl Runtime {
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.handle.clone());
-        match &self.executor {
-            Executor::CurrentThread(executor) => executor.block_on(future),
-            Executor::MultiThread(executor) => executor.block_on(future),
-        }
+        self.executor.block_on(future)
     }
 
     /// Starts a task. Without workers it runs when a thread is inside
@@ -133,6 +107,56 @@ impl Runtime {
         F::Output: Send + 'static,
     {
         self.handle.spawn(future)
+    }
+
+    /// Calls `make` on each worker that shares nothing with the others, with its
+    /// number from 0, and runs there the future that it returns, which may stay on
+    /// that thread. Awaiting the result yields what each future yields. A runtime of
+    /// another flavour is one worker, in this regard.
+    ///
+    /// # Examples
+    /// A listener for each processor; the kernel deals the connections out:
+    /// ```
+    /// use bourn::net::{TcpSocket, TcpStream};
+    /// use bourn::runtime::Builder;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = Builder::new_thread_per_core().worker_threads(2).build()?;
+    /// # let probe = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = probe.local_addr()?;
+    /// # drop(probe);
+    /// let servers = runtime.spawn_on_each(move |_core| async move {
+    ///     let socket = TcpSocket::new_v4()?;
+    ///     socket.set_reuse_port(true)?;
+    ///     socket.bind(address)?;
+    ///     let listener = socket.listen(1024)?;
+    ///     listener.accept().await.map(|(_stream, peer)| peer)
+    /// });
+    /// # runtime.block_on(async {
+    /// #     // Which of the listeners a connection meets is the kernel's choice.
+    /// #     while servers.finished() == 0 {
+    /// #         let _ = TcpStream::connect(address).await;
+    /// #         bourn::time::sleep(std::time::Duration::from_millis(1)).await;
+    /// #     }
+    /// #     servers.abort();
+    /// #     assert_eq!(servers.await.len(), 2);
+    /// # });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_on_each<M, F>(&self, make: M) -> OnEach<F::Output>
+    where
+        M: Fn(usize) -> F + Send + Sync + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.spawn_on_each(make)
+    }
+
+    /// The tasks that wait or run: see [`Handle::tasks`].
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        self.handle.tasks()
     }
 
     /// Has `work` called on a thread that may block: see
@@ -157,7 +181,7 @@ impl Runtime {
         self.handle.enter()
     }
 
-    /// What the workers have done so far.
+    /// What the runtime has done so far.
     pub fn metrics(&self) -> Metrics {
         self.handle.metrics()
     }
@@ -187,11 +211,8 @@ impl Runtime {
     pub fn shutdown_timeout(self, grace: Duration) -> Vec<TaskInfo> {
         let Runtime { executor, blocking, .. } = self;
         let start = Instant::now();
-        let mut left = match &executor {
-            // Where it must not wait, dropping it says so.
-            Executor::MultiThread(executor) if !bourn_executor::is_inside() => executor.shutdown(grace),
-            _ => Vec::new(),
-        };
+        // Where it must not wait, dropping it says so.
+        let mut left = if bourn_executor::is_inside() { Vec::new() } else { executor.shutdown(grace) };
         drop(executor);
         left.extend(blocking.shutdown(grace.saturating_sub(start.elapsed())));
         left
@@ -204,10 +225,7 @@ impl Runtime {
     pub fn shutdown_background(self) -> Vec<TaskInfo> {
         let Runtime { executor, blocking, .. } = self;
         // Said in so many words, so that the drop refuses nothing.
-        match &executor {
-            Executor::CurrentThread(executor) => executor.shutdown(),
-            Executor::MultiThread(executor) => executor.shutdown_background(),
-        }
+        executor.shutdown_background();
         drop(executor);
         blocking.shutdown(Duration::ZERO)
     }
@@ -221,7 +239,7 @@ impl Runtime {
 #[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     // Before there is a runtime, whose drop would be a second mistake.
-    CurrentThread::<ReactorPark>::refuse_nested();
+    Executor::<ReactorPark>::refuse_nested();
     match Runtime::new() {
         Ok(runtime) => runtime.block_on(future),
         Err(error) => panic!("bourn: the runtime can not be built: {error}"),

@@ -3,11 +3,14 @@
 #[path = "../../../net/tests/harness/mod.rs"]
 mod harness;
 
+use std::pin::pin;
+
 use bourn_faults::{Expected, converse, registered};
+use bourn_net::TcpListener;
 use bourn_reactor::faults::{Fault, Plan};
 use bourn_reactor::{Backend, Reactor, RuntimeId};
 
-use harness::{descriptors, on_every_backend, turn_until};
+use harness::{both, descriptors, elsewhere, on_every_backend, pends, turn_until};
 
 /// What this process holds now: descriptors, and registrations.
 fn holdings() -> (usize, usize) {
@@ -76,6 +79,20 @@ on_every_backend! {
             injected += under(plan, Expected::Errors, seed).await;
         }
         assert!(injected > 100, "only {injected} calls failed");
+    }
+
+    async fn a_server_waits_where_its_listener_can_not_be_registered() {
+        warm_up().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let addr = listener.local_addr().expect("it is bound");
+        let mut incoming = listener.incoming();
+        let installed = Plan::mixed(1, 1, &[Fault::Error(libc::ENOSPC)]).install();
+        assert!(pends(pin!(incoming.next())).await, "the error has come out");
+        drop(installed);
+        let client = elsewhere(move || std::net::TcpStream::connect(addr));
+        let (accepted, connected) = both(incoming.next(), client).await;
+        accepted.expect("there is room again");
+        connected.expect("somebody listens");
     }
 
     async fn any_one_call_may_fail() {

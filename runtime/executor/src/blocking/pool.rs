@@ -103,10 +103,10 @@ impl Default for PoolOptions {
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
-/// use bourn_executor::{BlockingPool, CurrentThread, PoolOptions, ThreadPark};
+/// use bourn_executor::{BlockingPool, Executor, PoolOptions, ThreadPark};
 ///
 /// let pool = BlockingPool::new(PoolOptions::new());
-/// let runtime = CurrentThread::new(Arc::new(ThreadPark::new()));
+/// let runtime = Executor::current_thread(Arc::new(ThreadPark::new()));
 /// let hosts = pool.spawn(|| std::fs::read_to_string("/etc/hosts"));
 /// assert!(runtime.block_on(hosts).is_ok());
 /// assert!(pool.shutdown(Duration::from_secs(1)).is_empty());

@@ -4,7 +4,7 @@
 pub(crate) use crossbeam_queue::SegQueue as Injector;
 
 /// The stand-in under loom, which cannot see into crossbeam's queue. Its lock orders more than the real queue does;
-/// the protocol that depends on the difference is modelled in [`crate::awake`] with a bare flag.
+/// the protocols that depend on the difference are modelled in `worker::model` with bare flags.
 #[cfg(loom)]
 pub(crate) struct Injector<T> {
     items: crate::sync::Mutex<std::collections::VecDeque<T>>,

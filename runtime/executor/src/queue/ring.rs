@@ -40,10 +40,19 @@ struct Line(AtomicUsize);
 
 impl Ring {
     pub(crate) fn new() -> Self {
+        Self::with_places(CAPACITY)
+    }
+
+    /// One that nothing is ever pushed to.
+    pub(crate) fn unused() -> Self {
+        Self::with_places(0)
+    }
+
+    fn with_places(count: usize) -> Self {
         Self {
             head: Line(AtomicUsize::new(0)),
             tail: Line(AtomicUsize::new(0)),
-            places: (0..CAPACITY).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
+            places: (0..count).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
         }
     }
 

@@ -190,7 +190,21 @@ where
             join_waker: UnsafeCell::new(None),
         });
         // The header is the first field of the first field, both `repr(C)`; the pointer keeps the right to the whole.
-        NonNull::from(Box::leak(cell)).cast::<Header>()
+        let pointer = NonNull::from(Box::leak(cell)).cast::<Header>();
+        // SAFETY: the pointer was made here, and the caller gets the references that keep the cell.
+        let cell = unsafe { Self::from_header(pointer) };
+        if cell.head.header.name.is_some() {
+            // Whoever gave it a name wants to find it, also in its first poll. Nobody has the task yet, so the key is ours.
+            match cell.head.scheduler.admit(Task { cell: pointer }) {
+                Ok(key) => {
+                    cell.head.header.state.retain();
+                    cell.set_live_key(key);
+                }
+                // The scheduler drops the task where it is queued.
+                Err(task) => mem::forget(task),
+            }
+        }
+        pointer
     }
 
     /// The whole cell behind a pointer that its holder has a reference for.

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::Waker,
+    time::Duration,
 };
 
 use super::state::Snapshot;
@@ -111,13 +112,15 @@ pub struct TaskInfo {
     pub state: TaskState,
     /// It is bound to the thread that spawned it.
     pub local: bool,
+    /// How long ago it was spawned, if it has a name, or else first waited; to within 10 milliseconds.
+    pub age: Duration,
     pub(super) address: usize,
 }
 
 impl TaskInfo {
     /// A task of which no more is known than that it is being polled.
     pub(crate) fn of_running(id: Id, location: &'static Location<'static>) -> Self {
-        Self { id, name: None, location, state: TaskState::Running, local: false, address: 0 }
+        Self { id, name: None, location, state: TaskState::Running, local: false, age: Duration::ZERO, address: 0 }
     }
 
     /// The address behind every waker of this task ([`Waker::data`]), by which a table of wakers can be joined with

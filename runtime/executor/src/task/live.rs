@@ -1,9 +1,9 @@
-//! The table of live tasks: those that have returned `Pending` and have not ended.
+//! The table of live tasks: those that have returned `Pending` or have a name, and have not ended.
 //!
 //! It is in several parts, so that threads that admit and retire tasks at the same time do not meet at one lock. A key
 //! says in its low bits which part it belongs to.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use slab::Slab;
 
@@ -11,7 +11,10 @@ use super::{
     info::{Id, TaskInfo},
     reference::Task,
 };
-use crate::sync::{Mutex, lock};
+use crate::{
+    sync::{Mutex, lock},
+    sys,
+};
 
 pub(crate) struct Live {
     /// A power of two of them.
@@ -33,6 +36,8 @@ struct Entry {
     task: Task,
     /// The seat that the task is bound to, by its address; 0 for a task that any thread may run.
     seat: usize,
+    /// When it was entered.
+    since: Duration,
 }
 
 impl Live {
@@ -55,7 +60,7 @@ impl Live {
             // Four billion live tasks do not fit into any memory that the rest of the cells fit into.
             return Err(task);
         };
-        table.entries.insert(Entry { task, seat });
+        table.entries.insert(Entry { task, seat, since: sys::coarse_now() });
         Ok(key)
     }
 
@@ -83,7 +88,12 @@ impl Live {
     }
 
     pub(crate) fn describe(&self) -> Vec<TaskInfo> {
-        self.collect(|entry| Some(entry.task.describe()))
+        let now = sys::coarse_now();
+        self.collect(|entry| {
+            let mut info = entry.task.describe();
+            info.age = now.saturating_sub(entry.since);
+            Some(info)
+        })
     }
 
     /// The name of the task with this number, if it is here and has one.

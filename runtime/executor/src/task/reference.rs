@@ -10,6 +10,7 @@ use std::{
     panic::Location,
     ptr::NonNull,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use super::{
@@ -158,6 +159,7 @@ impl Task {
             location: header.location,
             state: header.state.load().into(),
             local: header.calls.local,
+            age: Duration::ZERO,
             address: self.cell.addr().get(),
         }
     }

@@ -19,21 +19,21 @@ use std::{
     time::Duration,
 };
 
-use bourn_executor::{CurrentThread, MultiThread, MultiThreadOptions, Park, ThreadPark, Turn, Wait};
+use bourn_executor::{Executor, ExecutorOptions, Park, ThreadPark, Turn, Wait};
 
-pub type Runtime = CurrentThread<ThreadPark>;
+pub type Runtime = Executor<ThreadPark>;
 
 pub fn runtime() -> Runtime {
-    CurrentThread::new(Arc::new(ThreadPark::new()))
+    Executor::current_thread(Arc::new(ThreadPark::new()))
 }
 
 /// A runtime with workers that runs.
-pub fn workers(count: usize) -> MultiThread<ThreadPark> {
-    workers_with(MultiThreadOptions::new().workers(count))
+pub fn workers(count: usize) -> Executor<ThreadPark> {
+    workers_with(ExecutorOptions::multi_thread().workers(count))
 }
 
-pub fn workers_with(options: MultiThreadOptions) -> MultiThread<ThreadPark> {
-    let runtime = MultiThread::new(options, || Ok(Arc::new(ThreadPark::new()))).unwrap();
+pub fn workers_with(options: ExecutorOptions) -> Executor<ThreadPark> {
+    let runtime = Executor::new(options, || Ok(Arc::new(ThreadPark::new()))).unwrap();
     runtime.start(None).unwrap();
     runtime
 }

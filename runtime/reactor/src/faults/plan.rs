@@ -54,7 +54,7 @@ impl Fault {
             Fault::Short => matches!(call, Receive | Send),
             Fault::Error(libc::EMFILE | libc::ENFILE) => matches!(call, Open | Accept),
             Fault::Error(libc::ENOBUFS) => !matches!(call, Add | Wait | Notify | Ring),
-            Fault::Error(libc::ENOMEM) => !matches!(call, Wait | Notify | Ring),
+            Fault::Error(libc::ENOMEM) => !matches!(call, Notify | Ring),
             Fault::Error(libc::ECONNABORTED) => call == Accept,
             Fault::Error(libc::EPERM) => matches!(call, Accept | Connect | SendDatagram),
             Fault::Error(libc::ENOSPC) => call == Add,

@@ -4,7 +4,6 @@
 //! The notifier is an eventfd that is never read: with `EPOLLET` every write is
 //! a new edge, so a notification costs one system call and none to clear it.
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -28,7 +27,6 @@ pub(super) fn open() -> io::Result<(Registry, Selector)> {
     Ok((Registry { epoll, notifier }, selector))
 }
 
-#[derive(Debug)]
 pub(crate) struct Registry {
     epoll: Arc<OwnedFd>,
     notifier: OwnedFd,
@@ -86,11 +84,5 @@ impl Selector {
             }
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for Selector {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Selector").field("epoll", &self.epoll).finish_non_exhaustive()
     }
 }

@@ -30,14 +30,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 pub(super) const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Which descriptors a backend can watch at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     None,
     /// Those that fit a [`DescriptorSet`].
     SetSize,
 }
 
-#[derive(Debug, PartialEq, Eq)]
 enum Change {
     Add { key: u64, fd: RawFd },
     Remove { key: u64 },
@@ -254,16 +253,4 @@ pub(super) fn poll_bits(interest: Interest) -> libc::c_short {
         bits |= libc::POLLOUT;
     }
     bits
-}
-
-impl std::fmt::Debug for Registry {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Registry").field("limit", &self.limit).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Watches {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Watches").field("watched", &self.by_key.len()).finish_non_exhaustive()
-    }
 }

@@ -27,7 +27,6 @@ pub(super) fn open() -> io::Result<(Registry, Selector)> {
     Ok((registry, selector))
 }
 
-#[derive(Debug)]
 pub(crate) struct Registry {
     registry: mio::Registry,
     waker: Waker,
@@ -57,7 +56,6 @@ impl Registry {
     }
 }
 
-#[derive(Debug)]
 pub(crate) struct Selector {
     poll: mio::Poll,
     buffer: mio::Events,

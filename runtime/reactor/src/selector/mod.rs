@@ -28,48 +28,35 @@ use std::time::Duration;
 use crate::Backend;
 use crate::event::{Event, Interest};
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(target_os = "linux")]
 mod epoll;
-#[cfg(not(loom))]
 mod level;
-#[cfg(not(loom))]
 mod mio;
 #[cfg(loom)]
 pub(crate) mod model;
-#[cfg(not(loom))]
 mod poll;
-#[cfg(not(loom))]
 mod select;
 
 /// How many events one wait takes from the kernel at most.
-#[cfg(not(loom))]
 const BATCH: usize = 256;
 
 /// The half of a backend that takes changes from any thread.
-#[derive(Debug)]
 pub(crate) enum Registry {
-    #[cfg(all(target_os = "linux", not(loom)))]
+    #[cfg(target_os = "linux")]
     Epoll(epoll::Registry),
-    #[cfg(not(loom))]
     Poll(level::Registry),
-    #[cfg(not(loom))]
     Select(level::Registry),
-    #[cfg(not(loom))]
     Mio(mio::Registry),
     #[cfg(loom)]
     Model(model::Registry),
 }
 
 /// The half of a backend that waits.
-#[derive(Debug)]
 pub(crate) enum Selector {
-    #[cfg(all(target_os = "linux", not(loom)))]
+    #[cfg(target_os = "linux")]
     Epoll(epoll::Selector),
-    #[cfg(not(loom))]
     Poll(poll::Selector),
-    #[cfg(not(loom))]
     Select(select::Selector),
-    #[cfg(not(loom))]
     Mio(mio::Selector),
     #[cfg(loom)]
     Model(model::Selector),
@@ -78,29 +65,15 @@ pub(crate) enum Selector {
 /// Makes both halves of `backend`.
 #[cfg(not(loom))]
 pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
-    Ok(match backend {
+    match backend {
         #[cfg(target_os = "linux")]
-        Backend::Epoll => {
-            let (registry, selector) = epoll::open()?;
-            (Registry::Epoll(registry), Selector::Epoll(selector))
-        }
+        Backend::Epoll => epoll::open().map(|(takes, waits)| (Registry::Epoll(takes), Selector::Epoll(waits))),
         #[cfg(not(target_os = "linux"))]
-        Backend::Epoll => {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the epoll backend exists on Linux only"));
-        }
-        Backend::Poll => {
-            let (registry, selector) = poll::open()?;
-            (Registry::Poll(registry), Selector::Poll(selector))
-        }
-        Backend::Select => {
-            let (registry, selector) = select::open()?;
-            (Registry::Select(registry), Selector::Select(selector))
-        }
-        Backend::Mio => {
-            let (registry, selector) = mio::open()?;
-            (Registry::Mio(registry), Selector::Mio(selector))
-        }
-    })
+        Backend::Epoll => Err(io::Error::new(io::ErrorKind::Unsupported, "the epoll backend exists on Linux only")),
+        Backend::Poll => poll::open().map(|(takes, waits)| (Registry::Poll(takes), Selector::Poll(waits))),
+        Backend::Select => select::open().map(|(takes, waits)| (Registry::Select(takes), Selector::Select(waits))),
+        Backend::Mio => mio::open().map(|(takes, waits)| (Registry::Mio(takes), Selector::Mio(waits))),
+    }
 }
 
 #[cfg(loom)]
@@ -113,13 +86,10 @@ pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
 macro_rules! each {
     ($kind:ident, $this:expr, $backend:ident => $call:expr) => {
         match $this {
-            #[cfg(all(target_os = "linux", not(loom)))]
+            #[cfg(target_os = "linux")]
             $kind::Epoll($backend) => $call,
-            #[cfg(not(loom))]
             $kind::Poll($backend) => $call,
-            #[cfg(not(loom))]
             $kind::Select($backend) => $call,
-            #[cfg(not(loom))]
             $kind::Mio($backend) => $call,
             #[cfg(loom)]
             $kind::Model($backend) => $call,

@@ -17,7 +17,6 @@ pub(super) fn open() -> io::Result<(level::Registry, Selector)> {
     Ok((registry, selector))
 }
 
-#[derive(Debug)]
 pub(crate) struct Selector {
     watches: Watches,
     list: List,
@@ -112,10 +111,4 @@ pub(super) fn report(watches: &mut Watches, list: &mut List, events: &mut Vec<Ev
         }
     }
     Ok(())
-}
-
-impl std::fmt::Debug for List {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_list().entries(&self.keys).finish()
-    }
 }

@@ -21,7 +21,6 @@ pub(super) fn open() -> io::Result<(level::Registry, Selector)> {
     Ok((registry, selector))
 }
 
-#[derive(Debug)]
 pub(crate) struct Selector {
     watches: Watches,
     list: List,

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: a watchdog, every backend by one macro,
 //! a process of one's own, and pairs of connected sockets.
-#![allow(dead_code, unused_macros, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses its part")]
 
 use std::fs;
 use std::io::{self, Read, Write};

@@ -8,7 +8,7 @@
 //!     rest                                   idle & x? idle &= !x, searching += 1, unpark x
 //! ```
 //!
-//! The fences are sequentially consistent, as in [`crate::awake`]: the one that comes second sees what came before the
+//! The fences are sequentially consistent, for nothing weaker forbids that both sides read the old value: the one that comes second sees what came before the
 //! other. If the worker's is second, it finds the task. If the push's is second, it sees the worker in the set, or a
 //! searching one whose own fence is yet to come.
 //!

@@ -1,7 +1,6 @@
 //! Reports of polls that take too long.
 
 use std::{
-    cell::Cell,
     fmt, fs,
     panic::Location,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -97,23 +96,6 @@ impl Clocks {
     }
 }
 
-/// The kernel's number of this thread, or 0 where it does not tell.
-pub(super) fn thread_number() -> u64 {
-    std::thread_local! {
-        static NUMBER: Cell<Option<u64>> = const { Cell::new(None) };
-    }
-    let known = NUMBER.try_with(Cell::get).ok().flatten();
-    known.unwrap_or_else(|| {
-        // proc(5): a link to `<process>/task/<thread>`.
-        let number = fs::read_link("/proc/thread-self")
-            .ok()
-            .and_then(|link| link.file_name()?.to_str()?.parse().ok())
-            .unwrap_or(0);
-        let _gone = NUMBER.try_with(|known| known.set(Some(number)));
-        number
-    })
-}
-
 /// Lines on stderr in one second; a hook hears of every report.
 const LINES_PER_SECOND: u32 = 10;
 
@@ -153,9 +135,16 @@ impl Reporter {
                     unwind::discard(payload);
                 }
             }
-            None if self.may_write() => unwind::report(format_args!(
-                "bourn: {stall}. Other tasks go on elsewhere; move what blocks to spawn_blocking, or let it yield"
-            )),
+            None if self.may_write() => {
+                let others = if shared.options.private {
+                    "The thread's other tasks wait"
+                } else {
+                    "Other tasks go on elsewhere"
+                };
+                unwind::report(format_args!(
+                    "bourn: {stall}. {others}; move what blocks to spawn_blocking, or let it yield"
+                ));
+            }
             None => {}
         }
         true

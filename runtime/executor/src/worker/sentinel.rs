@@ -5,7 +5,9 @@
 //! for long. If its progress has stood still since the last tick, it is *stuck*: its slot may be stolen from, and if no
 //! worker of its group is idle, a spare stands in.
 //!
-//! While all threads rest it sleeps. The pair of fences is the one of [`crate::awake`]:
+//! Where no other thread may take the tasks (`private` cores), it only reports.
+//!
+//! While all threads rest it sleeps. As in [`idle`](super::idle), the one whose fence is second sees the other's store:
 //!
 //! ```text
 //!     sentinel                           a thread whose rest is over
@@ -13,9 +15,10 @@
 //!     fence                              fence
 //!     anybody up? stay awake             asleep? asleep = false; ring
 //! ```
+//!
+//! A runtime without workers has no sentinel until a thread in it has rested, or made 61 steps.
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{
@@ -28,29 +31,34 @@ use std::{
 
 use super::{
     core::Core,
+    executor,
     shared::Shared,
     spare::Spares,
     stall::{Clocks, Reporter},
 };
 use crate::{
-    blocking::PoolHost,
-    park::{Park, Wait},
+    park::Park,
     sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until},
     unwind,
 };
 
-const TICK: Duration = Duration::from_millis(5);
+/// A thread that blocks has helpers after at most two of them, and after one at the least.
+pub(super) const TICK: Duration = Duration::from_millis(4);
 
 /// After so many ticks at which everybody rested, it sleeps.
 const CALM_TICKS: u32 = 25;
 
+const AWAKE: usize = 0;
+/// It sleeps until it is roused.
+const ASLEEP: usize = 1;
+/// Its thread is started when it is needed.
+const UNBORN: usize = 2;
+
 pub(super) struct Sentinel {
-    /// Not 0: it sleeps until it is roused.
-    asleep: AtomicUsize,
+    state: AtomicUsize,
     /// It was rung since its last tick.
     rung: Mutex<bool>,
     bell: Condvar,
-    pub(super) spares: Spares,
     pub(super) stalls: AtomicU64,
     pub(super) rescues: AtomicU64,
     pub(super) refusals: AtomicU64,
@@ -59,13 +67,12 @@ pub(super) struct Sentinel {
 }
 
 impl Sentinel {
-    /// With these cores for spares.
-    pub(super) fn new(spares: Range<usize>) -> Self {
+    /// With `lazy`, its thread is started when it is needed.
+    pub(super) fn new(lazy: bool) -> Self {
         Self {
-            asleep: AtomicUsize::new(0),
+            state: AtomicUsize::new(if lazy { UNBORN } else { AWAKE }),
             rung: Mutex::new(false),
             bell: Condvar::new(),
-            spares: Spares::new(spares),
             stalls: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
@@ -73,37 +80,37 @@ impl Sentinel {
         }
     }
 
-    /// After a thread has stored that it is up.
-    pub(super) fn rouse(&self) {
-        // Pairs with the fence in `pause`; see the head of this module.
-        fence(SeqCst);
-        if self.asleep.load(Relaxed) != 0 && self.asleep.swap(0, Relaxed) != 0 {
-            self.ring();
-        }
+    pub(super) fn is_unborn(&self) -> bool {
+        self.state.load(Relaxed) == UNBORN
     }
 
-    /// Has it tick at once.
+    /// After a thread has stored that it is up. `true`: the caller has to start the sentinel's thread.
+    #[must_use]
+    pub(super) fn rouse(&self) -> bool {
+        // Pairs with the fence in `pause`; see the head of this module.
+        fence(SeqCst);
+        let before = if self.state.load(Relaxed) == AWAKE { AWAKE } else { self.state.swap(AWAKE, Relaxed) };
+        if before == ASLEEP {
+            self.ring();
+        }
+        before == UNBORN
+    }
+
+    /// Has it look at once.
     pub(super) fn ring(&self) {
         *lock(&self.rung) = true;
         self.bell.notify_one();
-        self.spares.ring();
-    }
-
-    /// The longest rest of a thread that has to look at something which nobody announces.
-    #[allow(clippy::unused_self, reason = "the length may become an option")]
-    pub(super) fn next_tick(&self) -> Wait {
-        Wait::Until(Instant::now() + TICK)
     }
 
     /// Waits for the next tick; with `calm`, if all `rest`, until it is roused.
     pub(super) fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
         let mut deadline = Some(Instant::now() + TICK);
         if calm {
-            self.asleep.store(1, Relaxed);
+            self.state.store(ASLEEP, Relaxed);
             // Pairs with the fence in `rouse`; see the head of this module.
             fence(SeqCst);
             if !rest() {
-                self.asleep.store(0, Relaxed);
+                self.state.store(AWAKE, Relaxed);
                 return;
             }
             deadline = None;
@@ -113,8 +120,27 @@ impl Sentinel {
             rung = wait_until(&self.bell, rung, deadline);
         }
         *rung = false;
-        self.asleep.store(0, Relaxed);
+        self.state.store(AWAKE, Relaxed);
     }
+}
+
+impl<P: Park> Shared<P> {
+    /// Has the sentinel watch, after this thread has stored that it is up.
+    #[inline]
+    pub(super) fn rouse_sentinel(self: &Arc<Self>) {
+        if self.sentinel.rouse() {
+            let started = start(vec![Arc::clone(self)]);
+            if let Err(error) = started {
+                unwind::report(format_args!("bourn: no thread can be started to notice blocked ones: {error}"));
+            }
+        }
+    }
+}
+
+/// Starts the thread of the sentinel of these shards, which share it.
+pub(super) fn start<P: Park>(shards: Vec<Arc<Shared<P>>>) -> std::io::Result<()> {
+    let first = Arc::clone(&shards[0]);
+    executor::start(&first, "bourn-sentinel".to_owned(), false, move |_| watch(&shards))
 }
 
 /// What was seen of a core.
@@ -124,50 +150,39 @@ struct Sighting {
     since: Instant,
     /// What the thread's clocks said when it was found to be stuck.
     clocks: Option<Clocks>,
-    /// The stuck thread has been seen to: somebody helps out.
-    is_helped: bool,
-    /// At the last tick nobody was left to help out.
-    is_refused: bool,
     /// It is reported when it has lasted as long.
     report_after: Duration,
 }
 
 /// The life of the sentinel.
-pub(super) fn watch<P: Park>(shared: &Arc<Shared<P>>, host: Option<&Arc<dyn PoolHost>>) {
+fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
+    let sentinel = &shards[0].sentinel;
     let mut reporter = Reporter::new();
-    let sighting = |_: &Core| Sighting {
-        progress: None,
-        since: Instant::now(),
-        clocks: None,
-        is_helped: false,
-        is_refused: false,
-        report_after: Duration::ZERO,
-    };
-    let mut sightings: Vec<Sighting> = shared.cores.iter().map(sighting).collect();
+    let sighting =
+        |_: &Core| Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
+    let mut sightings: Vec<Vec<Sighting>> =
+        shards.iter().map(|shared| shared.cores.iter().map(sighting).collect()).collect();
+    let is_closed = || shards[0].is_closed();
     let mut calm = 0;
-    while !shared.is_closed() {
+    while !is_closed() {
         let rest = || {
-            let mut cores = shared.cores.iter();
-            !shared.is_closed() && cores.all(|core| core.watch.progress().is_none())
+            let mut cores = shards.iter().flat_map(|shared| &shared.cores);
+            !is_closed() && cores.all(|core| core.watch.progress().is_none())
         };
-        shared.sentinel.pause(calm >= CALM_TICKS, rest);
+        sentinel.pause(calm >= CALM_TICKS, rest);
         calm += 1;
-        for (index, sighting) in sightings.iter_mut().enumerate() {
-            if look(shared, host, index, sighting, &mut reporter) {
-                calm = 0;
+        for (shared, sightings) in shards.iter().zip(&mut sightings) {
+            for (index, sighting) in sightings.iter_mut().enumerate() {
+                if look(shared, index, sighting, &mut reporter) {
+                    calm = 0;
+                }
             }
         }
     }
 }
 
 /// Looks at one core. Returns whether its thread is up.
-fn look<P: Park>(
-    shared: &Arc<Shared<P>>,
-    host: Option<&Arc<dyn PoolHost>>,
-    index: usize,
-    sighting: &mut Sighting,
-    reporter: &mut Reporter,
-) -> bool {
+fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting, reporter: &mut Reporter) -> bool {
     let core = &shared.cores[index];
     let progress = core.watch.progress();
     let Some(step) = progress else {
@@ -176,28 +191,23 @@ fn look<P: Park>(
     };
     core.watch.hurry();
     if sighting.progress != progress {
-        *sighting = Sighting {
-            progress,
-            since: Instant::now(),
-            clocks: None,
-            is_helped: false,
-            is_refused: false,
-            report_after: shared.options.stall_threshold,
-        };
-        // Unless it says itself that it is going to block.
-        if !core.watch.is_stuck() {
-            return true;
-        }
+        *sighting =
+            Sighting { progress, since: Instant::now(), clocks: None, report_after: shared.options.stall_threshold };
+    }
+    let lasted = sighting.since.elapsed();
+    // One that is rung looks before the tick is over; and a thread may say itself that it is going to block.
+    if lasted < TICK && !core.watch.is_stuck() {
+        return true;
     }
     if core.watch.mark_stuck(step) {
         sighting.clocks = Clocks::of(core.watch.thread());
     }
-    help(shared, host, index, step, sighting);
-    let lasted = sighting.since.elapsed();
+    core.watch.note_stall(lasted);
+    let is_refused = help(shared, index, step);
     if sighting.clocks.is_some() && lasted >= sighting.report_after {
         sighting.report_after = lasted * 2;
         let is_stall = reporter.report(shared, index, step, lasted, sighting.clocks);
-        if is_stall && sighting.is_refused && shared.sentinel.complained.swap(1, Relaxed) == 0 {
+        if is_stall && is_refused && shared.sentinel.complained.swap(1, Relaxed) == 0 {
             unwind::report(format_args!(
                 "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
                  until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
@@ -208,36 +218,35 @@ fn look<P: Park>(
     true
 }
 
-/// Sees to it that somebody does the work of a stuck thread.
-fn help<P: Park>(
-    shared: &Arc<Shared<P>>,
-    host: Option<&Arc<dyn PoolHost>>,
-    index: usize,
-    step: usize,
-    sighting: &mut Sighting,
-) {
+/// Sees to it that somebody does the work of a thread that is stuck in the step `step`. `true`: nobody is left to.
+pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) -> bool {
     let core = &shared.cores[index];
-    if !sighting.is_helped {
+    if shared.options.private {
+        return false;
+    }
+    let mut is_refused = false;
+    if !core.watch.is_helped(step) {
         let is_idle_worker = |index: usize, other: &Core| {
             index < shared.options.workers && other.group() == core.group() && other.watch.progress().is_none()
         };
         let mut others = shared.cores.iter().enumerate();
         if others.any(|(index, other)| is_idle_worker(index, other)) {
-            sighting.is_helped = true;
-        } else if Spares::lend(shared, host, index, step) {
-            sighting.is_helped = true;
+            core.watch.set_helped(step);
+        } else if Spares::lend(shared, index, step) {
+            core.watch.set_helped(step);
             shared.sentinel.rescues.fetch_add(1, Relaxed);
         } else {
             // As long as somebody gets on in this group, tasks are served, if not at full speed.
             let is_fit = |other: &Core| other.group() == core.group() && other.is_taken() && !other.watch.is_stuck();
-            sighting.is_refused = !shared.cores.iter().any(is_fit);
-            let refusals = &shared.sentinel.refusals;
-            refusals.fetch_add(u64::from(sighting.is_refused), Relaxed);
+            is_refused = !shared.cores.iter().any(is_fit);
+            shared.sentinel.refusals.fetch_add(u64::from(is_refused), Relaxed);
         }
     }
-    if core.has_work() {
+    // The injector included: a thread that blocks while it counts as searching hides it from those who push.
+    if shared.has_work() {
         shared.wake_where(|_| true);
     }
     // It may have come from there, while others napped.
     shared.attend(core.group());
+    is_refused
 }

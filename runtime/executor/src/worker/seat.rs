@@ -1,7 +1,6 @@
-//! A thread's place in a runtime while it is inside `block_on`.
+//! A thread's place in a runtime while it is inside `block_on`, or one of the runtime's own: the home of its local tasks.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -9,42 +8,32 @@ use std::{
     task::Wake,
 };
 
+use super::shared::Shared;
 use crate::{
     context::{self, Context},
+    park::Park,
     queue::injector::Injector,
     signal::{Door, Signal, WOKEN, WORK},
-    task::{Live, Schedule, Task},
+    task::{Schedule, Task},
 };
 
-/// The runtime that a seat is in, as far as a seat needs to know it.
-pub(crate) trait House: Send + Sync + Sized + 'static {
-    /// The table of live tasks.
-    fn live(&self) -> &Live;
-
-    /// Wakes the thread of a seat that drives: it sleeps where the runtime has it sleep.
-    fn knock(&self, seat: &Seat<Self>);
-
-    /// Does what the policy says about a panic that nobody will see.
-    fn meet_panic(self: &Arc<Self>, line: &str);
-}
-
 /// Is also what is behind the waker of the future of `block_on`, so it may outlive its `block_on`.
-pub(crate) struct Seat<H: House> {
-    pub(crate) shared: Arc<H>,
-    pub(crate) signal: Signal,
-    /// Local tasks of this seat that other threads have woken.
+pub(crate) struct Seat<P: Park> {
+    pub(super) shared: Arc<Shared<P>>,
+    pub(super) signal: Signal,
+    /// Local tasks of this seat that other threads have woken, or that wait for the thread to come back.
     returning: Injector<Task>,
     /// How many local tasks of this seat are in the live table. Only the seat's thread changes it.
     live: AtomicUsize,
     /// Local tasks were spawned here since the last eviction. Only the seat's thread changes it.
     is_host: AtomicBool,
-    /// The number of the thread's core, where the runtime has several. Only the seat's thread changes it.
+    /// The number of the thread's core. Only the seat's thread changes it.
     core: AtomicUsize,
 }
 
-impl<H: House> Seat<H> {
+impl<P: Park> Seat<P> {
     /// A seat for the calling thread.
-    pub(crate) fn new(shared: Arc<H>) -> Self {
+    pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
         Self {
             shared,
             signal: Signal::new(),
@@ -55,12 +44,12 @@ impl<H: House> Seat<H> {
         }
     }
 
-    pub(crate) fn address(self: &Arc<Self>) -> usize {
+    fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
 
     /// Gives the thread a reason to get up, and wakes it if it may sleep.
-    pub(crate) fn raise(self: &Arc<Self>, reason: usize) {
+    pub(super) fn raise(self: &Arc<Self>, reason: usize) {
         let door = self.signal.raise(reason);
         self.knock(door);
     }
@@ -69,9 +58,7 @@ impl<H: House> Seat<H> {
         match door {
             // On its own thread it is up.
             Door::Thread if !context::is_seated(self.address()) => self.signal.unpark(),
-            Door::Park if !context::is_seated(self.address()) => {
-                self.shared.knock(self);
-            }
+            Door::Park if !context::is_seated(self.address()) => self.shared.unpark(self.core()),
             Door::Thread | Door::Park | Door::Known | Door::Closed => {}
         }
     }
@@ -82,66 +69,89 @@ impl<H: House> Seat<H> {
     }
 
     /// Whether local tasks may be queued here.
-    pub(crate) fn is_host(&self) -> bool {
+    pub(super) fn is_host(&self) -> bool {
         self.is_host.load(Relaxed)
     }
 
-    /// How many local tasks have waited and not ended. Only on the seat's thread.
-    pub(crate) fn live_count(&self) -> usize {
-        self.live.load(Relaxed)
+    /// Whether local tasks have waited and not ended. Only on the seat's thread.
+    pub(super) fn has_live(&self) -> bool {
+        self.live.load(Relaxed) > 0
     }
 
     /// Says which core the thread has from now on. Its signal is raised to driving after that.
-    pub(crate) fn set_core(&self, core: usize) {
+    pub(super) fn set_core(&self, core: usize) {
         self.core.store(core, Relaxed);
     }
 
-    pub(crate) fn core(&self) -> usize {
+    fn core(&self) -> usize {
         self.core.load(Relaxed)
     }
 
     /// Moves the local tasks that other threads have woken into the thread's queue.
-    pub(crate) fn collect(&self, context: &Context) {
-        while let Some(task) = self.returning.pop() {
+    pub(super) fn collect(&self, context: &Context) {
+        // A vain pop costs a fence.
+        while !self.returning.is_empty()
+            && let Some(task) = self.returning.pop()
+        {
             context.push(task);
         }
     }
 
-    /// Drops this seat's local tasks, all of them, and takes the other tasks out of the thread's queue.
-    ///
-    /// Only on the seat's thread. A destructor may wake and spawn further ones, hence the loop.
-    pub(crate) fn evict(self: &Arc<Self>, context: &Context) -> VecDeque<Task> {
-        let mut others = VecDeque::new();
+    /// Empties the thread's queue: local tasks are kept for the thread's next stay, or, unless they are to be kept,
+    /// dropped, those that wait included; the others go to the injector. Only on the seat's thread.
+    pub(super) fn evict(self: &Arc<Self>, context: &Context, keep: bool) {
+        let mut moved = false;
+        // A destructor may wake and spawn further tasks, hence the loop.
         loop {
-            if !self.is_host.load(Relaxed) {
-                // References to ended tasks, pushed after the last eviction by wakes that had begun before it: they
-                // would keep the seat that keeps them.
-                while self.returning.pop().is_some() {}
-                // The common case: nothing in the queue needs to be looked at.
-                let mut queue = context.take_queue();
-                if others.is_empty() {
-                    return queue;
-                }
-                others.append(&mut queue);
-                return others;
+            if !keep {
+                self.collect(context);
             }
-            self.collect(context);
             while let Some(task) = context.pop() {
-                if task.is_local() { task.cancel() } else { others.push_back(task) }
-            }
-            if self.live.load(Relaxed) > 0 {
-                for task in self.shared.live().of_seat(self.address()) {
+                if !task.is_local() {
+                    self.shared.injector.push(task);
+                    moved = true;
+                } else if keep {
+                    self.returning.push(task);
+                    self.signal.raise(WORK);
+                } else {
                     task.cancel();
                 }
             }
-            if context.queued() == 0 && self.live.load(Relaxed) == 0 {
+            if keep {
+                break;
+            }
+            self.cancel_live();
+            if context.queued() == 0 && !self.has_live() {
                 self.is_host.store(false, Relaxed);
+                break;
             }
         }
+        if moved {
+            self.shared.notify();
+        }
+    }
+
+    fn cancel_live(self: &Arc<Self>) {
+        if self.has_live() {
+            self.shared.live.of_seat(self.address()).into_iter().for_each(Task::cancel);
+        }
+    }
+
+    /// Drops all local tasks of a seat that was kept, and ends it. On the seat's thread, which is not sitting on it.
+    pub(super) fn end(self: &Arc<Self>) {
+        // Twice: those that were never polled are in the queue alone, which after the closing anybody empties.
+        for _ in 0..2 {
+            while let Some(task) = self.returning.pop() {
+                task.cancel();
+            }
+            self.cancel_live();
+            self.signal.close();
+        }
+        while self.returning.pop().is_some() {}
     }
 }
 
-impl<H: House> Wake for Seat<H> {
+impl<P: Park> Wake for Seat<P> {
     fn wake(self: Arc<Self>) {
         self.raise(WOKEN);
     }
@@ -151,7 +161,7 @@ impl<H: House> Wake for Seat<H> {
     }
 }
 
-impl<H: House> Schedule for Arc<Seat<H>> {
+impl<P: Park> Schedule for Arc<Seat<P>> {
     const LOCAL: bool = true;
 
     fn schedule(&self, task: Task) {
@@ -170,14 +180,14 @@ impl<H: House> Schedule for Arc<Seat<H>> {
     }
 
     fn admit(&self, task: Task) -> Result<u32, Task> {
-        let key = self.shared.live().admit(task, self.address(), self.core())?;
+        let key = self.shared.live.admit(task, self.address(), self.core())?;
         self.live.fetch_add(1, Relaxed);
         Ok(key)
     }
 
     fn retire(&self, key: u32) -> Task {
         self.live.fetch_sub(1, Relaxed);
-        self.shared.live().retire(key)
+        self.shared.live.retire(key)
     }
 
     fn unhandled_panic(&self, line: &str) {

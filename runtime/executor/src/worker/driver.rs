@@ -1,28 +1,32 @@
 //! The run loop of every thread that has a core.
 //!
 //! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector.
-//! The same happens when the sentinel asks for it, with a few tasks from the injector. Otherwise the next task is the one in the LIFO slot, but at most three times in a
-//! row while the ring has others; then the ring's first; then a share of the injector; then half of what somebody else
-//! has. Local tasks take every other step. When nothing is found, the reactors of other groups are turned, in case
-//! nobody waits in them; then the thread rests.
+//! The same happens when the sentinel asks for it, with a few tasks from the injector. Otherwise the next task is the
+//! one in the LIFO slot, but at most three times in a row while the ring has others; then the ring's first; then a share
+//! of the injector; then half of what somebody else has. Local tasks take every other step. When nothing is found, the
+//! reactors of other groups are turned, in case nobody waits in them; then the thread rests.
+//!
+//! A *private* core has no thieves, and so neither ring nor slot: all its tasks, local or not, take turns in the thread's
+//! own queue, which the look around fills with all that is in the injector.
 
-use std::sync::Arc;
+use std::{mem, panic::Location, sync::Arc, time::Instant};
 
 use super::{
     core::{Core, Lease},
+    seat::Seat,
+    sentinel::TICK,
     shared::Shared,
     sleeper::Rest,
 };
 use crate::{
     context::Context,
     park::{Park, Turn, Wait},
-    seat::Seat,
     signal::WORK,
     task::Task,
 };
 
 /// A prime, so that it keeps no step with a pattern among the tasks.
-const STEPS_PER_LOOK: u32 = 61;
+pub(super) const STEPS_PER_LOOK: u32 = 61;
 
 /// How often in a row the LIFO slot may come before the ring.
 const LIFO_IN_A_ROW: u32 = 3;
@@ -31,16 +35,22 @@ const LIFO_IN_A_ROW: u32 = 3;
 /// of medium length fit; with one task a tick, what many threads push would pile up.
 const INJECTED_IN_A_HURRY: u32 = 4;
 
+/// No more than fit into an empty ring beside what a turn may add.
+const SHARE_LIMIT: usize = 255;
+
 /// A thread with a core. Dropping it gives the core back, and what is in it to the others.
 pub(super) struct Driver<'a, P: Park> {
     context: &'a Context,
     shared: &'a Arc<Shared<P>>,
-    seat: &'a Arc<Seat<Shared<P>>>,
+    seat: &'a Arc<Seat<P>>,
     lease: Lease<'a>,
+    /// Since the last look around.
     steps: u32,
     lifo_in_a_row: u32,
     /// As many of the next steps are for tasks from the injector, if it has some.
     injector_first: u32,
+    /// When the last look around was, unless the thread has rested since.
+    last_look: Option<Instant>,
     searching: bool,
     /// Has waited in the park since the last time that another thread was sent there.
     has_waited: bool,
@@ -53,15 +63,18 @@ impl<'a, P: Park> Driver<'a, P> {
     pub(super) fn take(
         context: &'a Context,
         shared: &'a Arc<Shared<P>>,
-        seat: &'a Arc<Seat<Shared<P>>>,
+        seat: &'a Arc<Seat<P>>,
         index: usize,
     ) -> Option<Self> {
         let lease = Lease::take(context, shared, index)?;
         seat.set_core(index);
         seat.signal.set_driving(true);
+        lease.core.watch.set_thread(context.thread_number());
         lease.core.watch.begin(None, None);
-        shared.sentinel.rouse();
-        Some(Self {
+        if !shared.sentinel.is_unborn() {
+            shared.rouse_sentinel();
+        }
+        let driver = Self {
             context,
             shared,
             seat,
@@ -69,10 +82,15 @@ impl<'a, P: Park> Driver<'a, P> {
             steps: 0,
             lifo_in_a_row: 0,
             injector_first: 0,
+            last_look: None,
             searching: false,
             has_waited: false,
             random: 0x9e37_79b9 ^ index as u32,
-        })
+        };
+        if shared.options.private {
+            driver.collect_injector();
+        }
+        Some(driver)
     }
 
     pub(super) fn core(&self) -> &'a Core {
@@ -92,6 +110,7 @@ impl<'a, P: Park> Driver<'a, P> {
     }
 
     /// Polls one task; `false`: there is none.
+    #[inline]
     pub(super) fn step(&mut self) -> bool {
         let Some(task) = self.next().or_else(|| self.search()) else {
             return false;
@@ -105,14 +124,25 @@ impl<'a, P: Park> Driver<'a, P> {
         true
     }
 
+    /// The future of `block_on` is about to be polled.
+    pub(super) fn begin_future(&mut self, location: &'static Location<'static>) {
+        // A push that is left to this thread would wait as long as the future likes.
+        self.stop_searching();
+        self.steps += 1;
+        self.core().watch.begin(None, Some(location));
+    }
+
     /// A task that is to be had without disturbing anyone.
+    #[inline]
     fn next(&mut self) -> Option<Task> {
-        self.steps = self.steps.wrapping_add(1);
+        self.steps += 1;
         let core = self.core();
         let hurry = core.watch.take_hurry();
-        if hurry || self.steps.is_multiple_of(STEPS_PER_LOOK) {
-            self.look_around();
-            self.injector_first = if hurry { INJECTED_IN_A_HURRY } else { 1 };
+        if hurry || self.steps >= STEPS_PER_LOOK {
+            self.look_around(hurry);
+        }
+        if self.shared.options.private {
+            return self.next_local().or_else(|| self.share_of_injector());
         }
         if self.injector_first > 0 {
             self.injector_first -= 1;
@@ -142,6 +172,13 @@ impl<'a, P: Park> Driver<'a, P> {
             .or_else(|| self.share_of_injector())
     }
 
+    /// How many tasks wait for this thread, not counting the injector.
+    pub(super) fn queued(&self) -> usize {
+        let core = self.core();
+        self.context.queued() + core.ring.len() + usize::from(!core.lifo.is_empty())
+    }
+
+    #[inline]
     fn next_local(&self) -> Option<Task> {
         if self.seat.signal.is_raised() {
             self.seat.collect(self.context);
@@ -152,7 +189,12 @@ impl<'a, P: Park> Driver<'a, P> {
     /// Takes what is this thread's share of the injector if all workers come for theirs, and returns the first of it.
     fn share_of_injector(&self) -> Option<Task> {
         let injector = &self.shared.injector;
-        let first = injector.pop()?;
+        // A vain pop costs a fence.
+        let first = if injector.is_empty() { None } else { injector.pop() }?;
+        if self.shared.options.private {
+            self.collect_injector();
+            return Some(first);
+        }
         let share = injector.len() / self.shared.options.workers;
         for _ in 0..share.min(SHARE_LIMIT) {
             let Some(task) = injector.pop() else { break };
@@ -165,10 +207,42 @@ impl<'a, P: Park> Driver<'a, P> {
         Some(first)
     }
 
-    /// Asks for events without waiting.
-    fn look_around(&mut self) {
+    /// Moves what is in the injector now into the own queue; no more, or a busy pusher could hold the loop here.
+    fn collect_injector(&self) {
+        for _ in 0..self.shared.injector.len() {
+            let Some(task) = self.shared.injector.pop() else { break };
+            self.context.push(task);
+        }
+    }
+
+    /// Asks for events without waiting, and sees to the injector.
+    #[cold]
+    fn look_around(&mut self, hurry: bool) {
+        // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
+        self.stop_searching();
         self.core().watch.begin(None, None);
+        if self.shared.sentinel.is_unborn() {
+            self.shared.rouse_sentinel();
+        }
+        if self.steps >= STEPS_PER_LOOK {
+            self.sample();
+        }
+        self.steps = 0;
         self.turn(self.park());
+        self.injector_first = if hurry { INJECTED_IN_A_HURRY } else { 1 };
+        if self.shared.options.private {
+            self.collect_injector();
+        }
+    }
+
+    /// Reads the clock once for 61 steps.
+    fn sample(&mut self) {
+        let now = Instant::now();
+        if let Some(last) = self.last_look.replace(now) {
+            let nanos = u64::try_from(now.saturating_duration_since(last).as_nanos()).unwrap_or(u64::MAX);
+            let per_step = nanos / u64::from(STEPS_PER_LOOK);
+            self.core().counters.sample(per_step, self.queued() as u64);
+        }
     }
 
     /// A turn without waiting; what it wakes is announced at its end.
@@ -215,7 +289,7 @@ impl<'a, P: Park> Driver<'a, P> {
                 return first;
             }
         }
-        // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
+        // As in `look_around`.
         if self.shared.parks().len() > 1 {
             self.stop_searching();
         }
@@ -228,29 +302,30 @@ impl<'a, P: Park> Driver<'a, P> {
     }
 
     /// Before a task is polled: the last of those who searched sees to it that somebody goes on, if there is more.
+    #[inline]
     fn stop_searching(&mut self) {
-        if self.searching {
-            self.searching = false;
-            if self.shared.idle.stop_search() && self.shared.has_work() {
-                self.shared.notify();
-            }
+        if mem::take(&mut self.searching) && self.shared.idle.stop_search() && self.shared.has_work() {
+            self.shared.notify();
         }
     }
 
     /// Rests until there may be something to do, at most as long as `wait` says.
     pub(super) fn rest(&mut self, wait: Wait) {
-        let (shared, core) = (self.shared, self.core());
-        shared.idle.publish(self.index(), self.searching);
-        self.searching = false;
+        let (shared, core, index) = (self.shared, self.core(), self.index());
+        self.last_look = None;
+        shared.idle.publish(index, mem::take(&mut self.searching));
         // The second look; see the head of `idle`.
         let found = shared.has_work() || !core.lifo.is_empty();
+        let (mut picked, mut failure) = (None, None);
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
             core.watch.rest();
             self.context.set_turning(true);
             let rest = core.sleeper.rest(&shared.posts[core.group()], &**self.park(), wait, || {
+                // Before any waker runs, which may block: from here on nobody counts on this thread.
+                picked = Some(shared.idle.withdraw(index));
                 core.watch.begin(None, None);
-                shared.sentinel.rouse();
+                shared.rouse_sentinel();
             });
             self.context.set_turning(false);
             match rest {
@@ -259,13 +334,14 @@ impl<'a, P: Park> Driver<'a, P> {
                     self.has_waited = true;
                     core.counters.turns.add(1);
                 }
-                Rest::Failed(error) => {
-                    shared.meet_failure(&error);
-                    core.sleeper.rest_aside(shared.sentinel.next_tick());
-                }
+                Rest::Failed(error) => failure = Some(error),
             }
         }
-        self.searching = shared.idle.withdraw(self.index());
+        self.searching = picked.unwrap_or_else(|| shared.idle.withdraw(index));
+        if let Some(error) = failure {
+            shared.meet_failure(&error);
+            core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
+        }
         if found && !self.searching {
             // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.
             shared.idle.search();
@@ -294,9 +370,6 @@ impl<'a, P: Park> Driver<'a, P> {
         reasons
     }
 }
-
-/// No more than fit into an empty ring beside what a turn may add.
-const SHARE_LIMIT: usize = 255;
 
 impl<P: Park> Drop for Driver<'_, P> {
     fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! What the threads of a multi-thread runtime share.
+//! What the threads of a runtime share.
 
 use std::{
     mem,
@@ -8,21 +8,23 @@ use std::{
         Arc,
         atomic::Ordering::{Relaxed, SeqCst},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     core::{Core, Owned},
     idle::Idle,
-    options::MultiThreadOptions,
-    sentinel::Sentinel,
+    options::ExecutorOptions,
+    seat::Seat,
+    sentinel::{self, Sentinel},
     sleeper::Post,
+    spare::Spares,
 };
 use crate::{
+    blocking::PoolHost,
     context, misuse,
     park::Park,
     queue::injector::Injector,
-    seat::{House, Seat},
     signal::WORK,
     sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until},
     task::{Live, Schedule, Task, TaskInfo},
@@ -37,13 +39,19 @@ pub(crate) struct Shared<P: Park> {
     pub(super) posts: Box<[Post]>,
     /// Those of the workers, then those for callers, then those for spares.
     pub(super) cores: Box<[Core]>,
-    pub(super) options: MultiThreadOptions,
+    pub(super) options: ExecutorOptions,
+    /// Of several shards, which one this is.
+    pub(super) shard: usize,
+    /// Where the next round-robin spawn goes. Used in the first shard only.
+    next_shard: AtomicUsize,
     pub(super) idle: Idle,
     /// Tasks woken or spawned by threads without a core, and what did not fit into a ring.
     pub(super) injector: Injector<Task>,
-    pub(super) live: Live,
+    pub(crate) live: Live,
     pub(super) unhandled: Unhandled,
-    pub(super) sentinel: Sentinel,
+    /// One for all shards.
+    pub(super) sentinel: Arc<Sentinel>,
+    pub(super) spares: Spares,
     /// Where the runtime was made.
     pub(super) location: &'static Location<'static>,
     /// The process that has its threads.
@@ -68,31 +76,44 @@ impl<P: Park + RefUnwindSafe> RefUnwindSafe for Shared<P> {}
 struct Roll<P: Park> {
     /// Threads of the runtime's own that have not left.
     threads: usize,
+    /// Of these, how many run tasks.
+    runners: usize,
     /// Threads inside `block_on` that have no core, and rest by themselves.
-    strangers: Vec<Arc<Seat<Shared<P>>>>,
+    strangers: Vec<Arc<Seat<P>>>,
+    /// What the threads are inside, until the runtime is closed.
+    host: Option<Arc<dyn PoolHost>>,
 }
 
 impl<P: Park> Shared<P> {
-    pub(super) fn new(parks: Box<[Arc<P>]>, options: MultiThreadOptions, location: &'static Location<'static>) -> Self {
+    pub(super) fn new(
+        parks: Box<[Arc<P>]>,
+        options: ExecutorOptions,
+        shard: usize,
+        sentinel: Arc<Sentinel>,
+        location: &'static Location<'static>,
+    ) -> Self {
         let workers = options.workers;
         let count = workers + options.callers + options.spares;
         let group = |index: usize| {
             if index < workers { index / options.workers_per_park } else { index % parks.len() }
         };
         Self {
-            cores: (0..count).map(|index| Core::new(group(index))).collect(),
+            cores: (0..count).map(|index| Core::new(group(index), options.private)).collect(),
             posts: parks.iter().map(|_| Post::new()).collect(),
+            shard,
+            next_shard: AtomicUsize::new(0),
             idle: Idle::new(count, workers),
             injector: Injector::new(),
-            live: Live::new(2 * workers),
+            live: Live::new(if options.private { 1 } else { 2 * workers }),
             unhandled: Unhandled::new(options.unhandled_panic),
-            sentinel: Sentinel::new(workers + options.callers..count),
+            sentinel,
+            spares: Spares::new(workers + options.callers..count),
             location,
             process: process::id(),
             closed: AtomicUsize::new(0),
             parks_closed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
-            roll: Mutex::new(Roll { threads: 0, strangers: Vec::new() }),
+            roll: Mutex::new(Roll { threads: 0, runners: 0, strangers: Vec::new(), host: None }),
             left: Condvar::new(),
             parks,
             options,
@@ -100,12 +121,16 @@ impl<P: Park> Shared<P> {
     }
 
     /// By what threads know this runtime; see [`context`].
-    pub(super) fn address(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self).addr()
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     pub(crate) fn parks(&self) -> &[Arc<P>] {
         &self.parks
+    }
+
+    pub(crate) fn next_shard(&self) -> &AtomicUsize {
+        &self.next_shard
     }
 
     pub(super) fn park_of(&self, core: &Core) -> &Arc<P> {
@@ -119,7 +144,7 @@ impl<P: Park> Shared<P> {
 
     /// Whether a queue that anybody may take from is not empty.
     pub(super) fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.cores.iter().any(Core::has_work)
+        !self.injector.is_empty() || (!self.options.private && self.cores.iter().any(Core::has_work))
     }
 
     /// Wakes somebody for a task that the caller has queued, if nobody looks for one already.
@@ -154,7 +179,8 @@ impl<P: Park> Shared<P> {
     }
 
     /// Queues a task for anyone, and wakes somebody.
-    pub(super) fn inject(self: &Arc<Self>, task: Task) {
+    #[cold]
+    fn inject(&self, task: Task) {
         self.injector.push(task);
         self.notify();
         // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
@@ -165,7 +191,7 @@ impl<P: Park> Shared<P> {
     }
 
     /// Adds a task to the ring of this thread's core; half of a full one goes to the injector.
-    fn push_back(self: &Arc<Self>, owned: &Owned<'_>, task: Task) {
+    fn push_back(&self, owned: &Owned<'_>, task: Task) {
         let mut task = task;
         while let Err(back) = owned.push(task) {
             task = back;
@@ -181,61 +207,97 @@ impl<P: Park> Shared<P> {
 
     /// Calls `work` while somebody stands in for this thread.
     pub(crate) fn block_in_place<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
-        let Some((owned, _)) = Owned::here(self) else {
+        let here = context::core_in(self.address()).filter(|_| !self.options.private);
+        let Some((index, _)) = here else {
             return work();
         };
-        let watch = &owned.core.watch;
+        let watch = &self.cores[index].watch;
         // Declares what the sentinel would find out two ticks later. The thread's next step ends it.
-        if let Some(progress) = watch.progress() {
-            watch.mark_stuck(progress);
-            self.sentinel.ring();
+        if let Some(step) = watch.progress() {
+            watch.mark_stuck(step);
+            sentinel::help(self, index, step);
         }
-        work()
+        // What is woken here meanwhile goes to the injector, and so to somebody else.
+        context::without_core(work)
     }
 
-    /// Says once that a wait has failed: there is nobody to return it to.
+    /// Says once that a wait has failed: there is nobody to return it to. A caller without workers panics.
     pub(super) fn meet_failure(&self, error: &std::io::Error) {
+        if let Some(outer) = context::entered_at().filter(|_| self.options.workers == 0) {
+            panic!("{}", misuse::turn_failed(outer, error));
+        }
         if self.failed.swap(1, Relaxed) == 0 {
-            let line = misuse::workers_turn_failed(self.location, error);
-            unwind::report(format_args!("{line}"));
+            unwind::report(format_args!("{}", misuse::workers_turn_failed(self.location, error)));
         }
     }
 
-    pub(super) fn enroll_thread(&self) {
-        lock(&self.roll).threads += 1;
+    pub(super) fn set_host(&self, host: Option<Arc<dyn PoolHost>>) {
+        let before = mem::replace(&mut lock(&self.roll).host, host);
+        drop(before);
     }
 
-    pub(super) fn dismiss_thread(&self) {
-        let threads = {
+    pub(super) fn host(&self) -> Option<Arc<dyn PoolHost>> {
+        lock(&self.roll).host.clone()
+    }
+
+    pub(super) fn enroll_thread(&self, is_runner: bool) {
+        let mut roll = lock(&self.roll);
+        roll.threads += 1;
+        roll.runners += usize::from(is_runner);
+    }
+
+    pub(super) fn dismiss_thread(&self, is_runner: bool) {
+        let runners = {
             let mut roll = lock(&self.roll);
-            roll.threads -= 1;
-            roll.threads
+            roll.runners -= usize::from(is_runner);
+            roll.runners
         };
-        if threads == 0 && self.is_closed() {
+        if runners == 0 && self.is_closed() {
             // Whoever closed the runtime may have gone without waiting.
+            self.sweep();
             self.close_parks();
         }
+        // Last: who waits for this may end the process.
+        lock(&self.roll).threads -= 1;
         self.left.notify_all();
     }
 
-    /// Puts a thread without a core on the list of those who have to be told of a shutdown. `false`: it has begun.
-    pub(super) fn enroll_stranger(&self, seat: &Arc<Seat<Self>>) -> bool {
+    /// Puts a thread without a core on the list of those who have to be told of a shutdown, and of a core that becomes
+    /// free, unless `claim` yields what they wait for. `None`: the runtime is closed.
+    ///
+    /// Under the lock that [`call_strangers`](Self::call_strangers) takes after a core was given back, and the shutdown
+    /// after it has closed: so neither passes a thread unseen that is about to rest.
+    pub(super) fn enroll_stranger<T>(
+        &self,
+        seat: &Arc<Seat<P>>,
+        claim: impl FnOnce() -> Option<T>,
+    ) -> Option<Option<T>> {
         let mut roll = lock(&self.roll);
-        // Under the lock, which the shutdown takes after it has closed.
         if self.is_closed() {
-            return false;
+            return None;
         }
-        roll.strangers.push(Arc::clone(seat));
-        true
+        let claimed = claim();
+        if claimed.is_none() {
+            roll.strangers.push(Arc::clone(seat));
+        }
+        Some(claimed)
     }
 
-    pub(super) fn dismiss_stranger(&self, seat: &Arc<Seat<Self>>) {
-        let is_other = |other: &Arc<Seat<Self>>| !Arc::ptr_eq(other, seat);
-        lock(&self.roll).strangers.retain(is_other);
+    pub(super) fn dismiss_stranger(&self, seat: &Arc<Seat<P>>) {
+        lock(&self.roll).strangers.retain(|other| !Arc::ptr_eq(other, seat));
+    }
+
+    /// Has all strangers look whether there is a core for them, or that the runtime is closed. All of them: one that was
+    /// told alone might be leaving.
+    pub(super) fn call_strangers(&self) {
+        let strangers = mem::take(&mut lock(&self.roll).strangers);
+        for stranger in strangers {
+            stranger.raise(WORK);
+        }
     }
 
     /// Closes the runtime: its threads drop all tasks and leave. Returns whether that is news.
-    pub(super) fn shut_down(self: &Arc<Self>) -> bool {
+    pub(super) fn shut_down(&self) -> bool {
         if self.closed.swap(1, SeqCst) != 0 {
             return false;
         }
@@ -252,14 +314,14 @@ impl<P: Park> Shared<P> {
             self.unpark(index);
         }
         self.sentinel.ring();
-        let (strangers, threads) = {
+        self.spares.ring();
+        self.call_strangers();
+        let (runners, host) = {
             let mut roll = lock(&self.roll);
-            (mem::take(&mut roll.strangers), roll.threads)
+            (roll.runners, roll.host.take())
         };
-        for stranger in strangers {
-            stranger.raise(WORK);
-        }
-        if threads == 0 {
+        drop(host);
+        if runners == 0 {
             self.sweep();
             self.close_parks();
         }
@@ -275,14 +337,12 @@ impl<P: Park> Shared<P> {
         }
     }
 
-    /// Waits for the runtime's threads to leave until `grace` is over, closes the parks and drops what they left.
+    /// Waits for the runtime's threads to leave until `deadline`, closes the parks and drops what they left.
     /// Returns the tasks that are being polled even so.
-    pub(super) fn await_end(self: &Arc<Self>, grace: Duration) -> Vec<TaskInfo> {
+    pub(super) fn await_end(&self, deadline: Option<Instant>) -> Vec<TaskInfo> {
         if process::id() != self.process {
             return Vec::new();
         }
-        // A grace beyond the clock's range is one without end.
-        let deadline = Instant::now().checked_add(grace);
         let mut roll = lock(&self.roll);
         while roll.threads > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             roll = wait_until(&self.left, roll, deadline);
@@ -290,11 +350,11 @@ impl<P: Park> Shared<P> {
         drop(roll);
         self.sweep();
         self.close_parks();
-        self.unfinished()
+        self.tasks()
     }
 
-    /// The tasks that are in the hands of a thread, and those that wait for such a thread.
-    fn unfinished(&self) -> Vec<TaskInfo> {
+    /// The tasks that wait, and those that are in the hands of a thread.
+    pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
         let mut tasks = self.live.describe();
         for core in &self.cores {
             let doing = core.watch.progress().and_then(|at| core.watch.doing(at));
@@ -310,10 +370,10 @@ impl<P: Park> Shared<P> {
 
     /// Drops every task that no thread has in its hands, after the runtime was closed.
     ///
-    /// An unfinished task that any thread may run is in a ring, a slot, the injector, the live table, or a runner's
-    /// hands. What a destructor in here pushes goes to this thread's core, whose thread sweeps once more when it has
-    /// given it up, or to the injector, which is emptied last.
-    pub(super) fn sweep(self: &Arc<Self>) {
+    /// An unfinished task that any thread may run is in a ring, a slot, the injector, the live table, a thread's own
+    /// queue, or a runner's hands. What a destructor in here pushes goes to this thread's core, whose thread sweeps once
+    /// more when it has given it up, or to the injector, which is emptied last.
+    pub(super) fn sweep(&self) {
         context::while_draining(self.address(), || {
             for core in &self.cores {
                 while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
@@ -326,28 +386,17 @@ impl<P: Park> Shared<P> {
             }
         });
     }
-}
 
-impl<P: Park> House for Shared<P> {
-    fn live(&self) -> &Live {
-        &self.live
-    }
-
-    fn knock(&self, seat: &Seat<Self>) {
-        self.unpark(seat.core());
-    }
-
-    fn meet_panic(self: &Arc<Self>, line: &str) {
+    pub(crate) fn meet_panic(&self, line: &str) {
         if self.unhandled.meet(line) {
             self.shut_down();
         }
     }
 }
 
-impl<P: Park> Schedule for Arc<Shared<P>> {
-    const LOCAL: bool = false;
-
-    fn schedule(&self, task: Task) {
+impl<P: Park> Shared<P> {
+    /// Queues a task where others may take it.
+    fn schedule_shared(self: &Arc<Self>, task: Task) {
         match Owned::here(self) {
             None => self.inject(task),
             // What a turn wakes is announced once, after it, and runs in the order of its wakes.
@@ -361,8 +410,28 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
             }
         }
     }
+}
 
+impl<P: Park> Schedule for Arc<Shared<P>> {
+    const LOCAL: bool = false;
+
+    #[inline]
+    fn schedule(&self, task: Task) {
+        if self.options.private {
+            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
+            if let Err(task) = context::push_driven(self.address(), task) {
+                self.inject(task);
+            }
+            return;
+        }
+        self.schedule_shared(task);
+    }
+
+    #[inline]
     fn reschedule(&self, task: Task) {
+        if self.options.private {
+            return self.schedule(task);
+        }
         match Owned::here(self) {
             None => self.inject(task),
             Some((owned, _)) => {
@@ -376,7 +445,7 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
     }
 
     fn admit(&self, task: Task) -> Result<u32, Task> {
-        let thread = Owned::index_here(self).unwrap_or(task.id().get() as usize);
+        let thread = context::core_in(self.address()).map_or(task.id().get() as usize, |(index, _)| index);
         self.live.admit(task, 0, thread)
     }
 

@@ -75,28 +75,29 @@ impl Sleeper {
     }
 
     /// Rests until it is unparked, or `wait` is over; in the park, if the post is free, also until something happens
-    /// there. `awake` is called as soon as the
-    /// wait is over, before anybody is woken. Only for the core's thread.
-    pub(super) fn rest<P: Park>(&self, post: &Post, park: &P, wait: Wait, mut awake: impl FnMut()) -> Rest {
+    /// there. `awake` is called as soon as the wait is over and the post is free again, before anybody is woken: a waker
+    /// that blocks must keep neither the park nor the thread's place in it. Only for the core's thread.
+    pub(super) fn rest<P: Park>(&self, post: &Post, park: &P, wait: Wait, awake: impl FnOnce()) -> Rest {
         if !post.take() {
             self.rest_aside(wait);
             awake();
             return Rest::Napped;
         }
+        let mut end = Some(|| {
+            self.state.swap(UP, AcqRel);
+            post.leave();
+            awake();
+        });
         let mut rest = Rest::Napped;
         if self.goes(TURNING) {
-            match park.turn_then(wait, &mut awake) {
+            match park.turn_then(wait, || end.take().into_iter().for_each(|end| end())) {
                 Turn::Done => rest = Rest::Turned,
                 // Somebody looks into the park without waiting; that is over soon.
                 Turn::Busy => thread::yield_now(),
                 Turn::Failed(error) => rest = Rest::Failed(error),
             }
         }
-        self.state.swap(UP, AcqRel);
-        post.leave();
-        if !matches!(rest, Rest::Turned) {
-            awake();
-        }
+        end.into_iter().for_each(|end| end());
         rest
     }
 

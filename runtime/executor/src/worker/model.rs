@@ -17,16 +17,16 @@ use loom::{
 };
 
 use super::{
+    executor::Executor,
     idle::Idle,
-    options::MultiThreadOptions,
-    runtime::MultiThread,
+    options::ExecutorOptions,
     sentinel::Sentinel,
     sleeper::{Post, Sleeper},
     watch::Watch,
 };
 use crate::{
-    park::{ThreadPark, Wait},
-    task::{Id, JoinHandle},
+    park::{Park, ThreadPark, Wait},
+    task::{Id, JoinHandle, yield_now},
 };
 
 fn bounded(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
@@ -120,12 +120,12 @@ fn loom_sleepers_hear_their_unpark() {
 #[test]
 fn loom_sentinel_hears_who_gets_up() {
     loom::model(|| {
-        let shared = Arc::new((Sentinel::new(0..0), Watch::new()));
+        let shared = Arc::new((Sentinel::new(false), Watch::new()));
         let worker = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
                 shared.1.begin(None, None);
-                shared.0.rouse();
+                assert!(!shared.0.rouse());
             }
         });
         shared.0.pause(true, || shared.1.progress().is_none());
@@ -158,14 +158,14 @@ fn loom_watch_is_not_torn() {
     });
 }
 
-fn options(workers: usize, callers: usize) -> MultiThreadOptions {
-    let mut options = MultiThreadOptions::new().workers(workers).spares(0).rescue(false);
+fn options(workers: usize, callers: usize) -> ExecutorOptions {
+    let mut options = ExecutorOptions::multi_thread().workers(workers).spares(0).rescue(false);
     options.callers = callers;
     options
 }
 
-fn runtime(options: MultiThreadOptions) -> MultiThread<ThreadPark> {
-    MultiThread::new(options, || Ok(Arc::new(ThreadPark::new()))).unwrap()
+fn runtime(options: ExecutorOptions) -> Executor<ThreadPark> {
+    Executor::new(options, || Ok(Arc::new(ThreadPark::new()))).unwrap()
 }
 
 struct Unpark(thread::Thread);
@@ -246,5 +246,123 @@ fn loom_core_of_callers_is_handed_back() {
             done.1 = Some(cx.waker().clone());
             if done.0 { Poll::Ready(()) } else { Poll::Pending }
         }));
+    });
+}
+
+/// Preemptions of the models without workers, which are small.
+const ALONE: usize = 4;
+
+fn alone() -> ExecutorOptions {
+    ExecutorOptions::current_thread().rescue(false)
+}
+
+/// An unpark before, during or after the start of a wait ends it. Killed by: executor-park-token.
+#[test]
+fn loom_unpark_is_kept() {
+    loom::model(|| {
+        let park = Arc::new(ThreadPark::new());
+        let other = {
+            let park = Arc::clone(&park);
+            thread::spawn(move || park.unpark())
+        };
+        park.turn(Wait::Forever);
+        other.join().unwrap();
+    });
+}
+
+/// A spawn from another thread wakes a runtime that may be going to sleep. A lost wake-up is a deadlock, which loom
+/// reports. Killed by: executor-rest-second-look.
+#[test]
+fn loom_runtime_hears_a_spawn() {
+    bounded(ALONE, || {
+        let runtime = Arc::new(runtime(alone()));
+        let handle = runtime.handle();
+        let done = Arc::new(Mutex::new((false, None::<Waker>)));
+        let other = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                drop(handle.spawn(async move {
+                    let mut done = done.lock().unwrap();
+                    done.0 = true;
+                    if let Some(waker) = done.1.take() {
+                        waker.wake();
+                    }
+                }));
+            }
+        });
+        runtime.block_on(poll_fn(|cx| {
+            let mut done = done.lock().unwrap();
+            done.1 = Some(cx.waker().clone());
+            if done.0 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        other.join().unwrap();
+    });
+}
+
+/// Of two threads inside `block_on`, the one that does not drive takes the core over. Killed by:
+/// executor-core-hand-over, executor-enroll-claim.
+#[test]
+fn loom_core_is_handed_over() {
+    bounded(ALONE, || {
+        let runtime = Arc::new(runtime(alone()));
+        let left = runtime.handle().spawn(async {});
+        let right = runtime.handle().spawn(yield_now());
+        let other = thread::spawn({
+            let runtime = Arc::clone(&runtime);
+            move || runtime.block_on(left).unwrap()
+        });
+        runtime.block_on(right).unwrap();
+        other.join().unwrap();
+    });
+}
+
+/// A shutdown that meets a thread inside `block_on` leaves no task behind, not even one that this thread has queued
+/// and never run. Killed by: executor-give-up-sweep.
+#[test]
+fn loom_shutdown_meets_a_driver() {
+    bounded(ALONE, || {
+        let runtime = Arc::new(runtime(alone()));
+        let handle = runtime.handle();
+        let waiting = handle.spawn(pending::<()>());
+        let other = thread::spawn({
+            let runtime = Arc::clone(&runtime);
+            move || runtime.shutdown_background()
+        });
+        let queued = runtime.block_on(async {
+            yield_now().await;
+            handle.spawn(pending::<()>())
+        });
+        other.join().unwrap();
+        assert!(waiting.is_finished());
+        assert!(queued.is_finished());
+    });
+}
+
+/// A local task's wake from elsewhere that meets a shutdown leaves nothing behind that would keep the runtime.
+/// Kills `executor-evict-leaves-returning`.
+#[test]
+fn loom_local_wake_leaves_no_cycle() {
+    bounded(3, || {
+        let park = Arc::new(ThreadPark::new());
+        let runtime = Executor::new(alone(), || Ok(Arc::clone(&park))).unwrap();
+        let handle = runtime.handle();
+        let mut other = None;
+        let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let kept = Arc::clone(&slot);
+        runtime.block_on(async {
+            drop(handle.spawn_local(poll_fn(move |cx| {
+                *kept.lock().unwrap() = Some(cx.waker().clone());
+                Poll::<()>::Pending
+            })));
+            yield_now().await;
+            let waker = slot.lock().unwrap().take().unwrap();
+            other = Some(thread::spawn(move || waker.wake()));
+            runtime.shutdown_background();
+            yield_now().await;
+        });
+        other.unwrap().join().unwrap();
+        drop(runtime);
+        drop(handle);
+        assert_eq!(Arc::strong_count(&park), 1, "a seat was leaked");
     });
 }

@@ -1,17 +1,20 @@
-//! What a multi-thread runtime counts.
+//! What an executor counts.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::{core::Core, shared::Shared};
 use crate::park::Park;
 
-/// What a runtime with workers has done so far, and what is queued in it.
+/// What an executor has done so far, and what is queued in it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
     /// The workers, by their numbers.
     pub workers: Vec<WorkerMetrics>,
-    /// Threads inside `block_on` that run tasks, and spares, by their cores.
+    /// The cores for threads inside `block_on`, then those for spares.
     pub helpers: Vec<WorkerMetrics>,
     /// Tasks in the queue that all share.
     pub injected: usize,
@@ -43,8 +46,13 @@ pub struct WorkerMetrics {
     pub parks: u64,
     /// How often it turned a reactor.
     pub turns: u64,
-    /// Tasks in its ring and its LIFO slot.
+    /// Tasks in its ring and its LIFO slot. Those of a private core, which has neither, are not counted.
     pub queued: usize,
+    /// The longest poll, as far as is known: the mean of 61 in a row, of whichever row it was greatest, and what the
+    /// sentinel has noticed.
+    pub longest_poll: Duration,
+    /// How long a task that is queued now waits for its turn: the mean of the last 61 polls for each that is before it.
+    pub schedule_latency: Duration,
 }
 
 impl WorkerMetrics {
@@ -58,22 +66,29 @@ impl WorkerMetrics {
             overflows: counters.overflows.get(),
             parks: counters.parks.get(),
             turns: counters.turns.get(),
+            longest_poll: Duration::from_nanos(counters.longest_step.get().max(core.watch.longest_stall())),
+            schedule_latency: Duration::from_nanos(counters.latency.get()),
             queued: core.ring.len() + usize::from(!core.lifo.is_empty()),
         }
     }
 }
 
-impl<P: Park> Shared<P> {
-    pub(crate) fn metrics(&self) -> Metrics {
-        let (workers, helpers) = self.cores.split_at(self.options.workers);
-        Metrics {
-            workers: workers.iter().map(WorkerMetrics::of).collect(),
-            helpers: helpers.iter().map(WorkerMetrics::of).collect(),
-            injected: self.injector.len(),
-            live_tasks: self.live.len(),
-            stalls: self.sentinel.stalls.load(Relaxed),
-            rescues: self.sentinel.rescues.load(Relaxed),
-            refused_rescues: self.sentinel.refusals.load(Relaxed),
+impl Metrics {
+    pub(crate) fn of<P: Park>(shards: &[Arc<Shared<P>>]) -> Self {
+        let sentinel = &shards[0].sentinel;
+        let mut metrics = Self {
+            stalls: sentinel.stalls.load(Relaxed),
+            rescues: sentinel.rescues.load(Relaxed),
+            refused_rescues: sentinel.refusals.load(Relaxed),
+            ..Self::default()
+        };
+        for shared in shards {
+            let (workers, helpers) = shared.cores.split_at(shared.options.workers);
+            metrics.workers.extend(workers.iter().map(WorkerMetrics::of));
+            metrics.helpers.extend(helpers.iter().map(WorkerMetrics::of));
+            metrics.injected += shared.injector.len();
+            metrics.live_tasks += shared.live.len();
         }
+        metrics
     }
 }

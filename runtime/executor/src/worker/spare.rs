@@ -6,9 +6,8 @@
 
 use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
-use super::{enter, runtime, shared::Shared};
+use super::{enter, executor, sentinel::TICK, shared::Shared};
 use crate::{
-    blocking::PoolHost,
     park::{Park, Wait},
     sync::{Condvar, Mutex, lock, wait_until},
 };
@@ -52,13 +51,8 @@ impl Spares {
     }
 
     /// Has a spare stand in for `victim`; `false`: none is free.
-    pub(super) fn lend<P: Park>(
-        shared: &Arc<Shared<P>>,
-        host: Option<&Arc<dyn PoolHost>>,
-        victim: usize,
-        progress: usize,
-    ) -> bool {
-        let spares = &shared.sentinel.spares;
+    pub(super) fn lend<P: Park>(shared: &Arc<Shared<P>>, victim: usize, progress: usize) -> bool {
+        let spares = &shared.spares;
         let core = {
             let mut desk = lock(&spares.desk);
             let Some(core) = desk.free.pop() else {
@@ -72,7 +66,7 @@ impl Spares {
             core
         };
         let name = format!("bourn-spare-{core}");
-        let started = runtime::start(shared, name, host.cloned(), stand_by);
+        let started = executor::start(shared, name, true, stand_by);
         if started.is_err() {
             // The next tick tries again. The errand is gone if a spare came back just now and took it.
             let mut desk = lock(&spares.desk);
@@ -106,7 +100,7 @@ impl Spares {
 
 /// The life of a spare.
 fn stand_by<P: Park>(shared: &Arc<Shared<P>>) {
-    let spares = &shared.sentinel.spares;
+    let spares = &shared.spares;
     while let Some(errand) = spares.next_errand(shared) {
         stand_in(shared, &errand);
         lock(&spares.desk).free.push(errand.core);
@@ -120,7 +114,7 @@ fn stand_in<P: Park>(shared: &Arc<Shared<P>>, errand: &Errand) {
         while !shared.is_closed() {
             // What is local to this thread would be dropped with its stay.
             let wait = if victim.watch.is_stuck_at(errand.progress) {
-                shared.sentinel.next_tick()
+                Wait::Until(std::time::Instant::now() + TICK)
             } else if stay.has_local() {
                 Wait::Forever
             } else {

@@ -24,6 +24,7 @@ use std::{
         AtomicBool,
         Ordering::{AcqRel, Acquire, Relaxed, Release},
     },
+    time::Duration,
 };
 
 use crate::{
@@ -43,12 +44,16 @@ pub(super) struct Watch {
     progress: AtomicUsize,
     /// The progress at which the thread was found to be stuck.
     stuck_at: AtomicUsize,
+    /// The progress at which somebody was found to help out.
+    helped_at: AtomicUsize,
     /// The thread shall look around before its next step.
     hurry: AtomicBool,
     /// The task that is being polled, or 0.
     task: AtomicU64,
     /// Where it was spawned, or where `block_on` was called. Null or from a `&'static Location`.
     location: AtomicPtr<Location<'static>>,
+    /// The longest that the sentinel has seen a step last, in nanoseconds. Stored by the sentinel alone.
+    longest_stall: AtomicU64,
     /// The kernel's number of the thread, or 0 where it is not known.
     thread: AtomicU64,
 }
@@ -66,9 +71,11 @@ impl Watch {
         Self {
             progress: AtomicUsize::new(PARKED),
             stuck_at: AtomicUsize::new(NEVER),
+            helped_at: AtomicUsize::new(NEVER),
             hurry: AtomicBool::new(false),
             task: AtomicU64::new(0),
             location: AtomicPtr::new(ptr::null_mut()),
+            longest_stall: AtomicU64::new(0),
             thread: AtomicU64::new(0),
         }
     }
@@ -93,6 +100,16 @@ impl Watch {
     fn next(&self) -> usize {
         // Relaxed: the thread's own store.
         (self.progress.load(Relaxed) & !(STEP - 1)).wrapping_add(STEP)
+    }
+
+    /// The sentinel has seen a step last so long.
+    pub(super) fn note_stall(&self, lasted: Duration) {
+        let nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
+        self.longest_stall.store(self.longest_stall.load(Relaxed).max(nanos), Relaxed);
+    }
+
+    pub(super) fn longest_stall(&self) -> u64 {
+        self.longest_stall.load(Relaxed)
     }
 
     /// Says which thread has the core.
@@ -129,6 +146,16 @@ impl Watch {
     /// Notes that the thread is stuck in the step `progress`. Returns whether that is news.
     pub(super) fn mark_stuck(&self, progress: usize) -> bool {
         self.stuck_at.swap(progress, AcqRel) != progress
+    }
+
+    /// Whether somebody helps out for the thread, which is stuck in the step `progress`.
+    pub(super) fn is_helped(&self, progress: usize) -> bool {
+        // Relaxed, like the store: at worst a second one helps, too.
+        self.helped_at.load(Relaxed) == progress
+    }
+
+    pub(super) fn set_helped(&self, progress: usize) {
+        self.helped_at.store(progress, Relaxed);
     }
 
     pub(super) fn is_stuck(&self) -> bool {

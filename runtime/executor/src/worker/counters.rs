@@ -13,12 +13,17 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
     }
 
+    /// Only for the thread that owns it.
+    pub(super) fn raise(&self, to: u64) {
+        self.0.store(self.0.load(Relaxed).max(to), Relaxed);
+    }
+
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) polls: Counter,
     pub(super) lifo_polls: Counter,
@@ -27,18 +32,16 @@ pub(super) struct Counters {
     pub(super) overflows: Counter,
     pub(super) parks: Counter,
     pub(super) turns: Counter,
+    /// In nanoseconds.
+    pub(super) longest_step: Counter,
+    /// In nanoseconds.
+    pub(super) latency: Counter,
 }
 
 impl Counters {
-    pub(super) fn new() -> Self {
-        Self {
-            polls: Counter::default(),
-            lifo_polls: Counter::default(),
-            steals: Counter::default(),
-            stolen: Counter::default(),
-            overflows: Counter::default(),
-            parks: Counter::default(),
-            turns: Counter::default(),
-        }
+    /// The last 61 steps took so long each, and as many tasks wait.
+    pub(super) fn sample(&self, nanos_per_step: u64, queued: u64) {
+        self.longest_step.raise(nanos_per_step);
+        self.latency.0.store(nanos_per_step.saturating_mul(queued), Relaxed);
     }
 }

@@ -32,13 +32,14 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(group: usize) -> Self {
+    /// With `private`, nothing is ever in its ring and its slot.
+    pub(super) fn new(group: usize, private: bool) -> Self {
         Self {
-            ring: Ring::new(),
+            ring: if private { Ring::unused() } else { Ring::new() },
             lifo: LifoSlot::new(),
             watch: Watch::new(),
             sleeper: Sleeper::new(),
-            counters: Counters::new(),
+            counters: Counters::default(),
             taken: AtomicUsize::new(0),
             group: AtomicUsize::new(group),
         }
@@ -119,11 +120,6 @@ impl<'a> Owned<'a> {
         let (index, turning) = context::core_in(Arc::as_ptr(shared).addr())?;
         let owned = Self { core: &shared.cores[index], thread: PhantomData };
         Some((owned, turning))
-    }
-
-    /// The number of this thread's core in this runtime.
-    pub(super) fn index_here<P: Park>(shared: &Arc<Shared<P>>) -> Option<usize> {
-        context::core_in(Arc::as_ptr(shared).addr()).map(|(index, _)| index)
     }
 
     /// Adds a task to the ring, or gives it back.

@@ -1,4 +1,7 @@
-//! Threads inside a multi-thread runtime: its workers, and callers of `block_on`.
+//! Threads inside a runtime: its workers, and callers of `block_on`.
+//!
+//! A caller claims one of the cores for callers and runs tasks while its future waits. If none is free it is a
+//! *stranger*: it polls its own future and its local tasks, rests by itself, and is called when a core becomes free.
 
 use std::{
     cell::RefCell,
@@ -9,50 +12,67 @@ use std::{
     task::{self, Poll, Waker},
 };
 
-use super::{driver::Driver, shared::Shared};
+use super::{
+    driver::{Driver, STEPS_PER_LOOK},
+    seat::Seat,
+    shared::Shared,
+};
 use crate::{
     context::{self, Context},
-    current_thread::refuse_nested,
     misuse,
     park::{Park, Wait},
-    seat::Seat,
-    signal::WOKEN,
+    signal::{WOKEN, WORK},
 };
 
-/// A thread's stay. Dropping it drops the thread's local tasks, and leaves.
+/// Panics if this thread is inside a `block_on` already.
+#[track_caller]
+pub(super) fn refuse_nested(location: &Location<'_>) {
+    if let Some(outer) = context::entered_at() {
+        let nested = if context::is_worker() {
+            misuse::nested_on_worker(location, outer)
+        } else {
+            misuse::nested_block_on(location, outer)
+        };
+        panic!("{nested}");
+    }
+}
+
+/// A thread's stay. Dropping it drops the thread's local tasks, unless they are kept for the next stay, and leaves.
 pub(super) struct Stay<'a, P: Park> {
     context: &'a Context,
     shared: &'a Arc<Shared<P>>,
-    pub(super) seat: Arc<Seat<Shared<P>>>,
+    seat: Arc<Seat<P>>,
+    keep: bool,
 }
 
 impl<'a, P: Park> Stay<'a, P> {
-    pub(super) fn begin(
+    fn begin(
         context: &'a Context,
         shared: &'a Arc<Shared<P>>,
+        kept: Option<&Arc<Seat<P>>>,
         location: &'static Location<'static>,
     ) -> Self {
-        let seat = Arc::new(Seat::new(Arc::clone(shared)));
+        let seat = kept.map_or_else(|| Arc::new(Seat::new(Arc::clone(shared))), Arc::clone);
         context.enter(shared.address(), Arc::clone(&seat), location);
-        Self { context, shared, seat }
+        Self { context, shared, seat, keep: kept.is_some() }
     }
 
-    /// Drops the local tasks.
+    /// Empties the thread's queue.
     fn evict(&self) {
-        // In a multi-thread runtime the thread's queue holds nothing else.
-        let others = self.seat.evict(self.context);
-        debug_assert!(others.is_empty());
+        self.seat.evict(self.context, self.keep && !self.shared.is_closed());
     }
 
     /// Whether local tasks live here.
     pub(super) fn has_local(&self) -> bool {
-        self.seat.is_host() && (self.seat.live_count() > 0 || self.context.queued() > 0)
+        self.seat.is_host() && (self.seat.has_live() || self.context.queued() > 0)
     }
 }
 
 impl<P: Park> Drop for Stay<'_, P> {
     fn drop(&mut self) {
-        self.seat.signal.close();
+        if !self.keep {
+            self.seat.signal.close();
+        }
         self.evict();
         self.context.leave();
         if self.shared.is_closed() {
@@ -78,7 +98,7 @@ pub(super) fn serve<P: Park>(
     body: impl FnOnce(&Stay<'_, P>, &mut Driver<'_, P>),
 ) {
     context::with(|context| {
-        let stay = Stay::begin(context, shared, shared.location);
+        let stay = Stay::begin(context, shared, None, shared.location);
         context.set_worker();
         let Some(mut driver) = Driver::take(context, shared, &stay.seat, index) else {
             return;
@@ -86,7 +106,6 @@ pub(super) fn serve<P: Park>(
         if let Some(group) = group {
             driver.join_group(group);
         }
-        driver.core().watch.set_thread(super::stall::thread_number());
         let _entered = driver.park().enter();
         body(&stay, &mut driver);
         stay.evict();
@@ -104,14 +123,17 @@ pub(super) fn run_or_rest<P: Park>(driver: &mut Driver<'_, P>, wait: Wait) {
 #[track_caller]
 pub(super) fn block_on<P: Park, F: Future>(
     shared: &Arc<Shared<P>>,
+    kept: Option<&Arc<Seat<P>>>,
     future: F,
     location: &'static Location<'static>,
 ) -> F::Output {
     refuse_nested(location);
     context::with(|context| {
-        let stay = Stay::begin(context, shared, location);
+        let stay = Stay::begin(context, shared, kept, location);
         let caller = Caller { context, shared, stay: &stay, location, driver: RefCell::new(None) };
-        caller.claim_core();
+        // That comes before the future's first poll: what it spawns there is then run here as soon as it waits, and
+        // needs no other thread to be woken.
+        caller.driver.replace(caller.claim_core());
         let group = caller.driver.borrow().as_ref().map_or(0, |driver| driver.core().group());
         let _entered = shared.parks()[group].enter();
         // Declared last, so it is dropped first, inside the runtime.
@@ -129,21 +151,15 @@ struct Caller<'a, P: Park> {
     driver: RefCell<Option<Driver<'a, P>>>,
 }
 
-impl<P: Park> Caller<'_, P> {
+impl<'a, P: Park> Caller<'a, P> {
     /// Takes one of the cores for callers, if one is free.
-    ///
-    /// That comes before the future's first poll: what it spawns there is then run here as soon as it waits, and needs
-    /// no other thread to be woken.
-    fn claim_core(&self) {
+    fn claim_core(&self) -> Option<Driver<'a, P>> {
         let workers = self.shared.options.workers;
-        for index in workers..workers + self.shared.options.callers {
-            let driver = Driver::take(self.context, self.shared, &self.stay.seat, index);
-            if let Some(driver) = driver {
-                driver.core().watch.set_thread(super::stall::thread_number());
-                self.driver.replace(Some(driver));
-                return;
-            }
+        let mut cores = workers..workers + self.shared.options.callers;
+        if self.shared.is_closed() {
+            return None;
         }
+        cores.find_map(|index| Driver::take(self.context, self.shared, &self.stay.seat, index))
     }
 
     fn run<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
@@ -153,13 +169,12 @@ impl<P: Park> Caller<'_, P> {
             if let Poll::Ready(output) = self.poll(future.as_mut(), &mut cx) {
                 return output;
             }
-            // One step at least: a future that is always woken starves no task.
             let mut may_rest = false;
             loop {
                 if self.shared.is_closed() {
                     self.give_up();
                 }
-                let ran = self.step(may_rest);
+                let ran = self.run_round(may_rest);
                 let reasons = self.heed();
                 if reasons & WOKEN != 0 {
                     break;
@@ -171,42 +186,61 @@ impl<P: Park> Caller<'_, P> {
     }
 
     fn poll<F: Future>(&self, future: Pin<&mut F>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
-        if let Some(driver) = &*self.driver.borrow() {
-            driver.core().watch.begin(None, Some(self.location));
+        if let Some(driver) = &mut *self.driver.borrow_mut() {
+            driver.begin_future(self.location);
         }
         self.shared.parks()[0].before_poll();
         future.poll(cx)
     }
 
-    /// Runs a task, or, if there is none and it may, rests. Returns whether it ran one.
-    fn step(&self, may_rest: bool) -> bool {
+    /// Runs as many tasks as are queued, but at least one, for a future that is always woken must starve no task, and not
+    /// those that they queue, for tasks that are always woken must not starve the future. If there is none and it may,
+    /// rests. Returns whether it ran one.
+    fn run_round(&self, may_rest: bool) -> bool {
         // No borrow by others: tasks cannot get here, for `block_on` does not nest.
         if let Some(driver) = &mut *self.driver.borrow_mut() {
-            let ran = driver.step();
-            if !ran && may_rest {
+            let mut left = driver.queued().clamp(1, STEPS_PER_LOOK as usize);
+            while driver.step() {
+                left -= 1;
+                if left == 0 || self.shared.is_closed() {
+                    return true;
+                }
+            }
+            if may_rest {
                 driver.rest(Wait::Forever);
             }
-            return ran;
+            return false;
         }
         if let Some(task) = self.context.pop() {
             self.shared.parks()[0].before_poll();
             task.run();
             return true;
         }
-        if may_rest && self.shared.enroll_stranger(&self.stay.seat) {
-            self.stay.seat.signal.wait();
-            self.shared.dismiss_stranger(&self.stay.seat);
-        } else if may_rest {
-            // The runtime is closed, perhaps since a moment ago; its tasks are dropped before the future waits on.
-            self.give_up();
-            self.stay.seat.signal.wait();
+        if may_rest {
+            self.rest_as_stranger();
         }
         false
     }
 
+    fn rest_as_stranger(&self) {
+        let seat = &self.stay.seat;
+        match self.shared.enroll_stranger(seat, || self.claim_core()) {
+            Some(None) => {
+                seat.signal.wait();
+                self.shared.dismiss_stranger(seat);
+            }
+            Some(driver) => drop(self.driver.replace(driver)),
+            None => {
+                // The runtime is closed, perhaps since a moment ago; its tasks are dropped before the future waits on.
+                self.give_up();
+                seat.signal.wait();
+            }
+        }
+    }
+
     fn heed(&self) -> usize {
         let reasons = self.stay.seat.signal.take();
-        if reasons != 0 {
+        if reasons & WORK != 0 {
             self.stay.seat.collect(self.context);
         }
         reasons
@@ -228,5 +262,8 @@ impl<P: Park> Drop for Caller<'_, P> {
     fn drop(&mut self) {
         // While the core is still here: what the local tasks' destructors wake goes along with it.
         self.stay.evict();
+        if self.driver.take().is_some() {
+            self.shared.call_strangers();
+        }
     }
 }

@@ -1,0 +1,51 @@
+//! What a runtime counts.
+
+use bourn_executor::{PoolMetrics, WorkerMetrics};
+use bourn_reactor::ReactorMetrics;
+
+/// What a runtime has done so far, and what is queued in it.
+///
+/// Each number is counted by one thread and read without a lock, so they are not of
+/// one instant. Numbers of events only grow.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// The workers, by their numbers; none in a current-thread runtime.
+    pub workers: Vec<WorkerMetrics>,
+    /// The cores for threads inside `block_on`, then those for spare threads.
+    pub helpers: Vec<WorkerMetrics>,
+    /// The reactors.
+    pub reactors: Vec<ReactorMetrics>,
+    /// The threads for blocking calls.
+    pub blocking: PoolMetrics,
+    /// Tasks in the queue that all share.
+    pub injected: usize,
+    /// Tasks that have waited and have not ended.
+    pub live_tasks: usize,
+    /// Reports of polls that took too long, written or not.
+    pub stalls: u64,
+    /// How often a spare was sent to stand in for a stuck thread.
+    pub rescues: u64,
+    /// How often none was free. It is asked again at each tick.
+    pub refused_rescues: u64,
+}
+
+impl Metrics {
+    pub(crate) fn new(
+        executor: bourn_executor::Metrics,
+        reactors: Vec<ReactorMetrics>,
+        blocking: PoolMetrics,
+    ) -> Metrics {
+        Metrics {
+            workers: executor.workers,
+            helpers: executor.helpers,
+            reactors,
+            blocking,
+            injected: executor.injected,
+            live_tasks: executor.live_tasks,
+            stalls: executor.stalls,
+            rescues: executor.rescues,
+            refused_rescues: executor.refused_rescues,
+        }
+    }
+}
