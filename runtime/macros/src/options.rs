@@ -55,12 +55,8 @@ impl Options {
                 "max_poll" if entry == Entry::Test => options.max_poll = Some(max_poll(&value(&name, input)?)?),
                 "max_poll" => return error("`max_poll` makes a test fail; `Builder::on_stall` is for programs".into()),
                 _ => {
-                    let others = if entry == Entry::Test {
-                        "`backend`, `crate` and `max_poll`"
-                    } else {
-                        "`backend` and `crate`"
-                    };
-                    return error(format!("unknown option `{name}`; there are `flavor`, `worker_threads`, {others}"));
+                    let all = "`flavor`, `worker_threads`, `backend`, `crate` and, in tests, `max_poll`";
+                    return error(format!("unknown option `{name}`; there are {all}"));
                 }
             }
             seen.push(name);
@@ -71,7 +67,7 @@ impl Options {
         if let Some(workers) = &options.worker_threads
             && options.builder.as_ref().is_none_or(|builder| builder == DEFAULT_BUILDER)
         {
-            let message = "`worker_threads` needs `flavor = \"multi_thread\"` or `\"thread_per_core\"`; the default flavor has no workers";
+            let message = "the default flavor has no workers: add `flavor = \"multi_thread\"` or `\"thread_per_core\"`";
             return Err(Error::new(workers.span(), message));
         }
         Ok(options)
@@ -197,7 +193,7 @@ mod tests {
     #[test]
     fn malformed_options_say_how_to_write_them() {
         assert!(message("threads = 4").starts_with("unknown option `threads`"));
-        assert!(message("worker_threads = 4").contains("needs `flavor"));
+        assert!(message("worker_threads = 4").contains("add `flavor = "));
         for wrong in ["worker_threads", "worker_threads = 0", "worker_threads = \"4\""] {
             assert!(message(wrong).contains("a number of at least 1"), "{wrong}");
         }
