@@ -1,0 +1,10 @@
+//! The programs against the real thing: curl, wrk, h2load, openssl, Python's websockets,
+//! redis-server, PostgreSQL. A program that is missing is a failure.
+
+mod databases;
+mod executors;
+mod harness;
+mod http;
+mod quic;
+mod tls;
+mod websocket;
