@@ -166,9 +166,9 @@ fn sentinel(rounds: usize) {
     let builder = Builder::new_multi_thread().worker_threads(2);
     let on = Bourn::built(&builder.clone().rescue(true), true);
     let off = Bourn::built(&builder.rescue(false), true);
-    let measures: [(&str, fn(Bourn) -> f64); 3] =
-        [("`yield_now`", rows::busy), ("spawn and join", rows::spawn_join), ("echo", rows::echo)];
-    for (name, measure) in measures {
+    for (name, measure) in
+        [("`yield_now`", rows::yields as fn(Bourn) -> f64), ("spawn and join", rows::spawn_join), ("echo", rows::echo)]
+    {
         let samples: Vec<[f64; 2]> = (0..3 * rounds)
             .map(|round| {
                 if round % 2 == 0 {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::memory;
-use crate::peers::{Bourn, Peer};
+use crate::peers::Peer;
 
 /// Far enough away that it never comes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -352,11 +352,6 @@ async fn settle<P: Peer>() {
         P::yield_now().await;
     }
     P::sleep(Duration::from_millis(200)).await;
-}
-
-/// What the sentinel costs: yields, as they are the most steps for the time.
-pub fn busy(peer: Bourn) -> f64 {
-    yields(peer)
 }
 
 fn per(time: Duration, count: u32) -> f64 {
