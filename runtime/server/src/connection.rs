@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -339,7 +339,8 @@ impl Connection {
     }
 
     /// The addresses that a trusted proxy named.
-    pub(crate) fn set_real_peer(&self, peer: SocketAddr) {
+    #[cfg(feature = "proxy")]
+    pub(crate) fn set_real_peer(&self, peer: std::net::SocketAddr) {
         // Set once, before the handler has the connection.
         let _ = self.life.marks.real_peer.set(peer);
     }
