@@ -100,7 +100,7 @@ mod sys;
 mod tcp;
 mod udp;
 pub mod unix;
-mod vacancy;
+pub mod vacancy;
 
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use async_fd::AsyncFd;
@@ -109,8 +109,8 @@ pub use offload::Offload;
 pub use option::Keepalive;
 pub use stream::WriteAllError;
 pub use tcp::{
-    ConnectAttempt, ConnectError, Incoming, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener,
-    TcpSocket, TcpStream, WriteHalf,
+    AcceptErrorKind, ConnectAttempt, ConnectError, Incoming, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError,
+    TcpListener, TcpSocket, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 #[cfg(target_os = "linux")]

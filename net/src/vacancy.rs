@@ -50,16 +50,23 @@ impl Drop for Occupancy {
     }
 }
 
-/// A wait for the next vacancy.
+/// A wait for the next socket of this crate to be closed, wherever in the process:
+/// for accept loops that ran out of descriptors.
+///
+/// What was closed before the watch was made is not told, so the order is: make a
+/// watch, try once more, wait. A descriptor that something else closes is not told
+/// either, so a wait has a limit beside it.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     number: u64,
     /// How many vacancies this watch knows of.
     seen: u64,
 }
 
 impl Watch {
-    pub(crate) fn new() -> Watch {
+    /// A watch that knows of every socket that was closed before.
+    #[expect(clippy::new_without_default, reason = "what it sees depends on when it is made")]
+    pub fn new() -> Watch {
         // SeqCst: before the next try for a descriptor; see the module's head.
         WATCHES.fetch_add(1, Ordering::SeqCst);
         let mut board = board();
@@ -69,7 +76,7 @@ impl Watch {
 
     /// Ready if there was a vacancy since the last time, or since the watch was
     /// made.
-    pub(crate) fn poll_vacancy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_vacancy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Cloned and dropped outside the lock: that is foreign code.
         let waker = cx.waker().clone();
         let mut board = board();

@@ -24,6 +24,7 @@
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
 //!   and listed; sets of them; task-locals; threads for calls that block.
 //! * [`net`]: TCP listeners and streams.
+//! * [`server`]: accept loops with limits, draining and restarts without loss.
 //! * [`signal`]: signals as something to wait for.
 //! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
 //!   [`interval`](time::interval()).
@@ -62,6 +63,8 @@ pub mod hyper;
 mod misuse;
 mod park;
 pub mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod signal;
 pub mod task;
 pub mod time;

@@ -116,6 +116,11 @@ pub fn block_in_place<T>(work: impl FnOnce() -> T) -> T {
     Handle::current_for("block_in_place").block_in_place(work)
 }
 
+#[cfg(feature = "server")]
+pub(crate) fn named(name: String) -> Options {
+    Options::new().name(name)
+}
+
 /// Starts tasks with more than a future: with a name.
 ///
 /// # Examples

@@ -36,13 +36,14 @@ struct Exhaustion {
     retry: Sleep,
 }
 
-/// What an error of accept(2) means for a server.
-enum Meaning {
-    /// One connection is gone.
+/// What an error of accept(2) means for a server, by [`of`](AcceptErrorKind::of).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptErrorKind {
+    /// One connection is gone: the next may be well.
     Connection,
-    /// Something has run out, for now.
-    Exhaustion,
-    /// It will come again.
+    /// A descriptor or memory has run out, for now.
+    Exhausted,
+    /// It will come again, whatever is done.
     Fatal,
 }
 
@@ -87,9 +88,9 @@ impl<'a> Incoming<'a> {
                 }
                 Poll::Ready(Err(error)) => error,
             };
-            match meaning(&error) {
-                Meaning::Connection => {}
-                Meaning::Exhaustion => match &mut self.exhaustion {
+            match AcceptErrorKind::of(&error) {
+                AcceptErrorKind::Connection => {}
+                AcceptErrorKind::Exhausted => match &mut self.exhaustion {
                     // Tried once more, for the last vacancy may just have been
                     // before this watch for the next.
                     None => {
@@ -106,7 +107,7 @@ impl<'a> Incoming<'a> {
                         }
                     }
                 },
-                Meaning::Fatal => return Poll::Ready(Err(error)),
+                AcceptErrorKind::Fatal => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -141,24 +142,29 @@ impl std::fmt::Debug for Exhaustion {
     }
 }
 
-fn meaning(error: &io::Error) -> Meaning {
-    match error.raw_os_error() {
-        Some(
-            libc::ECONNABORTED
-            | libc::ECONNRESET
-            | libc::EPROTO
-            | libc::ENOPROTOOPT
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::EOPNOTSUPP
-            | libc::EPERM,
-        ) => Meaning::Connection,
-        #[cfg(target_os = "linux")]
-        Some(libc::ENONET) => Meaning::Connection,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => Meaning::Exhaustion,
-        _ => Meaning::Fatal,
+impl AcceptErrorKind {
+    /// Sorts an error that accepting a connection returned.
+    pub fn of(error: &io::Error) -> AcceptErrorKind {
+        match error.raw_os_error() {
+            Some(
+                libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::EPERM,
+            ) => AcceptErrorKind::Connection,
+            #[cfg(target_os = "linux")]
+            Some(libc::ENONET) => AcceptErrorKind::Connection,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
+                AcceptErrorKind::Exhausted
+            }
+            _ => AcceptErrorKind::Fatal,
+        }
     }
 }
 
@@ -168,10 +174,10 @@ mod tests {
 
     #[test]
     fn a_server_survives_what_is_not_its_listener_s_fault() {
-        let meaning_of = |code| meaning(&io::Error::from_raw_os_error(code));
-        assert!(matches!(meaning_of(libc::ECONNABORTED), Meaning::Connection));
-        assert!(matches!(meaning_of(libc::EMFILE), Meaning::Exhaustion));
-        assert!(matches!(meaning_of(libc::EBADF), Meaning::Fatal));
-        assert!(matches!(meaning_of(libc::EINVAL), Meaning::Fatal));
+        let meaning_of = |code| AcceptErrorKind::of(&io::Error::from_raw_os_error(code));
+        assert!(matches!(meaning_of(libc::ECONNABORTED), AcceptErrorKind::Connection));
+        assert!(matches!(meaning_of(libc::EMFILE), AcceptErrorKind::Exhausted));
+        assert!(matches!(meaning_of(libc::EBADF), AcceptErrorKind::Fatal));
+        assert!(matches!(meaning_of(libc::EINVAL), AcceptErrorKind::Fatal));
     }
 }

@@ -9,7 +9,7 @@ mod stream;
 mod transfer;
 
 pub use connect::{ConnectAttempt, ConnectError};
-pub use incoming::Incoming;
+pub use incoming::{AcceptErrorKind, Incoming};
 pub use listener::TcpListener;
 pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

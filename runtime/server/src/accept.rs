@@ -1,0 +1,270 @@
+//! The accept loops: one for each listening socket.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bourn_net::AcceptErrorKind;
+use bourn_net::vacancy::Watch;
+use bourn_reactor::Sleep;
+
+use crate::bell::when;
+use crate::connection::Connection;
+use crate::host::Host;
+use crate::limits::WhenFull;
+use crate::listener::{Addr, Listener, Stream};
+use crate::server::{Outcome, Plan};
+use crate::shared::{Phase, Shared};
+use crate::table::{Life, Place, Run};
+
+/// After a call that found no descriptor, the next one is not made earlier than this:
+/// other parts of the process may open and close sockets as fast as they like.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
+/// And not later than this, for what frees descriptors need not be a socket of ours.
+const EXHAUSTED_LIMIT: Duration = Duration::from_millis(100);
+
+/// A descriptor that is given up so that a connection can be accepted, and closed, while
+/// there is none.
+#[derive(Debug)]
+pub(crate) struct Reserve(Mutex<Option<std::fs::File>>);
+
+impl Reserve {
+    pub(crate) fn new() -> Reserve {
+        Reserve(Mutex::new(std::fs::File::open("/dev/null").ok()))
+    }
+
+    /// Accepts a connection and resets it. False if that was not possible.
+    fn shed(&self, listener: &Listener) -> bool {
+        let mut reserve = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(reserve.take());
+        let accepted = listener.try_accept();
+        let shed = accepted.is_ok();
+        if let Ok((stream, _)) = accepted {
+            stream.reset_on_close();
+        }
+        // Somebody else may have been faster; then it is tried again the next time.
+        *reserve = std::fs::File::open("/dev/null").ok();
+        shed
+    }
+}
+
+/// An accept loop that has not ended.
+struct Turn<'a>(&'a Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.loops.fetch_sub(1, Ordering::AcqRel);
+        self.0.phase_changed.ring();
+        self.0.table.changed.ring();
+    }
+}
+
+/// Accepts connections from `listener` and starts a handler for each, until the server
+/// drains and the kernel's queue is empty.
+pub(crate) async fn accept<H: Host, F, R>(host: H, plan: Arc<Plan<F>>, listener: Arc<Listener>, number: usize)
+where
+    F: Fn(Connection) -> R + Send + Sync + 'static,
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    let shared = &plan.shared;
+    let _turn = Turn(shared);
+    let mut exhaustion = None;
+    while let Some(accepted) = next(shared, &listener).await {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if failed(&plan.reserve, shared, &listener, &error, &mut exhaustion).await {
+                    continue;
+                }
+                return;
+            }
+        };
+        exhaustion = None;
+        shared.counters.accepted.count();
+        if let Some(counters) = shared.by_listener.get() {
+            counters[number].count();
+        }
+        let stream = Arc::new(stream);
+        let Some((life, place, run)) = enter(shared, &stream, peer).await else {
+            shared.counters.shed_full.count();
+            shared.notices.say("full", "as many connections as there may be: one was shed");
+            stream.reset_on_close();
+            continue;
+        };
+        let connection = Connection { stream, life: Arc::clone(&life), shared: Arc::clone(shared), place };
+        let name = life.task_name();
+        let running = Running { plan: Arc::clone(&plan), life, run: Some(run), polling: false };
+        host.spawn(name, attend(running, connection));
+    }
+}
+
+/// The next connection or error; `None` when the loop is to end.
+async fn next(shared: &Shared, listener: &Listener) -> Option<io::Result<(Stream, Addr)>> {
+    // In the kernel's queue a connection costs nothing of ours.
+    if shared.limits.when_full == WhenFull::Wait
+        && let Some(most) = shared.limits.connections
+    {
+        shared.until(|_| when(shared.table.has_room(most) || shared.phase() == Phase::Stopped)).await;
+    }
+    let accept = |cx: &mut Context<'_>| match shared.phase() {
+        Phase::Stopped => Poll::Ready(None),
+        Phase::Emptying => Poll::Ready(match listener.try_accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            accepted => Some(accepted),
+        }),
+        _ => listener.poll_accept(cx).map(Some),
+    };
+    shared.phase_changed.until(accept).await
+}
+
+/// Enters a connection into the table, waiting for room if that is the policy: several
+/// loops may have seen the same one.
+async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<(Arc<Life>, Place, Run)> {
+    let most = shared.limits.connections;
+    let enter = || shared.table.enter(stream, peer.clone(), shared.tick(), most);
+    if shared.limits.when_full == WhenFull::Shed {
+        return enter();
+    }
+    let wait = |_: &mut Context<'_>| match enter() {
+        None if shared.phase() != Phase::Stopped => Poll::Pending,
+        entered => Poll::Ready(entered),
+    };
+    shared.until(wait).await
+}
+
+/// Does what an error of accept(2) asks for. False if the loop is to end.
+async fn failed(
+    reserve: &Reserve,
+    shared: &Shared,
+    listener: &Listener,
+    error: &io::Error,
+    exhaustion: &mut Option<Watch>,
+) -> bool {
+    match AcceptErrorKind::of(error) {
+        AcceptErrorKind::Connection => {
+            shared.counters.aborted.count();
+            return true;
+        }
+        AcceptErrorKind::Exhausted => {
+            shared.counters.exhausted.count();
+            let shed = shared.limits.when_full == WhenFull::Shed && reserve.shed(listener);
+            let done = if shed { "one was shed" } else { "they wait" };
+            let addr = listener.addr();
+            shared.notices.say("exhaustion", format_args!("no room for connections at {addr}: {error}; {done}"));
+            if shed {
+                shared.counters.shed_exhausted.count();
+                return true;
+            }
+        }
+        AcceptErrorKind::Fatal => {
+            // A Unix socket whose door is closed says so when its queue is empty.
+            if shared.phase() >= Phase::Closing {
+                return false;
+            }
+            shared.counters.accept_errors.count();
+            shared.notices.say("accept", format_args!("accept at {}: {error}", listener.addr()));
+            Sleep::after(EXHAUSTED_LIMIT).await;
+            return true;
+        }
+    }
+    let first = exhaustion.is_none();
+    let watch = exhaustion.get_or_insert_with(Watch::new);
+    Sleep::after(EXHAUSTED_PAUSE).await;
+    if !first {
+        // The first time it is tried at once, for the last vacancy may just have been before the watch.
+        let mut limit = Sleep::after(EXHAUSTED_LIMIT - EXHAUSTED_PAUSE);
+        let over = |cx: &mut Context<'_>| {
+            let over = watch.poll_vacancy(cx).is_ready() | Pin::new(&mut limit).poll(cx).is_ready();
+            when(over || shared.phase() == Phase::Stopped)
+        };
+        shared.phase_changed.until(over).await;
+    }
+    true
+}
+
+/// A handler that runs: notes its end, whatever that is.
+struct Running<F> {
+    plan: Arc<Plan<F>>,
+    life: Arc<Life>,
+    run: Option<Run>,
+    /// Inside a poll of the handler: dropped then, it has panicked.
+    polling: bool,
+}
+
+impl<F> Drop for Running<F> {
+    fn drop(&mut self) {
+        let shared = &self.plan.shared;
+        shared.counters.finished.count();
+        if self.polling {
+            shared.counters.panicked.count();
+            shared.notices.say("panic", format_args!("the handler of {} has panicked", self.life.task_name()));
+        }
+        let outlived = self.run.take().is_some_and(Run::end);
+        if outlived {
+            let name = self.life.task_name();
+            shared.notices.say("outlived", format_args!("{name} is still open, though its handler has ended"));
+        }
+    }
+}
+
+/// Runs the handler, until it ends or is cancelled.
+async fn attend<F, R>(mut running: Running<F>, connection: Connection)
+where
+    F: Fn(Connection) -> R + Send + Sync + 'static,
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    let plan = Arc::clone(&running.plan);
+    let mut work = pin!(async {
+        let connection = admit(&plan, connection).await?;
+        Some((plan.handler)(connection).await.is_ok())
+    });
+    let ended = poll_fn(|cx| {
+        if running.life.poll_cancelled(cx).is_ready() {
+            return Poll::Ready(Err(()));
+        }
+        running.polling = true;
+        let ended = work.as_mut().poll(cx);
+        running.polling = false;
+        ended.map(Ok)
+    })
+    .await;
+    match ended {
+        Err(()) => plan.shared.counters.cancelled.count(),
+        Ok(Some(false)) => plan.shared.counters.failed.count(),
+        Ok(_) => {}
+    }
+}
+
+/// What stands before the handler: the proxy's header, and the limit per address.
+async fn admit<F>(plan: &Plan<F>, connection: Connection) -> Option<Connection> {
+    let shared = &plan.shared;
+    let Some(direct) = connection.direct_peer().tcp() else { return Some(connection) };
+    #[cfg(feature = "proxy")]
+    let through_proxy = plan.trusted.contains(direct.ip());
+    #[cfg(not(feature = "proxy"))]
+    let through_proxy = false;
+    #[cfg(feature = "proxy")]
+    if through_proxy && let Err(error) = crate::proxy::read(&connection).await {
+        shared.counters.bad_header.count();
+        shared.notices.say("proxy", format_args!("no PROXY header from {direct}, which is to send one: {error}"));
+        connection.reset();
+        return None;
+    }
+    if let Some(most) = shared.limits.per_address {
+        // A proxy that speaks for itself, as in its health checks, is no crowd.
+        let counted = if through_proxy { connection.life.marks.real_peer.get().copied() } else { Some(direct) };
+        if let Some(peer) = counted
+            && !connection.place.settle(peer.ip(), most)
+        {
+            shared.counters.shed_address.count();
+            shared.notices.say("full", format_args!("too many connections of {}: one was shed", peer.ip()));
+            connection.reset();
+            return None;
+        }
+    }
+    Some(connection)
+}

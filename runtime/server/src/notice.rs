@@ -1,0 +1,59 @@
+//! What a server has to say to whoever runs it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A line about one thing comes no oftener than this.
+const PAUSE: Duration = Duration::from_secs(1);
+
+type Hook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// One line at a time, on stderr or to a hook; at most one a second on each topic,
+/// which then says how many were left out.
+#[derive(Clone, Default)]
+pub(crate) struct Notices {
+    hook: Option<Hook>,
+    said: Arc<Mutex<HashMap<&'static str, Said>>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Said {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl Notices {
+    pub(crate) fn with_hook(hook: impl Fn(&str) + Send + Sync + 'static) -> Notices {
+        Notices { hook: Some(Arc::new(hook)), ..Notices::default() }
+    }
+
+    pub(crate) fn say(&self, topic: &'static str, text: impl fmt::Display) {
+        let left_out = {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let said = said.entry(topic).or_default();
+            if said.last.is_some_and(|last| last.elapsed() < PAUSE) {
+                said.left_out += 1;
+                return;
+            }
+            said.last = Some(Instant::now());
+            std::mem::take(&mut said.left_out)
+        };
+        let more =
+            if left_out == 0 { String::new() } else { format!(" ({left_out} more like it since the last line)") };
+        let line = format!("bourn: {text}{more}");
+        match &self.hook {
+            Some(hook) => hook(&line),
+            // A server does not end because stderr is closed.
+            None => drop(writeln!(io::stderr().lock(), "{line}")),
+        }
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Notices").finish_non_exhaustive()
+    }
+}

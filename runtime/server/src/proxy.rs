@@ -1,0 +1,116 @@
+//! The PROXY protocol, by which a proxy tells whose connection it passes on
+//! (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>).
+
+use std::io;
+use std::net::IpAddr;
+
+use proxy_header::{ParseConfig, ProxyHeader};
+
+use crate::connection::Connection;
+
+/// The first bytes of version 2, and where its length stands.
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+const FIXED: usize = 16;
+/// No header of version 1 is longer.
+const LONGEST_LINE: usize = 107;
+/// Nor one of version 2 here, though 64 KiB could be: addresses and what is known of
+/// their TLVs take some hundred bytes.
+const LONGEST: usize = 2048;
+
+/// Whose headers are believed: networks, each an address and how many of its bits count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trusted(pub(crate) Vec<(IpAddr, u8)>);
+
+impl Trusted {
+    pub(crate) fn contains(&self, addr: IpAddr) -> bool {
+        let bits = |addr: IpAddr| match addr {
+            IpAddr::V4(addr) => (32, u128::from(addr.to_bits())),
+            IpAddr::V6(addr) => (128, addr.to_bits()),
+        };
+        let (width, addr) = bits(addr.to_canonical());
+        self.0.iter().any(|(network, prefix)| {
+            let (own, network) = bits(*network);
+            let rest = u32::from(u8::saturating_sub(own, *prefix));
+            own == width && (network ^ addr).checked_shr(rest).is_none_or(|differing| differing == 0)
+        })
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is malformed")
+}
+
+/// Reads the header, not a byte more, and notes the peer that it names.
+pub(crate) async fn read(connection: &Connection) -> io::Result<()> {
+    let mut header = Vec::with_capacity(LONGEST_LINE);
+    // No header is shorter than 15 bytes.
+    fill(connection, &mut header, SIGNATURE.len()).await?;
+    if header == SIGNATURE {
+        fill(connection, &mut header, FIXED).await?;
+        let rest = usize::from(u16::from_be_bytes([header[14], header[15]]));
+        if FIXED + rest > LONGEST {
+            return Err(malformed());
+        }
+        fill(connection, &mut header, FIXED + rest).await?;
+    } else if header.starts_with(b"PROXY ") {
+        read_line(connection, &mut header).await?;
+    } else {
+        return Err(malformed());
+    }
+    let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
+    let (parsed, length) = ProxyHeader::parse(&header, config).map_err(|_| malformed())?;
+    if length != header.len() {
+        return Err(malformed());
+    }
+    if let Some(addresses) = parsed.proxied_address() {
+        connection.set_real_peer(addresses.source);
+    }
+    Ok(())
+}
+
+async fn fill(connection: &Connection, header: &mut Vec<u8>, length: usize) -> io::Result<()> {
+    let start = header.len();
+    header.resize(length, 0);
+    connection.read_exact(&mut header[start..]).await
+}
+
+/// Looks for the end of the line before it takes anything out of the stream.
+async fn read_line(connection: &Connection, header: &mut Vec<u8>) -> io::Result<()> {
+    while header.len() < LONGEST_LINE {
+        let mut ahead = [0; LONGEST_LINE];
+        let ahead = &mut ahead[..LONGEST_LINE - header.len()];
+        let length = connection.peek(ahead).await?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let end = ahead[..length].iter().position(|byte| *byte == b'\n');
+        let start = header.len();
+        fill(connection, header, start + end.map_or(length, |end| end + 1)).await?;
+        if end.is_some() {
+            return Ok(());
+        }
+    }
+    Err(malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_what_its_prefix_says() {
+        let contains = |network: &str, prefix, addr: &str| {
+            Trusted(vec![(network.parse().expect("an address"), prefix)]).contains(addr.parse().expect("an address"))
+        };
+        assert!(contains("10.0.0.0", 8, "10.255.1.2"));
+        assert!(!contains("10.0.0.0", 8, "11.0.0.0"));
+        assert!(contains("0.0.0.0", 0, "203.0.113.7"));
+        assert!(!contains("0.0.0.0", 0, "2001:db8::1"));
+        assert!(contains("127.0.0.1", 32, "127.0.0.1") && !contains("127.0.0.1", 32, "127.0.0.2"));
+        assert!(contains("127.0.0.1", 32, "::ffff:127.0.0.1"));
+        assert!(contains("2001:db8::", 32, "2001:db8:ffff::1") && !contains("2001:db8::", 32, "2001:db9::"));
+        assert!(contains("::", 0, "2001:db8::1"));
+        // Longer than the address: all of it counts.
+        assert!(contains("192.0.2.1", 200, "192.0.2.1") && !contains("192.0.2.1", 200, "192.0.2.2"));
+    }
+}

@@ -1,0 +1,149 @@
+//! What watches over a server while it serves, and drains it.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bourn_reactor::Sleep;
+
+use crate::accept;
+use crate::connection::Connection;
+use crate::host::{Host, Signals};
+use crate::listener::Listener;
+use crate::report::Report;
+use crate::server::{Outcome, Plan, Server};
+use crate::shared::{Cause, Drain, Phase, Shared};
+use crate::stats::Counter;
+use crate::sweep;
+
+/// How long cancelled handlers have to be dropped.
+const CANCEL_GRACE: Duration = Duration::from_millis(100);
+
+pub(crate) async fn serve<H: Host, F, R>(server: Server<H>, plan: Arc<Plan<F>>) -> io::Result<Report>
+where
+    F: Fn(Connection) -> R + Send + Sync + 'static,
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    let Server { host, listeners, drain, signals, offer, .. } = server;
+    let shared = Arc::clone(&plan.shared);
+    let signals = if signals { Some(host.signals()?) } else { None };
+    let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
+    // One server, one call of this: nobody else fills it.
+    let _ = shared.by_listener.set(listeners.iter().map(|_| Counter::default()).collect());
+    shared.loops.store(listeners.len(), Ordering::Release);
+    let _end = End(&shared);
+    for (number, listener) in listeners.iter().enumerate() {
+        let accept = accept::accept(host.clone(), Arc::clone(&plan), Arc::clone(listener), number);
+        host.spawn_on(number, format!("accept {number} at {}", listener.addr()), accept);
+    }
+    if let Some(period) = shared.limits.period() {
+        host.spawn("server limits".to_owned(), sweep::sweep(Arc::clone(&shared), period));
+    }
+    if let Some(offer) = offer {
+        let offer = offer.stand(Arc::clone(&shared), listeners.clone());
+        host.spawn("server hand-over".to_owned(), offer);
+    }
+    drop(plan);
+    let mut watch = Watch { shared: &shared, signals };
+    let cause = watch.cause().await;
+    Ok(watch.drain(cause, &drain, listeners).await)
+}
+
+/// Whatever ends `serve`, nothing goes on behind it.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.advance(Phase::Stopped);
+        self.0.table.cancel_all();
+        self.0.table.changed.ring();
+    }
+}
+
+struct Watch<'a, S> {
+    shared: &'a Shared,
+    signals: Option<S>,
+}
+
+impl<S: Signals> Watch<'_, S> {
+    async fn cause(&mut self) -> Cause {
+        let (shared, signals) = (self.shared, &mut self.signals);
+        let check = |cx: &mut Context<'_>| {
+            if let Some(number) = poll_signal(signals, cx) {
+                shared.drain(Cause::Signal(number));
+            }
+            shared.cause().map_or(Poll::Pending, Poll::Ready)
+        };
+        shared.phase_changed.until(check).await
+    }
+
+    async fn drain(mut self, cause: Cause, drain: &Drain, listeners: Vec<Arc<Listener>>) -> Report {
+        let shared = self.shared;
+        let start = Instant::now();
+        shared.advance(Phase::Announced);
+        if cause == Cause::HandedOver {
+            // The queues are somebody else's.
+            shared.advance(Phase::Stopped);
+        } else {
+            self.until(start + drain.announce, || false).await;
+            shared.advance(Phase::Closing);
+            // Read after the phase is written: whoever has the sockets out keeps the doors open.
+            for listener in listeners.iter().filter(|_| !shared.sockets_out.load(Ordering::SeqCst)) {
+                if let Err(error) = listener.close_door() {
+                    let addr = listener.addr();
+                    shared.notices.say("drain", format_args!("the door at {addr} stays open: {error}"));
+                }
+            }
+        }
+        let closing = Instant::now();
+        let deadline = closing + drain.deadline;
+        let no_loop = || shared.loops.load(Ordering::Acquire) == 0;
+        self.until((closing + drain.handshakes).min(deadline), no_loop).await;
+        shared.advance(Phase::Emptying);
+        // Each is closed by its loop, when its queue is empty.
+        drop(listeners);
+        self.until(deadline, || no_loop() && shared.table.is_empty()).await;
+        shared.advance(Phase::Stopped);
+        let unfinished = shared.table.list();
+        if !unfinished.is_empty() {
+            shared.table.cancel_all();
+            self.until(Instant::now() + CANCEL_GRACE, || shared.table.is_empty()).await;
+        }
+        let report = Report { cause, took: start.elapsed(), unfinished, stats: shared.stats() };
+        if !report.unfinished.is_empty() {
+            shared.notices.say("drain", &report);
+        }
+        report
+    }
+
+    /// Waits for `done`, at most until `deadline`. Another signal ends the process.
+    async fn until(&mut self, deadline: Instant, done: impl Fn() -> bool) {
+        let (shared, signals) = (self.shared, &mut self.signals);
+        let mut sleep = Sleep::until(deadline);
+        let check = |cx: &mut Context<'_>| {
+            if let Some(number) = poll_signal(signals, cx) {
+                at_once(shared, number);
+            }
+            if done() { Poll::Ready(()) } else { Pin::new(&mut sleep).poll(cx) }
+        };
+        shared.until(check).await;
+    }
+}
+
+fn poll_signal<S: Signals>(signals: &mut Option<S>, cx: &mut Context<'_>) -> Option<i32> {
+    match signals.as_mut()?.poll_signal(cx) {
+        Poll::Ready(number) => Some(number),
+        Poll::Pending => None,
+    }
+}
+
+/// Ends the process, as a signal does that nobody handles.
+fn at_once(shared: &Shared, signal: i32) -> ! {
+    let left = shared.table.list();
+    shared.notices.say("drain", format_args!("a second signal: {} connections are dropped", left.len()));
+    std::process::exit(128 + signal)
+}

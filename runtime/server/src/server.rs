@@ -1,0 +1,320 @@
+//! The server: what it is told before it serves.
+
+use std::future::Future;
+use std::io;
+#[cfg(feature = "proxy")]
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use bourn_net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+
+use crate::accept::Reserve;
+use crate::connection::Connection;
+use crate::hand_over::Offer;
+use crate::host::Host;
+use crate::inherit;
+use crate::limits::Limits;
+use crate::listener::{Addr, Listener};
+use crate::notice::Notices;
+#[cfg(feature = "proxy")]
+use crate::proxy::Trusted;
+use crate::report::Report;
+use crate::serve;
+use crate::shared::{Control, Drain, Shared};
+
+/// What a handler returns: nothing, or a result, of which errors are counted.
+pub trait Outcome: Send {
+    /// Whether all went well.
+    fn is_ok(&self) -> bool;
+}
+
+impl Outcome for () {
+    fn is_ok(&self) -> bool {
+        true
+    }
+}
+
+impl<T: Send, E: Send> Outcome for Result<T, E> {
+    fn is_ok(&self) -> bool {
+        self.is_ok()
+    }
+}
+
+/// What the accept loops and handlers share.
+#[derive(Debug)]
+pub(crate) struct Plan<F> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) handler: F,
+    pub(crate) reserve: Reserve,
+    #[cfg(feature = "proxy")]
+    pub(crate) trusted: Trusted,
+}
+
+/// Many listeners, one handler.
+///
+/// It is told where to listen, then [serves](Server::serve) until it is asked to end:
+/// by SIGTERM, SIGINT, or [`Control::drain`]. Errors of accept(2) never end it.
+///
+/// The type parameter is the runtime; the crate `bourn` fills it.
+#[derive(Debug)]
+#[must_use = "a server does nothing until `serve`"]
+pub struct Server<H> {
+    pub(crate) host: H,
+    pub(crate) listeners: Vec<Listener>,
+    /// Received from a running server, and not asked for yet.
+    received: Vec<Listener>,
+    shards: Option<usize>,
+    pub(crate) limits: Limits,
+    pub(crate) drain: Drain,
+    pub(crate) signals: bool,
+    pub(crate) notices: Notices,
+    pub(crate) offer: Option<Offer>,
+    pub(crate) control: Option<Control>,
+    #[cfg(feature = "proxy")]
+    trusted: Trusted,
+}
+
+impl<H: Host> Server<H> {
+    /// A server of this thread's runtime that listens nowhere yet.
+    ///
+    /// # Panics
+    /// If the thread is in no runtime.
+    #[track_caller]
+    #[expect(clippy::new_without_default, reason = "it depends on the thread")]
+    pub fn new() -> Server<H> {
+        Server {
+            host: H::current(),
+            listeners: Vec::new(),
+            received: Vec::new(),
+            shards: None,
+            limits: Limits::new(),
+            drain: Drain::new(),
+            signals: true,
+            notices: Notices::default(),
+            offer: None,
+            control: None,
+            #[cfg(feature = "proxy")]
+            trusted: Trusted::default(),
+        }
+    }
+
+    /// How many listening sockets each address of TCP gets that is bound from now on, at
+    /// least 1, each with an accept loop of its own; the kernel spreads connections
+    /// among them by a hash of the addresses (`SO_REUSEPORT`, socket(7)). More than one
+    /// lets other processes of the same user listen there as well. Default: as many as
+    /// the runtime has workers that keep their tasks to themselves, else one.
+    pub fn shards(mut self, shards: usize) -> Server<H> {
+        self.shards = Some(shards.max(1));
+        self
+    }
+
+    /// Listens at every address that `addr` stands for; port 0 lets the kernel choose. An
+    /// address at which a socket was [inherited](Server::inherit) or
+    /// [handed over](Server::hand_over) is not bound again: that socket is served, with
+    /// all its shards.
+    ///
+    /// # Errors
+    /// Those of a name look-up and of bind(2), see [`TcpListener::bind`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the server.
+    pub async fn bind(mut self, addr: impl ToSocketAddrs) -> io::Result<Server<H>> {
+        let shards = self.shards.unwrap_or_else(|| self.host.shards());
+        for addr in lookup_host(addr).await? {
+            if self.claim(&Addr::Tcp(addr)) {
+                continue;
+            }
+            if shards == 1 {
+                self.listeners.push(Listener::tcp(TcpListener::bind(addr).await?)?);
+                continue;
+            }
+            let mut addr = addr;
+            for _ in 0..shards {
+                let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.set_reuse_addr(true)?;
+                socket.set_reuse_port(true)?;
+                socket.bind(addr)?;
+                // The others get the port that the kernel chose for the first one.
+                addr = socket.local_addr()?;
+                self.listeners.push(Listener::tcp(socket.listen(u32::MAX)?)?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Listens at a path. One where nobody listens any more is replaced; it stays when
+    /// the server ends.
+    ///
+    /// # Errors
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there or it is no
+    /// socket, and others of bind(2).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the server.
+    pub async fn bind_unix(mut self, path: impl AsRef<Path>) -> io::Result<Server<H>> {
+        let path = path.as_ref();
+        if let Ok(addr) = std::os::unix::net::SocketAddr::from_pathname(path)
+            && self.claim(&Addr::Unix(addr))
+        {
+            return Ok(self);
+        }
+        self.listeners.push(Listener::unix(path).await?);
+        Ok(self)
+    }
+
+    /// Whether there is a socket at `addr` already, made by somebody else.
+    fn claim(&mut self, addr: &Addr) -> bool {
+        let (claimed, rest) =
+            std::mem::take(&mut self.received).into_iter().partition(|one: &Listener| one.addr().is(addr));
+        self.received = rest;
+        self.listeners.extend::<Vec<_>>(claimed);
+        self.listeners.iter().any(|one| one.addr().is(addr))
+    }
+
+    /// Serves every listening socket that the process was started with, by the protocol of
+    /// sd_listen_fds(3): `LISTEN_FDS` of them, if `LISTEN_PID` is this process. There may
+    /// be none. Whoever started the process keeps them too, so connections that nobody has
+    /// accepted when this server ends are the next one's.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a descriptor that is no listening
+    /// stream socket; [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the process has
+    /// taken them before.
+    pub fn inherit(mut self) -> io::Result<Server<H>> {
+        for (_, fd) in inherit::descriptors()? {
+            self.listeners.push(Listener::inherited(fd, false)?);
+        }
+        Ok(self)
+    }
+
+    /// Like [`inherit`](Server::inherit), but only those of this name (`LISTEN_FDNAMES`); the
+    /// others are closed.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn inherit_named(mut self, name: &str) -> io::Result<Server<H>> {
+        for (own, fd) in inherit::descriptors()? {
+            if own == name {
+                self.listeners.push(Listener::inherited(fd, false)?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Has the server hand its listening sockets over to the next process that asks for
+    /// them at `path`, and first asks there itself: call it before
+    /// [`bind`](Server::bind), which then finds them. What is handed over and not bound is
+    /// closed.
+    ///
+    /// The moment of ownership: the new process has all the sockets when this returns, and
+    /// the old one goes on. When the new one [serves](Server::serve), it says so, and only
+    /// then does the old one stop accepting, and drain. If the new one ends before, the
+    /// old one serves as if nothing had been; connections that arrive in
+    /// between wait in queues that both processes share, so none is refused.
+    ///
+    /// The socket at `path` is for this user alone, and so are the answers there.
+    ///
+    /// # Errors
+    /// Those of a Unix socket; [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the
+    /// process that listens there is of another user.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the server, and the old process goes on.
+    pub async fn hand_over(mut self, path: impl AsRef<Path>) -> io::Result<Server<H>> {
+        let (offer, received) = Offer::at(path.as_ref()).await?;
+        self.offer = Some(offer);
+        self.received.extend(received);
+        Ok(self)
+    }
+
+    /// Believes the PROXY headers (versions 1 and 2) of peers in the network of `addr` of
+    /// which the first `prefix` bits count (all, if that is more than there are), and refuses
+    /// their connections without one, or with one that is malformed. The time for it is that
+    /// of [`Limits::first_byte`]. What other peers send is the handler's. It may be called
+    /// several times.
+    #[cfg(feature = "proxy")]
+    pub fn proxy_from(mut self, addr: impl Into<IpAddr>, prefix: u8) -> Server<H> {
+        self.trusted.0.push((addr.into(), prefix));
+        self
+    }
+
+    /// Sets the limits. Default: [`Limits::new`].
+    pub fn limits(mut self, limits: Limits) -> Server<H> {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how the server drains. Default: [`Drain::new`].
+    pub fn drain(mut self, drain: Drain) -> Server<H> {
+        self.drain = drain;
+        self
+    }
+
+    /// Whether SIGTERM and SIGINT make the server drain, and a second one of them ends the
+    /// process at once, with the status 128 + its number. Default: yes.
+    pub fn signals(mut self, heed: bool) -> Server<H> {
+        self.signals = heed;
+        self
+    }
+
+    /// Has `hook` called with each line that the server has to say, instead of writing it to
+    /// stderr. At most one line a second comes on each topic.
+    pub fn on_notice(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Server<H> {
+        self.notices = Notices::with_hook(hook);
+        self
+    }
+
+    /// The addresses that the server listens at, each shard's.
+    pub fn local_addrs(&self) -> Vec<Addr> {
+        self.listeners.iter().map(|listener| listener.addr().clone()).collect()
+    }
+
+    /// A control for other tasks and threads. What is set of limits and notices after this
+    /// is not heeded.
+    pub fn control(&mut self) -> Control {
+        let make = || Control { shared: Arc::new(Shared::new(self.limits.clone(), self.notices.clone())) };
+        self.control.get_or_insert_with(make).clone()
+    }
+
+    /// Accepts connections and starts `handler` for each in a task of its own, until the
+    /// server is asked to end; then drains, and tells how that went.
+    ///
+    /// A drain: `Connection::is_draining` becomes true, everywhere at once; the door is
+    /// closed to new connections ([`Drain`] says when); all that the kernel has queued are
+    /// accepted; the listeners are closed; the handlers end, or are dropped at the
+    /// deadline.
+    ///
+    /// A handler that panics ends alone, and is counted. One that keeps its thread is the
+    /// runtime's to report. A connection that outlives its handler is counted and told of,
+    /// and keeps its limits.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it listens nowhere, and what the
+    /// system says to the wish for signals.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listeners and drops the handlers where they wait.
+    pub async fn serve<F, R>(mut self, handler: F) -> io::Result<Report>
+    where
+        F: Fn(Connection) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        if self.listeners.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a server that listens nowhere: call bind before serve",
+            ));
+        }
+        let plan = Plan {
+            shared: self.control().shared,
+            handler,
+            reserve: Reserve::new(),
+            #[cfg(feature = "proxy")]
+            trusted: std::mem::take(&mut self.trusted),
+        };
+        // Nobody asked for these.
+        self.received.clear();
+        serve::serve(self, Arc::new(plan)).await
+    }
+}

@@ -1,0 +1,316 @@
+//! The connections of a server: how many there are, what they are doing.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::bell::{Bell, when};
+use crate::connection::CutReason;
+use crate::listener::{Addr, Stream};
+
+/// Who did not finish in time, in a [`Report`](crate::Report).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// The name of the task that the handler runs in.
+    pub task: String,
+    /// The peer; behind a trusted proxy, the real one.
+    pub peer: Addr,
+    /// How long ago the connection was accepted.
+    pub age: Duration,
+    /// The handler had ended, and the connection was still open: it was given to
+    /// another task, or leaked.
+    pub outlived: bool,
+}
+
+/// What is known of a connection beside its stream. Each word is written by whoever
+/// reads or writes the connection and read by the sweep, and stands for itself alone:
+/// so all of it is relaxed, and two tasks that read at once may lose a byte's count.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) number: u64,
+    pub(crate) peer: Addr,
+    accepted: Instant,
+    /// The tick in which it was accepted.
+    pub(crate) born: u32,
+    pub(crate) marks: Marks,
+}
+
+/// What has become of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// The tick in which the last byte came or went; that of its birth before.
+    pub(crate) moved: AtomicU32,
+    /// Whom a trusted proxy names.
+    pub(crate) real_peer: OnceLock<SocketAddr>,
+    /// A byte has come.
+    pub(crate) heard: AtomicBool,
+    /// Since when a write waits; 0 if none does.
+    pub(crate) stalled: AtomicU32,
+    /// The tick of the first byte since the last answer, and how many came since;
+    /// 0 if none did.
+    pub(crate) asking: AtomicU32,
+    pub(crate) asked: AtomicU64,
+    /// The tick of the last byte that came.
+    pub(crate) asked_last: AtomicU32,
+    /// Why the connection was cut, if it was.
+    pub(crate) cut: OnceLock<CutReason>,
+    cancelled: AtomicBool,
+    /// Of the task that runs the handler.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Life {
+    pub(crate) fn peer(&self) -> Addr {
+        self.marks.real_peer.get().map_or_else(|| self.peer.clone(), |peer| Addr::Tcp(*peer))
+    }
+
+    pub(crate) fn task_name(&self) -> String {
+        format!("connection {} of {}", self.number, self.peer)
+    }
+
+    fn cancel(&self) {
+        // The lock orders this and the look that follows the waker's storing.
+        let waker = {
+            let mut waker = self.marks.waker.lock().unwrap_or_else(PoisonError::into_inner);
+            self.marks.cancelled.store(true, Relaxed);
+            waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ready when the handler is to be dropped.
+    pub(crate) fn poll_cancelled(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.marks.cancelled.load(Relaxed) {
+            return Poll::Ready(());
+        }
+        let lock = || self.marks.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock().as_ref().is_some_and(|placed| placed.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        // Cloned and dropped outside the lock: that is foreign code.
+        let waker = cx.waker().clone();
+        let before = lock().replace(waker);
+        drop(before);
+        // Whoever cancels says so under the lock, before it looks for the waker.
+        when(self.marks.cancelled.load(Relaxed))
+    }
+}
+
+/// Whose connections are counted together: an IPv4 address, or a /64 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Neighbourhood(u64);
+
+impl Neighbourhood {
+    pub(crate) fn of(addr: IpAddr) -> Neighbourhood {
+        match addr.to_canonical() {
+            // No IPv6 network begins with 0xffff....
+            IpAddr::V4(addr) => Neighbourhood(u64::from(addr.to_bits()) | 0xffff_ffff << 32),
+            IpAddr::V6(addr) => Neighbourhood((addr.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    inner: Mutex<Inner>,
+    /// Rung when a connection or a handler ends, and when the first one comes.
+    pub(crate) changed: Bell,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: Slab<Slot>,
+    last: u64,
+    open: usize,
+    outlived: usize,
+    by_neighbourhood: HashMap<Neighbourhood, usize>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    life: Arc<Life>,
+    stream: Weak<Stream>,
+    open: bool,
+    running: bool,
+    neighbourhood: Option<Neighbourhood>,
+}
+
+impl Table {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No foreign code runs under the lock, so poison means nothing.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a connection whose handler is about to run, if fewer than `most` are open.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        stream: &Arc<Stream>,
+        peer: Addr,
+        tick: u32,
+        most: Option<usize>,
+    ) -> Option<(Arc<Life>, Place, Run)> {
+        let mut inner = self.lock();
+        if most.is_some_and(|most| inner.open >= most) {
+            return None;
+        }
+        inner.last += 1;
+        inner.open += 1;
+        let life = Arc::new(Life {
+            number: inner.last,
+            peer,
+            accepted: Instant::now(),
+            born: tick,
+            marks: Marks { moved: AtomicU32::new(tick), ..Marks::default() },
+        });
+        let key = inner.slots.insert(Slot {
+            life: Arc::clone(&life),
+            stream: Arc::downgrade(stream),
+            open: true,
+            running: true,
+            neighbourhood: None,
+        });
+        let first = inner.open == 1;
+        drop(inner);
+        if first {
+            self.changed.ring();
+        }
+        let place = Place { table: Arc::clone(self), key };
+        Some((life, place, Run { table: Arc::clone(self), key }))
+    }
+
+    pub(crate) fn has_room(&self, most: usize) -> bool {
+        self.lock().open < most
+    }
+
+    /// How many are open, and how many of them have outlived their handler.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.open, inner.outlived)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().slots.is_empty()
+    }
+
+    pub(crate) fn list(&self) -> Vec<Unfinished> {
+        let inner = self.lock();
+        let unfinished = inner.slots.iter().map(|(_, slot)| Unfinished {
+            task: slot.life.task_name(),
+            peer: slot.life.peer(),
+            age: slot.life.accepted.elapsed(),
+            outlived: !slot.running,
+        });
+        unfinished.collect()
+    }
+
+    pub(crate) fn cancel_all(&self) {
+        let lives: Vec<_> = self.lock().slots.iter().map(|(_, slot)| Arc::clone(&slot.life)).collect();
+        for life in lives {
+            life.cancel();
+        }
+    }
+
+    /// Cuts the connections for which `judge` has a reason; returns them.
+    pub(crate) fn cut(&self, judge: impl Fn(&Life) -> Option<CutReason>) -> Vec<(CutReason, Arc<Life>)> {
+        let mut cut = Vec::new();
+        let inner = self.lock();
+        for (_, slot) in inner.slots.iter().filter(|(_, slot)| slot.open) {
+            if let Some(reason) = judge(&slot.life)
+                && let Some(stream) = slot.stream.upgrade()
+                && slot.life.marks.cut.set(reason).is_ok()
+            {
+                cut.push((reason, Arc::clone(&slot.life), stream));
+            }
+        }
+        drop(inner);
+        let ended = cut.into_iter().map(|(reason, life, stream)| {
+            // What is unsent would otherwise stay in the kernel as long as the peer likes.
+            stream.reset_on_close();
+            // Fails only when the connection is over, which is what was wanted.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+            (reason, life)
+        });
+        ended.collect()
+    }
+}
+
+/// An open connection's place in the table; to be kept behind the stream, and dropped
+/// after it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    table: Arc<Table>,
+    key: usize,
+}
+
+impl Place {
+    /// Counts the connection among its neighbours, if there are fewer than `most`.
+    pub(crate) fn settle(&self, addr: IpAddr, most: usize) -> bool {
+        let neighbourhood = Neighbourhood::of(addr);
+        let mut inner = self.table.lock();
+        let count = inner.by_neighbourhood.entry(neighbourhood).or_default();
+        if *count >= most {
+            return false;
+        }
+        *count += 1;
+        inner.slots[self.key].neighbourhood = Some(neighbourhood);
+        true
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inner = self.table.lock();
+        inner.open -= 1;
+        let slot = &mut inner.slots[self.key];
+        slot.open = false;
+        let running = slot.running;
+        if let Some(neighbourhood) = slot.neighbourhood.take()
+            && let Some(count) = inner.by_neighbourhood.get_mut(&neighbourhood)
+        {
+            *count -= 1;
+            if *count == 0 {
+                inner.by_neighbourhood.remove(&neighbourhood);
+            }
+        }
+        if !running {
+            inner.outlived -= 1;
+        }
+        let gone = (!running).then(|| inner.slots.remove(self.key));
+        drop(inner);
+        drop(gone);
+        self.table.changed.ring();
+    }
+}
+
+/// A running handler's place in the table.
+#[derive(Debug)]
+pub(crate) struct Run {
+    table: Arc<Table>,
+    key: usize,
+}
+
+impl Run {
+    /// The handler has ended. True if its connection is still open.
+    pub(crate) fn end(self) -> bool {
+        let mut inner = self.table.lock();
+        let slot = &mut inner.slots[self.key];
+        slot.running = false;
+        let open = slot.open;
+        if open {
+            inner.outlived += 1;
+        }
+        let gone = (!open).then(|| inner.slots.remove(self.key));
+        drop(inner);
+        drop(gone);
+        self.table.changed.ring();
+        open
+    }
+}

@@ -1,0 +1,178 @@
+//! Listening sockets change hands at one moment, and whoever fails before that is as if he
+//! had never been.
+
+mod harness;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bourn::JoinHandle;
+use bourn::net::{TcpStream, UnixStream};
+use bourn::server::{Cause, Connection, Control, Report, Server};
+
+use harness::{Lines, everywhere, until};
+
+everywhere!(
+    the_new_server_takes_over_when_it_serves,
+    the_old_server_goes_on_if_the_new_one_ends_before,
+    every_socket_and_shard_is_handed_over,
+    sockets_go_from_hand_to_hand,
+    what_is_no_server_is_refused,
+    a_drain_in_the_middle_leaves_the_door_open,
+);
+
+fn scratch() -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("bourn-hand-over-{}-{number}", std::process::id()))
+}
+
+async fn server(path: &Path, addr: SocketAddr) -> Server {
+    let server = Server::new().signals(false).hand_over(path).await.expect("a path");
+    server.bind(addr).await.expect("free, or handed over")
+}
+
+struct Named {
+    addr: SocketAddr,
+    control: Control,
+    served: JoinHandle<io::Result<Report>>,
+}
+
+/// Serves everybody with its name.
+fn serve(mut server: Server, name: &'static str) -> Named {
+    let addr = server.local_addrs()[0].tcp().expect("an address of TCP");
+    let control = server.control();
+    let handler = async move |connection: Connection| connection.write_all(name.as_bytes()).await;
+    Named { addr, control, served: bourn::spawn(server.serve(handler)) }
+}
+
+async fn who_serves(addr: SocketAddr) -> String {
+    let mut name = Vec::new();
+    let client = TcpStream::connect(addr).await.expect("a server");
+    client.read_to_end(&mut name).await.expect("an answer");
+    String::from_utf8(name).expect("a name")
+}
+
+fn any_port() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("an address")
+}
+
+async fn the_new_server_takes_over_when_it_serves() {
+    let path = scratch();
+    let old = serve(server(&path, any_port()).await, "old");
+    assert_eq!(who_serves(old.addr).await, "old");
+    let mode = std::fs::metadata(&path).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let new = server(&path, old.addr).await;
+    // It has the sockets, and has not said that it serves.
+    assert_eq!(who_serves(old.addr).await, "old");
+    assert!(!old.control.is_draining());
+    let new = serve(new, "new");
+    let report = old.served.await.expect("no panic").expect("it served");
+    assert_eq!(report.cause, Cause::HandedOver);
+    assert!(report.unfinished.is_empty(), "{report}");
+    for _ in 0..20 {
+        assert_eq!(who_serves(new.addr).await, "new");
+    }
+    new.control.drain();
+    let report = new.served.await.expect("no panic").expect("it served");
+    assert_eq!(report.cause, Cause::Asked);
+    TcpStream::connect(old.addr).await.expect_err("closed");
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn the_old_server_goes_on_if_the_new_one_ends_before() {
+    let path = scratch();
+    let old = serve(server(&path, any_port()).await, "old");
+    for _ in 0..3 {
+        let new = server(&path, old.addr).await;
+        assert_eq!(new.local_addrs().len(), 1);
+        drop(new);
+        assert_eq!(who_serves(old.addr).await, "old");
+    }
+    // One that connects and says nothing, and one that says nonsense.
+    drop(UnixStream::connect(&path).await.expect("the old server"));
+    let rude = UnixStream::connect(&path).await.expect("the old server");
+    rude.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("room");
+    let mut told = Vec::new();
+    // To the end, in order or by a reset.
+    let _ = rude.read_to_end(&mut told).await;
+    assert_eq!(who_serves(old.addr).await, "old");
+    assert!(!old.control.is_draining());
+    let new = serve(server(&path, old.addr).await, "new");
+    old.served.await.expect("no panic").expect("it served");
+    assert_eq!(who_serves(new.addr).await, "new");
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn every_socket_and_shard_is_handed_over() {
+    let (path, unix) = (scratch(), scratch());
+    let old = Server::new().signals(false).hand_over(&path).await.expect("a path").shards(3);
+    let old = old.bind("127.0.0.1:0").await.expect("a port is free").shards(1).bind("127.0.0.1:0").await;
+    let old = old.expect("another port").bind_unix(&unix).await.expect("a path");
+    let addrs: Vec<_> = old.local_addrs();
+    let [first, .., second, _] = &addrs[..] else { panic!("five sockets: {addrs:?}") };
+    let (first, second) = (first.tcp().expect("TCP"), second.tcp().expect("TCP"));
+    let old = serve(old, "old");
+    let new = Server::new().signals(false).hand_over(&path).await.expect("the old server");
+    let new = new.bind(first).await.expect("handed over").bind_unix(&unix).await.expect("handed over");
+    assert_eq!(new.local_addrs().len(), 4, "what is not bound is not served");
+    let new = serve(new, "new");
+    old.served.await.expect("no panic").expect("it served");
+    for _ in 0..30 {
+        assert_eq!(who_serves(first).await, "new");
+    }
+    let mut name = Vec::new();
+    UnixStream::connect(&unix).await.expect("a server").read_to_end(&mut name).await.expect("an answer");
+    assert_eq!(name, b"new");
+    TcpStream::connect(second).await.expect_err("closed");
+    new.control.drain();
+    new.served.await.expect("no panic").expect("it served");
+    std::fs::remove_file(&path).expect("it stays");
+    std::fs::remove_file(&unix).expect("it stays");
+}
+
+async fn sockets_go_from_hand_to_hand() {
+    let path = scratch();
+    let mut last = serve(server(&path, any_port()).await, "first");
+    let addr = last.addr;
+    for name in ["second", "third", "fourth"] {
+        let next = serve(server(&path, addr).await, name);
+        let report = last.served.await.expect("no panic").expect("it served");
+        assert_eq!(report.cause, Cause::HandedOver);
+        assert_eq!(who_serves(addr).await, name);
+        last = next;
+    }
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn what_is_no_server_is_refused() {
+    let path = scratch();
+    let listener = bourn::net::UnixListener::bind(&path).expect("a path");
+    let other = bourn::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a peer");
+        stream.write_all(b"220 mail.example.org").await.expect("room");
+    });
+    let refused = Server::new().hand_over(&path).await.expect_err("no server of ours");
+    assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    other.await.expect("no panic");
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn a_drain_in_the_middle_leaves_the_door_open() {
+    let path = scratch();
+    let lines = Lines::default();
+    let old = server(&path, any_port()).await.on_notice(lines.hook());
+    let old = serve(old, "old");
+    let new = server(&path, old.addr).await;
+    old.control.drain();
+    until("it drains", || old.control.is_draining()).await;
+    let new = serve(new, "new");
+    old.served.await.expect("no panic").expect("it served");
+    assert_eq!(who_serves(new.addr).await, "new");
+    std::fs::remove_file(&path).expect("it stays");
+}

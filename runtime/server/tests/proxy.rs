@@ -1,0 +1,164 @@
+//! The PROXY protocol: believed from those who are configured, and from nobody else.
+
+mod harness;
+
+use std::io;
+use std::net::SocketAddr;
+
+use bourn::net::TcpStream;
+use bourn::server::{Connection, Limits, Server};
+
+use harness::{Running, everywhere, start, until};
+
+everywhere!(
+    version_1_names_the_peer,
+    version_2_names_the_peer,
+    a_header_may_come_in_pieces,
+    a_proxy_may_speak_for_itself,
+    what_is_malformed_is_refused,
+    a_peer_that_is_not_trusted_is_not_believed,
+    the_share_of_an_address_is_the_real_peer_s,
+);
+
+/// Tells the peer, then serves each byte with itself.
+async fn tell(connection: Connection) -> io::Result<()> {
+    let names = format!("{}\n", connection.peer());
+    connection.write_all(names.as_bytes()).await?;
+    harness::echo(connection).await
+}
+
+async fn trusting(addr: [u8; 4], prefix: u8) -> Running {
+    start(Server::new().proxy_from(addr, prefix), tell).await
+}
+
+/// Version 2 over TCP and IPv4, with a TLV behind the addresses.
+fn version_2(source: [u8; 4], port: u16) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f".to_vec();
+    header.extend(source);
+    header.extend([192, 0, 2, 1]);
+    header.extend(port.to_be_bytes());
+    header.extend(443_u16.to_be_bytes());
+    // PP2_TYPE_NOOP, without a value.
+    header.extend([4, 0, 0]);
+    header
+}
+
+async fn line(client: &TcpStream) -> String {
+    let mut line = Vec::new();
+    loop {
+        let mut byte = [0; 1];
+        client.read_exact(&mut byte).await.expect("a line");
+        if &byte == b"\n" {
+            return String::from_utf8(line).expect("a name");
+        }
+        line.push(byte[0]);
+    }
+}
+
+/// What the server makes of `header`, and that not a byte behind it is lost.
+async fn named(running: &Running, header: &[u8]) -> String {
+    let client = running.connect().await;
+    client.write_all(&[header, b"rest"].concat()).await.expect("room");
+    let name = line(&client).await;
+    let mut rest = [0; 4];
+    client.read_exact(&mut rest).await.expect("an answer");
+    assert_eq!(&rest, b"rest");
+    name
+}
+
+async fn version_1_names_the_peer() {
+    let running = trusting([127, 0, 0, 0], 8).await;
+    let name = named(&running, b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n").await;
+    assert_eq!(name, "203.0.113.7:56324");
+    let name = named(&running, b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n").await;
+    assert_eq!(name, "[2001:db8::7]:56324");
+}
+
+async fn version_2_names_the_peer() {
+    let running = trusting([127, 0, 0, 1], 32).await;
+    assert_eq!(named(&running, &version_2([203, 0, 113, 7], 56324)).await, "203.0.113.7:56324");
+}
+
+async fn a_header_may_come_in_pieces() {
+    let running = trusting([127, 0, 0, 1], 32).await;
+    let headers = [b"PROXY TCP4 203.0.113.7 192.0.2.1 9 443\r\n".to_vec(), version_2([203, 0, 113, 7], 9)];
+    for header in headers {
+        let client = running.connect().await;
+        for byte in &header {
+            client.write_all(&[*byte]).await.expect("room");
+            bourn::task::yield_now().await;
+        }
+        assert_eq!(line(&client).await, "203.0.113.7:9");
+    }
+}
+
+async fn a_proxy_may_speak_for_itself() {
+    let running = trusting([127, 0, 0, 1], 32).await;
+    for header in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+        let client = running.connect().await;
+        client.write_all(header).await.expect("room");
+        assert_eq!(line(&client).await, client.local_addr().expect("an address").to_string());
+    }
+}
+
+async fn what_is_malformed_is_refused() {
+    let running = trusting([127, 0, 0, 1], 32).await;
+    let mut too_long = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".to_vec();
+    too_long.resize(4096, 0);
+    let mut endless = b"PROXY TCP4 ".to_vec();
+    endless.resize(200, b'1');
+    let wrong: [&[u8]; 9] = [
+        b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 56324\r\n..................",
+        b"PROXY TCP4 203.0.113.999 192.0.2.1 1 2\r\n",
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 70000 443\r\n",
+        b"PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n",
+        b"PROXYTCP4  203.0.113.7 192.0.2.1 1 2\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c............",
+        &too_long,
+        &endless,
+    ];
+    for (number, header) in wrong.into_iter().enumerate() {
+        let client = running.connect().await;
+        client.write_all(header).await.expect("room");
+        let mut told = Vec::new();
+        // The end, in order or by a reset.
+        let _ = client.read_to_end(&mut told).await;
+        assert_eq!(told, b"", "header {number}");
+        until("it is counted", || running.control.stats().bad_header == number as u64 + 1).await;
+    }
+    // One that ends in the middle.
+    let client = running.connect().await;
+    client.write_all(b"PROXY TCP4 203").await.expect("room");
+    client.shutdown(std::net::Shutdown::Write).expect("connected");
+    until("it is counted", || running.control.stats().bad_header == 10).await;
+    assert!(running.lines.contain("no PROXY header from 127.0.0.1"));
+}
+
+async fn a_peer_that_is_not_trusted_is_not_believed() {
+    let running = trusting([192, 0, 2, 0], 24).await;
+    let client = running.connect().await;
+    let header = b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n";
+    client.write_all(header).await.expect("room");
+    assert_eq!(line(&client).await, client.local_addr().expect("an address").to_string());
+    let mut data = [0; 44];
+    client.read_exact(&mut data).await.expect("what it sent");
+    assert_eq!(&data, header);
+}
+
+async fn the_share_of_an_address_is_the_real_peer_s() {
+    let limits = Limits::new().per_address(1);
+    let server = Server::new().limits(limits).proxy_from([127, 0, 0, 1], 32);
+    let running = start(server, tell).await;
+    let ask = async |source: [u8; 4]| {
+        let client = running.connect().await;
+        client.write_all(&version_2(source, 1)).await.expect("room");
+        client
+    };
+    let (one, other) = (ask([203, 0, 113, 7]).await, ask([203, 0, 113, 8]).await);
+    assert_eq!(line(&one).await, "203.0.113.7:1");
+    assert_eq!(line(&other).await, "203.0.113.8:1");
+    let refused: SocketAddr = running.addr;
+    assert!(ask([203, 0, 113, 7]).await.read(&mut [0]).await.is_err(), "{refused} has its share");
+    assert_eq!(running.control.stats().shed_address, 1);
+}

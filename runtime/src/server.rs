@@ -1,0 +1,87 @@
+//! Servers that are right by default: accept errors, limits, draining, restarts.
+//!
+//! [`Server`] accepts connections at many listeners, starts one handler for each
+//! connection, and drains when the process is asked to end.
+//!
+//! # Examples
+//! ```no_run
+//! use std::process::ExitCode;
+//! use std::time::Duration;
+//! use bourn::server::{Connection, Drain, Limits, Server};
+//!
+//! async fn echo(connection: Connection) -> std::io::Result<()> {
+//!     let mut buf = [0; 4096];
+//!     while connection.more().await? {
+//!         let length = connection.read(&mut buf).await?;
+//!         connection.write_all(&buf[..length]).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! #[bourn::main]
+//! async fn main() -> std::io::Result<ExitCode> {
+//!     let server = Server::new()
+//!         .limits(Limits::new().connections(10_000).idle(Duration::from_secs(75)))
+//!         .drain(Drain::new().deadline(Duration::from_secs(20)))
+//!         .bind("127.0.0.1:7000")
+//!         .await?;
+//!     let report = server.serve(echo).await?;
+//!     println!("{report}");
+//!     Ok(report.exit_code())
+//! }
+//! ```
+
+use std::future::Future;
+use std::io;
+use std::task::{Context, Poll};
+
+pub use bourn_server::{
+    Addr, Cause, Connection, Control, Cut, CutReason, Drain, Host, Limits, Outcome, Report, Signals, Stats, Unfinished,
+    WhenFull,
+};
+
+use crate::runtime::Handle;
+use crate::signal::unix::{Signal, SignalKind, signal};
+use crate::task;
+
+/// A server in a runtime of this crate; see [`bourn_server::Server`] for its methods.
+pub type Server = bourn_server::Server<Tasks>;
+
+/// The runtime, as a server sees it.
+#[derive(Clone, Debug)]
+pub struct Tasks(Handle);
+
+impl Host for Tasks {
+    type Signals = Termination;
+
+    fn current() -> Tasks {
+        Tasks(Handle::current_for("server::Server::new"))
+    }
+
+    fn spawn<F>(&self, name: String, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Detached: a panic in it is reported by the runtime.
+        drop(self.0.spawn_with(task::named(name), future));
+    }
+
+    fn signals(&self) -> io::Result<Termination> {
+        Ok(Termination([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
+    }
+}
+
+/// SIGTERM and SIGINT, as they come.
+#[derive(Debug)]
+pub struct Termination([Signal; 2]);
+
+impl Signals for Termination {
+    fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<i32> {
+        for (signal, kind) in self.0.iter_mut().zip([SignalKind::terminate(), SignalKind::interrupt()]) {
+            if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
+                return Poll::Ready(kind.as_raw_value());
+            }
+        }
+        Poll::Pending
+    }
+}
