@@ -58,6 +58,8 @@
 
 mod blocking;
 mod context;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 mod misuse;
