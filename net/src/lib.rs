@@ -94,6 +94,8 @@ pub mod offload;
 mod option;
 mod readiness;
 mod socket;
+mod splice;
+mod stall;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
@@ -107,10 +109,11 @@ pub use async_fd::AsyncFd;
 pub use bourn_reactor::Interest;
 pub use offload::Offload;
 pub use option::Keepalive;
+pub use splice::copy_bidirectional;
 pub use stream::WriteAllError;
 pub use tcp::{
-    AcceptErrorKind, ConnectAttempt, ConnectError, Incoming, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError,
-    TcpListener, TcpSocket, TcpStream, WriteHalf,
+    AcceptErrorKind, CloseReport, ConnectAttempt, ConnectError, Cork, Incoming, ListenQueue, OwnedReadHalf,
+    OwnedWriteHalf, Queues, ReadHalf, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpState, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 #[cfg(target_os = "linux")]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budget};
 use socket2::SockAddr;
 
+use crate::stall::Stalls;
 use crate::sys::{self, Calls, Queue, Room};
 use crate::vacancy::Occupancy;
 
@@ -26,6 +27,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Socket {
     source: Source,
     calls: Calls,
+    stalls: Stalls,
     /// After the source, for fields are dropped in this order: the descriptor is
     /// closed before its vacancy is announced.
     occupancy: Occupancy,
@@ -33,7 +35,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
-        Socket { source: Source::new(fd, kind), calls: Calls::Socket, occupancy: Occupancy }
+        Socket { source: Source::new(fd, kind), calls: Calls::Socket, stalls: Stalls::default(), occupancy: Occupancy }
     }
 
     /// One end of a pipe.
@@ -64,13 +66,17 @@ impl Socket {
     ) -> Poll<io::Result<(R, Seen)>> {
         ready!(budget::poll_left(cx));
         loop {
-            let seen = ready!(self.source.poll_ready(cx, direction, ticket))?;
+            let Poll::Ready(seen) = self.source.poll_ready(cx, direction, ticket) else {
+                return self.stalls.poll(direction, cx).map(Err);
+            };
+            let seen = seen?;
             match operation(self.source.as_fd()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.clear(seen),
                 // An error is work too: a task that goes on after each must not
                 // keep the others from theirs.
                 result => {
                     budget::spend();
+                    self.stalls.progress(direction);
                     return Poll::Ready(result.map(|done| (done, seen)));
                 }
             }
@@ -223,6 +229,10 @@ impl Socket {
         mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
         self.wait(direction, |cx, ticket| self.poll_io(cx, direction, ticket, &mut operation)).await
+    }
+
+    pub(crate) fn stalls(&self) -> &Stalls {
+        &self.stalls
     }
 
     /// Whoever has to do with urgent data must not conclude from short reads: they
@@ -386,6 +396,18 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
+    pub(crate) fn ticket(&mut self) -> &mut Ticket {
+        &mut self.ticket
+    }
+
+    pub(crate) fn poll_io<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.socket.poll_io(cx, self.direction, &mut self.ticket, operation)
+    }
+
     pub(crate) fn poll_reported(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.poll_reported(cx, self.direction, &mut self.ticket)
     }

@@ -24,9 +24,13 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 mod fds;
 mod room;
+mod splice;
+mod tcp_info;
 
 pub(crate) use fds::{recv_with_fds, send_with_fds};
 pub(crate) use room::Room;
+pub(crate) use splice::{send_file, splice};
+pub(crate) use tcp_info::{RawInfo, listen_overflows, queues, tcp_info};
 
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
 pub(crate) const MOST_SLICES: usize = 1024;
@@ -146,6 +150,15 @@ pub(crate) fn recv_spare(fd: BorrowedFd<'_>, calls: Calls, buf: &mut impl Room) 
 /// `recv(2)` that leaves what it returns in the queue.
 pub(crate) fn peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     receive(fd, Calls::Socket, maybe_uninit(buf), libc::MSG_PEEK)
+}
+
+/// `recv(2)` that drops what is there, at most 1 MiB of it, and only counts (tcp(7),
+/// `MSG_TRUNC`).
+pub(crate) fn discard(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    count(Call::Receive, fd, 1 << 20, |asked| {
+        // SAFETY: TCP writes nothing for this flag; any other socket would say EFAULT.
+        unsafe { libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), asked, libc::MSG_TRUNC) }
+    })
 }
 
 /// `recv(2)` of the urgent byte, which is at the side of the stream. None if there
@@ -494,14 +507,16 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 /// `connect(2)`. An interrupted call goes on connecting, and calling again would
 /// only say EALREADY.
 pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Connecting> {
-    let connected = SockRef::from(&fd).connect(&(*addr).into());
-    // What is interrupted here has begun, so it is first begun.
-    match told(Call::Connect, fd.as_raw_fd(), 0).and(connected) {
-        Ok(()) => Ok(Connecting::Done),
-        Err(error) => match error.raw_os_error() {
-            Some(libc::EINPROGRESS | libc::EINTR) => Ok(Connecting::UnderWay),
-            _ => Err(error),
-        },
+    let connecting = match SockRef::from(&fd).connect(&(*addr).into()) {
+        Ok(()) => Connecting::Done,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Connecting::UnderWay,
+        Err(error) => return Err(error),
+    };
+    // What is interrupted here has begun, so it is first begun; what has failed is
+    // over, and its error told.
+    match told(Call::Connect, fd.as_raw_fd(), 0) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Connecting::UnderWay),
+        told => told.map(|_| connecting),
     }
 }
 

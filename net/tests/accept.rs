@@ -51,7 +51,7 @@ async fn with_waiting(count: usize) -> (TcpListener, TcpStream, Vec<net::TcpStre
 on_every_backend! {
     alone;
 
-    async fn accept_tells_of_exhaustion_and_works_again() {
+    async fn row_02_accept_tells_of_exhaustion_and_works_again() {
         let (listener, _first, clients) = with_waiting(1).await;
         let mut taken = exhaust();
         for _ in 0..3 {
@@ -66,7 +66,7 @@ on_every_backend! {
 
     /// Each close of ours lets one more connection in, without the time-out: 20 of
     /// those would be two seconds.
-    async fn incoming_goes_on_when_a_socket_of_ours_is_closed() {
+    async fn row_02_incoming_goes_on_when_a_socket_of_ours_is_closed() {
         let (listener, mut last, clients) = with_waiting(20).await;
         let _taken = exhaust();
         let mut incoming = listener.incoming();

@@ -79,7 +79,7 @@ on_every_backend! {
         assert_eq!(error.raw_os_error(), Some(libc::ECONNRESET));
     }
 
-    async fn a_writer_that_waits_is_told_of_a_reset() {
+    async fn row_21_a_writer_that_waits_is_told_how_much_went() {
         let (ours, peer) = pair().await;
         let data = vec![1; 64 << 20];
         let mut write = pin!(ours.write_all(&data));

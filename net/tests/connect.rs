@@ -35,7 +35,7 @@ async fn full() -> (net::TcpListener, Vec<TcpStream>) {
 on_every_backend! {
     alone;
 
-    async fn refused() {
+    async fn row_14_refused() {
         let addr = vacant();
         let warm = TcpStream::connect(addr).await;
         drop(warm);
@@ -47,7 +47,7 @@ on_every_backend! {
         assert_eq!(descriptors(), before);
     }
 
-    async fn unreachable() {
+    async fn row_14_unreachable() {
         let before = descriptors();
         // A broadcast address has a route, but none for TCP.
         let error = TcpStream::connect("127.255.255.255:9").await.expect_err("no such host");
@@ -55,7 +55,7 @@ on_every_backend! {
         assert_eq!(descriptors(), before);
     }
 
-    async fn timed_out() {
+    async fn row_14_timed_out() {
         let (listener, waiting) = full().await;
         let before = descriptors();
         let socket = TcpSocket::new_v4().expect("a socket");
@@ -69,7 +69,7 @@ on_every_backend! {
         drop(waiting);
     }
 
-    async fn a_dropped_connect_closes_its_descriptor() {
+    async fn row_14_a_dropped_connect_closes_its_descriptor() {
         let (listener, waiting) = full().await;
         let addr = listener.local_addr().expect("it is bound");
         let before = descriptors();
@@ -106,7 +106,7 @@ on_every_backend! {
         assert_eq!(descriptors(), before);
     }
 
-    async fn an_error_of_several_addresses_tells_of_each() {
+    async fn row_15_an_error_of_several_addresses_tells_of_each() {
         let unreachable = "127.255.255.255:9".parse().expect("an address");
         let refusing = vacant();
         let error = TcpStream::connect([unreachable, refusing]).await.expect_err("neither answers");

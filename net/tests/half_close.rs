@@ -34,7 +34,7 @@ on_every_backend! {
     }
 
     /// A short read must not forget that the end was reported with the data.
-    async fn data_and_the_end_may_share_one_report() {
+    async fn row_22_data_and_the_end_may_share_one_report() {
         let (reader, mut peer) = pair_with_std().await;
         let mut buf = [0; 64];
         {
@@ -47,7 +47,7 @@ on_every_backend! {
         assert_eq!(reader.read(&mut buf).await.expect("the end"), 0);
     }
 
-    async fn dropping_the_owned_write_half_sends_the_end() {
+    async fn row_50_dropping_the_owned_write_half_sends_the_end() {
         let (ours, peer) = pair().await;
         let (mut read, write) = ours.into_split();
         drop(write);
@@ -73,7 +73,7 @@ on_every_backend! {
         assert_eq!(end.await.expect("the end"), 0);
     }
 
-    async fn a_forgotten_write_half_sends_no_end() {
+    async fn row_50_a_forgotten_write_half_sends_no_end() {
         let (ours, peer) = pair().await;
         let (mut read, write) = ours.into_split();
         write.forget();
@@ -115,7 +115,7 @@ on_every_backend! {
         assert_eq!(right.read(&mut buf).await.expect("the end"), 0);
     }
 
-    async fn read_closed_sees_the_end_behind_unread_data() {
+    async fn row_61_read_closed_sees_the_end_behind_unread_data() {
         let (ours, mut peer) = pair_with_std().await;
         let mut closed = pin!(ours.read_closed());
         assert!(pends(closed.as_mut()).await);

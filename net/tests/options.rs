@@ -168,7 +168,7 @@ macro_rules! of_every_tcp_socket {
 }
 
 #[test]
-fn every_option_reaches_the_kernel() {
+fn row_75_every_option_reaches_the_kernel() {
     block_on(async {
         for any in ["127.0.0.1:0", "[::1]:0"] {
             let any: SocketAddr = any.parse().expect("an address");
@@ -208,7 +208,7 @@ fn every_option_reaches_the_kernel() {
 
 /// The list in the documentation, and what does not travel.
 #[test]
-fn accepted_streams_inherit_what_the_listener_has() {
+fn row_75_accepted_streams_inherit_what_the_listener_has() {
     block_on(async {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
@@ -258,7 +258,7 @@ fn a_value_that_no_int_holds_is_refused() {
 }
 
 on_every_backend! {
-    async fn a_deferred_connection_waits_for_its_first_byte() {
+    async fn row_70_a_deferred_connection_waits_for_its_first_byte() {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_defer_accept(Duration::from_secs(60)).expect("an option");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
@@ -273,7 +273,7 @@ on_every_backend! {
         assert_eq!(server.try_read(&mut [0; 8]).expect("a byte"), 1);
     }
 
-    async fn a_peer_that_has_stopped_reading_is_given_up() {
+    async fn row_74_a_peer_that_has_stopped_reading_is_given_up() {
         let (ours, _peer) = pair_with_std().await;
         ours.set_user_timeout(Some(Duration::from_millis(200))).expect("an option");
         let error = ours.write_all(&vec![1; 32 << 20]).await.expect_err("nobody reads");

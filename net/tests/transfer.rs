@@ -126,7 +126,7 @@ on_every_backend! {
 
     /// Above 1,024 slices the kernel sees less than it was given: a read that
     /// fills those was not short, and more is there.
-    async fn vectored_io_has_the_limit_of_the_kernel_and_loses_nothing() {
+    async fn row_20_vectored_io_has_the_limit_of_the_kernel_and_loses_nothing() {
         let (writer, reader) = pair().await;
         // Registered, or the first wait would ask anew what is there.
         assert!(pends(pin!(reader.read(&mut [0]))).await);

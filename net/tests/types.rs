@@ -5,9 +5,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use bourn_net::offload::Job;
 use bourn_net::unix;
 use bourn_net::{
-    AsyncFd, ConnectAttempt, ConnectError, Incoming, Interest, Keepalive, OwnedReadHalf, OwnedWriteHalf, ReadHalf,
-    Received, RecvBatch, ReuniteError, TcpListener, TcpSocket, TcpStream, UdpSocket, UnixDatagram, UnixListener,
-    UnixStream, WriteAllError, WriteHalf,
+    AsyncFd, CloseReport, ConnectAttempt, ConnectError, Cork, Incoming, Interest, Keepalive, OwnedReadHalf,
+    OwnedWriteHalf, ReadHalf, Received, RecvBatch, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpStream, UdpSocket,
+    UnixDatagram, UnixListener, UnixStream, WriteAllError, WriteHalf,
 };
 
 fn send<T: Send>() {}
@@ -33,6 +33,9 @@ table! {
     UnixListener:    send sync unpin unwind_safe;
     UnixStream:      send sync unpin unwind_safe;
     UnixDatagram:    send sync unpin unwind_safe;
+    TcpInfo:         send sync unpin unwind_safe;
+    CloseReport:     send sync unpin;
+    Cork<'_>:        send sync unpin unwind_safe;
     AsyncFd<std::fs::File>: send sync unpin unwind_safe;
     unix::pipe::Sender: send sync unpin unwind_safe;
     unix::pipe::Receiver: send sync unpin unwind_safe;
@@ -74,6 +77,14 @@ fn futures_are_send() {
         send_value(TcpListener::bind(("localhost", 1)));
     }
     let _ = of;
+
+    fn of_ends(one: TcpStream, two: &'static TcpStream, offset: &'static mut u64) {
+        send_value(one.close());
+        send_value(two.acknowledged());
+        send_value(bourn_net::copy_bidirectional(two, two));
+        send_value(two.send_file(std::io::stdin(), offset, 1));
+    }
+    let _ = of_ends;
 
     fn of_datagrams(socket: &UdpSocket, batch: &'static mut RecvBatch, buf: &'static mut [u8]) {
         send_value(socket.recv_from(buf));

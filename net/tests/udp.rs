@@ -18,7 +18,7 @@ async fn bound() -> (UdpSocket, SocketAddr) {
 }
 
 on_every_backend! {
-    async fn datagrams_keep_their_boundaries() {
+    async fn row_23_datagrams_keep_their_boundaries() {
         let ((first, first_addr), (second, second_addr)) = (bound().await, bound().await);
         let mut buf = [0; 100];
         {
@@ -52,7 +52,7 @@ on_every_backend! {
         assert_eq!(&buf[..4], b"next");
     }
 
-    async fn a_connected_socket_hears_its_peer_alone() {
+    async fn row_23_a_connected_socket_hears_its_peer_alone() {
         let ((first, first_addr), (second, second_addr), (stranger, _)) =
             (bound().await, bound().await, bound().await);
         assert_eq!(kind(first.peer_addr()), Err(ErrorKind::NotConnected));
@@ -69,7 +69,7 @@ on_every_backend! {
         assert_eq!(second.recv_from(&mut buf).await.expect("a datagram"), (6, first_addr));
     }
 
-    async fn a_refusal_is_told_at_once_and_once() {
+    async fn row_23_a_refusal_is_told_at_once_and_once() {
         let (socket, addr) = bound().await;
         // An address of its own, so that no other test takes the port.
         let gone = UdpSocket::bind("127.0.0.77:0").await.expect("a port");
@@ -125,7 +125,7 @@ on_every_backend! {
         assert!(pends(pin!(second.readable())).await);
     }
 
-    async fn batches_carry_what_single_calls_do() {
+    async fn row_23_batches_carry_what_single_calls_do() {
         let ((first, first_addr), (second, second_addr)) = (bound().await, bound().await);
         let mut batch = RecvBatch::new(1000, 16);
         let texts: Vec<String> = (0..100).map(|number| "x".repeat(number % 20)).collect();
@@ -215,7 +215,7 @@ on_every_backend! {
         assert!(!six.multicast_loop_v6().expect("an option"));
     }
 
-    async fn a_group_hears_what_is_sent_to_it() {
+    async fn row_83_a_group_hears_what_is_sent_to_it() {
         let group = Ipv4Addr::new(239, 7, 7, 7);
         let member = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.expect("a port is free");
         member.join_multicast_v4(group, Ipv4Addr::LOCALHOST).expect("the loopback interface");

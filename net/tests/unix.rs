@@ -109,7 +109,7 @@ on_every_backend! {
         echo(client, server, &noise(2, 100_000)).await;
     }
 
-    async fn the_peer_s_credentials_are_told() {
+    async fn row_03_the_peer_s_credentials_are_told() {
         let name = name();
         let listener = UnixListener::bind_addr(&name).expect("a new name");
         let client = UnixStream::connect_addr(&name).await.expect("somebody listens");
@@ -278,7 +278,7 @@ on_every_backend! {
         both(send, receive).await;
     }
 
-    async fn datagrams_keep_their_boundaries() {
+    async fn row_77_unix_datagrams_keep_their_boundaries() {
         let (place, other) = (Place::new(), name());
         let first = UnixDatagram::bind(&place).expect("a new path");
         let second = UnixDatagram::bind_addr(&other).expect("a new name");

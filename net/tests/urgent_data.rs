@@ -23,7 +23,7 @@ fn send_urgent(mut peer: &net::TcpStream) {
 }
 
 on_every_backend! {
-    async fn every_byte_in_the_stream_arrives() {
+    async fn row_20_urgent_data_hides_no_byte() {
         let (ours, peer) = pair_with_std().await;
         let mut seen = Vec::new();
         let mut buf = [0; 64];

@@ -33,6 +33,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 pub use bourn_server::{
@@ -64,6 +65,27 @@ impl Host for Tasks {
     {
         // Detached: a panic in it is reported by the runtime.
         drop(self.0.spawn_with(task::named(name), future));
+    }
+
+    fn spawn_on<F>(&self, worker: usize, name: String, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (worker, tasks) = (worker % self.shards(), self.clone());
+        let future = Mutex::new(Some((name, future)));
+        // What a worker spawns stays with it.
+        drop(self.0.spawn_on_each(move |core| {
+            if core == worker
+                && let Some((name, future)) = future.lock().unwrap_or_else(PoisonError::into_inner).take()
+            {
+                tasks.spawn(name, future);
+            }
+            async {}
+        }));
+    }
+
+    fn shards(&self) -> usize {
+        self.0.shards()
     }
 
     fn signals(&self) -> io::Result<Termination> {

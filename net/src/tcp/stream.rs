@@ -4,6 +4,7 @@ use std::io;
 use std::net::{self, Shutdown};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bourn_reactor::{Direction, Kind};
 
@@ -48,7 +49,7 @@ use crate::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, connect};
 /// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    pub(super) socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 impl TcpStream {
@@ -115,6 +116,35 @@ impl TcpStream {
     pub async fn read_closed(&self) -> io::Result<()> {
         let closed = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
         closed.await
+    }
+
+    /// Sets for how long reading may stall: a read that finds nothing fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when no byte has come since a read first
+    /// found none, whoever reads, and however often its future was dropped and made anew.
+    /// Each byte that is read begins it anew, so does the error; the stream works on.
+    /// None by default, which costs nothing.
+    ///
+    /// Timers do it, not `SO_RCVTIMEO`, which does nothing to a non-blocking socket. If
+    /// several tasks read at once, the one that was polled last is told.
+    pub fn set_read_timeout(&self, limit: Option<Duration>) {
+        self.socket.stalls().set(Direction::Read, limit);
+    }
+
+    /// For how long reading may stall.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.socket.stalls().get(Direction::Read)
+    }
+
+    /// Sets for how long writing may stall: a write that finds no room fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when there has been none since a write first
+    /// found none. Otherwise as [`set_read_timeout`](TcpStream::set_read_timeout).
+    pub fn set_write_timeout(&self, limit: Option<Duration>) {
+        self.socket.stalls().set(Direction::Write, limit);
+    }
+
+    /// For how long writing may stall.
+    pub fn write_timeout(&self) -> Option<Duration> {
+        self.socket.stalls().get(Direction::Write)
     }
 
     /// Sends `buf`, at least one byte of it, whose last byte is urgent (`MSG_OOB`;

@@ -87,6 +87,12 @@ impl<P: Park> Handle<P> {
         }
     }
 
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     /// Has `make` called for each shard, on its own thread and with its number, and runs there what it returns, which
     /// may stay on that thread. An executor whose workers share, or that has none, is one shard.
     #[track_caller]

@@ -4,24 +4,9 @@
 //! in its own state word. Crossbeam's queue is unknown to loom; [`crate::queue::injector`] brings its own stand-in.
 
 #[cfg(loom)]
-pub(crate) use loom::{
-    cell::UnsafeCell,
-    sync::{
-        Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
-    },
-    thread,
-};
-
-/// loom's takes no `const` block.
+mod model;
 #[cfg(loom)]
-macro_rules! loom_thread_local {
-    ($(#[$attribute:meta])* static $name:ident: $type:ty = const $initial:block;) => {
-        loom::thread_local! { $(#[$attribute])* static $name: $type = $initial; }
-    };
-}
-#[cfg(loom)]
-pub(crate) use loom_thread_local as thread_local;
+pub(crate) use self::model::*;
 
 #[cfg(not(loom))]
 pub(crate) use std::{
@@ -68,16 +53,6 @@ pub(crate) fn start_thread(
         builder = builder.stack_size(bytes);
     }
     builder.spawn(body)
-}
-
-/// loom's threads have no stack size.
-#[cfg(loom)]
-pub(crate) fn start_thread(
-    name: String,
-    _stack_size: Option<usize>,
-    body: impl FnOnce() + Send + 'static,
-) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name(name).spawn(body)
 }
 
 /// std's cell with the closure-taking methods of loom's, which needs them to see how long an access lasts.

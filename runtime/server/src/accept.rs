@@ -77,10 +77,8 @@ where
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                if failed(&plan.reserve, shared, &listener, &error, &mut exhaustion).await {
-                    continue;
-                }
-                return;
+                failed(&plan, &listener, &error, &mut exhaustion).await;
+                continue;
             }
         };
         exhaustion = None;
@@ -112,13 +110,14 @@ async fn next(shared: &Shared, listener: &Listener) -> Option<io::Result<(Stream
     }
     let accept = |cx: &mut Context<'_>| match shared.phase() {
         Phase::Stopped => Poll::Ready(None),
-        Phase::Emptying => Poll::Ready(match listener.try_accept() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            accepted => Some(accepted),
-        }),
+        Phase::Emptying => Poll::Ready(Some(listener.try_accept())),
         _ => listener.poll_accept(cx).map(Some),
     };
-    shared.phase_changed.until(accept).await
+    let accepted = shared.phase_changed.until(accept).await?;
+    // An empty queue is no error of one connection: it says `WouldBlock`, or, of a Unix socket whose door is closed,
+    // that it is of no use any more.
+    let is_end = |error| AcceptErrorKind::of(error) == AcceptErrorKind::Fatal && shared.phase() >= Phase::Closing;
+    if accepted.as_ref().is_err_and(is_end) { None } else { Some(accepted) }
 }
 
 /// Enters a connection into the table, waiting for room if that is the policy: several
@@ -136,39 +135,30 @@ async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<(Arc
     shared.until(wait).await
 }
 
-/// Does what an error of accept(2) asks for. False if the loop is to end.
-async fn failed(
-    reserve: &Reserve,
-    shared: &Shared,
-    listener: &Listener,
-    error: &io::Error,
-    exhaustion: &mut Option<Watch>,
-) -> bool {
+/// Does what an error of accept(2) asks for before the next try.
+async fn failed<F>(plan: &Plan<F>, listener: &Listener, error: &io::Error, exhaustion: &mut Option<Watch>) {
+    let shared = &plan.shared;
     match AcceptErrorKind::of(error) {
         AcceptErrorKind::Connection => {
             shared.counters.aborted.count();
-            return true;
+            return;
         }
         AcceptErrorKind::Exhausted => {
             shared.counters.exhausted.count();
-            let shed = shared.limits.when_full == WhenFull::Shed && reserve.shed(listener);
+            let shed = shared.limits.when_full == WhenFull::Shed && plan.reserve.shed(listener);
             let done = if shed { "one was shed" } else { "they wait" };
             let addr = listener.addr();
             shared.notices.say("exhaustion", format_args!("no room for connections at {addr}: {error}; {done}"));
             if shed {
                 shared.counters.shed_exhausted.count();
-                return true;
+                return;
             }
         }
         AcceptErrorKind::Fatal => {
-            // A Unix socket whose door is closed says so when its queue is empty.
-            if shared.phase() >= Phase::Closing {
-                return false;
-            }
             shared.counters.accept_errors.count();
             shared.notices.say("accept", format_args!("accept at {}: {error}", listener.addr()));
             Sleep::after(EXHAUSTED_LIMIT).await;
-            return true;
+            return;
         }
     }
     let first = exhaustion.is_none();
@@ -183,7 +173,6 @@ async fn failed(
         };
         shared.phase_changed.until(over).await;
     }
-    true
 }
 
 /// A handler that runs: notes its end, whatever that is.

@@ -27,17 +27,11 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// [`spawn`](Host::spawn).
     fn spawn_on<F>(&self, worker: usize, name: String, future: F)
     where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let _ = worker;
-        self.spawn(name, future);
-    }
+        F: Future<Output = ()> + Send + 'static;
 
     /// How many listeners an address gets if nobody says: as many as there are
     /// workers that keep their tasks, else one.
-    fn shards(&self) -> usize {
-        1
-    }
+    fn shards(&self) -> usize;
 
     /// The signals that ask the process to end, from now on.
     ///

@@ -27,6 +27,9 @@ pub(crate) enum Phase {
     Stopped,
 }
 
+/// By their numbers.
+const PHASES: [Phase; 5] = [Phase::Serving, Phase::Announced, Phase::Closing, Phase::Emptying, Phase::Stopped];
+
 /// Why a server has drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,7 +42,7 @@ pub enum Cause {
     HandedOver,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) notices: Notices,
@@ -60,31 +63,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(limits: Limits, notices: Notices) -> Shared {
-        Shared {
-            limits,
-            notices,
-            counters: Counters::default(),
-            table: Arc::default(),
-            phase: AtomicU8::new(Phase::Serving as u8),
-            phase_changed: Bell::default(),
-            cause: Mutex::new(None),
-            sockets_out: AtomicBool::new(false),
-            loops: AtomicUsize::new(0),
-            by_listener: OnceLock::new(),
-            // 0 means "not" where a tick is kept.
-            tick: AtomicU32::new(1),
-        }
+        // 0 means "not" where a tick is kept.
+        Shared { limits, notices, tick: AtomicU32::new(1), ..Shared::default() }
     }
 
     pub(crate) fn phase(&self) -> Phase {
         // SeqCst: a hand-over reads it after a word that the drain reads; see there.
-        match self.phase.load(Ordering::SeqCst) {
-            0 => Phase::Serving,
-            1 => Phase::Announced,
-            2 => Phase::Closing,
-            3 => Phase::Emptying,
-            _ => Phase::Stopped,
-        }
+        PHASES[usize::from(self.phase.load(Ordering::SeqCst))]
     }
 
     /// Goes on to `phase`, never back.

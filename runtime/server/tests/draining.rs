@@ -31,7 +31,7 @@ fn queued(running: &harness::Running, count: usize) -> Vec<std::net::TcpStream> 
 
 async fn what_is_queued_is_accepted() {
     let running = start(Server::new(), async |connection: Connection| connection.write_all(b"!").await).await;
-    until("it accepts", || running.control.stats().by_listener == [0]).await;
+    until("it accepts", || !running.control.stats().by_listener.is_empty()).await;
     let clients = queued(&running, 100);
     running.control.drain();
     let addr = running.addr;

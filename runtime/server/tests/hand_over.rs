@@ -31,7 +31,7 @@ fn scratch() -> PathBuf {
 }
 
 async fn server(path: &Path, addr: SocketAddr) -> Server {
-    let server = Server::new().signals(false).hand_over(path).await.expect("a path");
+    let server = Server::new().signals(false).shards(1).hand_over(path).await.expect("a path");
     server.bind(addr).await.expect("free, or handed over")
 }
 

@@ -28,7 +28,7 @@ everywhere!(
 
 async fn many_listeners_have_one_handler() {
     let path = scratch("many");
-    let mut server = Server::new().signals(false).bind("127.0.0.1:0").await.expect("a port is free");
+    let mut server = Server::new().signals(false).shards(1).bind("127.0.0.1:0").await.expect("a port is free");
     server = server.bind("127.0.0.1:0").await.expect("another port").bind_unix(&path).await.expect("a path");
     let addrs = server.local_addrs();
     let control = server.control();

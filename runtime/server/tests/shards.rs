@@ -3,10 +3,12 @@
 
 mod harness;
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use bourn::server::{Connection, Drain, Server};
@@ -30,6 +32,35 @@ async fn shards_share_one_port() {
     control.drain();
     let report = served.await.expect("no panic").expect("it serves");
     assert_eq!(report.stats.by_listener.iter().sum::<u64>(), 30);
+}
+
+#[test]
+fn workers_that_share_nothing_have_a_listener_each() {
+    watched("a listener for each worker", || {
+        harness::thread_per_core().block_on(async {
+            let mut server = Server::new().signals(false).bind("127.0.0.1:0").await.expect("a port is free");
+            assert_eq!(server.local_addrs().len(), 2);
+            let addr = server.local_addrs()[0].tcp().expect("an address of TCP");
+            let control = server.control();
+            let threads: Arc<Mutex<HashMap<ThreadId, u64>>> = Arc::default();
+            let seen = Arc::clone(&threads);
+            let served = bourn::spawn(server.serve(move |_: Connection| {
+                let thread = std::thread::current().id();
+                *seen.lock().expect("no panic").entry(thread).or_default() += 1;
+                async {}
+            }));
+            for _ in 0..100 {
+                let client = bourn::net::TcpStream::connect(addr).await.expect("a server");
+                assert_eq!(client.read(&mut [0]).await.expect("the end in order"), 0);
+            }
+            control.drain();
+            let mut shares = served.await.expect("no panic").expect("it serves").stats.by_listener;
+            let mut counts: Vec<_> = threads.lock().expect("no panic").values().copied().collect();
+            shares.sort_unstable();
+            counts.sort_unstable();
+            assert_eq!(counts, shares, "a connection stays with the worker whose listener it met");
+        });
+    });
 }
 
 #[test]

@@ -166,6 +166,12 @@ impl Handle {
         self.executor.spawn_on_each(make)
     }
 
+    /// How many workers share nothing with each other; 1 for other flavours.
+    #[cfg(feature = "server")]
+    pub(crate) fn shards(&self) -> usize {
+        self.executor.shards()
+    }
+
     pub(crate) fn block_in_place<T>(&self, work: impl FnOnce() -> T) -> T {
         self.executor.block_in_place(work)
     }

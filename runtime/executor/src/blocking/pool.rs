@@ -1,30 +1,32 @@
-//! The pool as its users and its threads see it.
+//! The pool, its threads, and the data under its lock.
 
 use std::{
     borrow::Cow,
     cell::Cell,
+    collections::VecDeque,
     fmt,
     future::Future,
-    io,
+    io, mem,
     panic::Location,
     pin::Pin,
     process,
-    sync::{Arc, mpsc},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use super::crew::{Brought, Crew, PoolMetrics, Vacancy};
+use slab::Slab;
+
 use crate::{
     context, misuse,
-    sync::{Condvar, Mutex, lock, start_thread, thread, thread_local, wait_until},
-    task::{JoinHandle, Options, Schedule, Task, TaskInfo},
+    sync::{Condvar, Mutex, lock, start_thread, thread_local, wait_until},
+    task::{JoinHandle, Options, Schedule, Task, TaskInfo, TaskState},
     unwind,
 };
 
 thread_local! {
-    /// The pool whose crew the thread has left, or 0: what it does now, it does in destructors of thread-locals.
-    static LEFT: Cell<usize> = const { Cell::new(0) };
+    /// The pool that the thread belongs to, by its address, or 0; and the key of its post.
+    static MEMBER: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
 /// What a pool asks of the runtime that it belongs to, if it belongs to one.
@@ -94,6 +96,24 @@ impl Default for PoolOptions {
     }
 }
 
+/// What a [`BlockingPool`](BlockingPool) was doing when it was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolMetrics {
+    /// Threads that exist, whatever they do.
+    pub threads: usize,
+    /// Threads that make a call.
+    pub running: usize,
+    /// Threads that wait for a call.
+    pub idle: usize,
+    /// Calls that wait for a thread.
+    pub queued: usize,
+    /// Calls that were given to a thread so far.
+    pub started: u64,
+    /// The longest that any call has waited for a thread so far, those that still wait included.
+    pub longest_wait: Duration,
+}
+
 /// Threads for calls that block.
 ///
 /// They start when they are needed and end when they are idle. A clone is another handle to the same pool; without any,
@@ -118,11 +138,41 @@ pub struct BlockingPool {
 
 struct Shared {
     crew: Mutex<Crew>,
-    /// Rung for each thread that leaves.
+    /// Rung for each thread that ends.
     left: Condvar,
     options: PoolOptions,
     /// The process that has the threads.
     process: u32,
+}
+
+#[derive(Default)]
+struct Crew {
+    /// What no thread has taken yet, oldest first.
+    queue: VecDeque<Queued>,
+    /// Of the threads that take calls, from before their start.
+    posts: Slab<Post>,
+    /// The posts whose threads rest, and have not been rung for a call. The last one is taken first, so that those who
+    /// are not needed time out.
+    idle: Vec<usize>,
+    /// Threads that have not ended: those that have a post, and those that have just given it up.
+    threads: usize,
+    /// Kept until the crew is closed and no thread is left: a call that outlasts the grace may panic, too.
+    host: Option<Arc<dyn PoolHost>>,
+    closed: bool,
+    started: u64,
+    longest_wait: Duration,
+}
+
+struct Queued {
+    task: Task,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Post {
+    /// Rung for a call, and when the crew is closed.
+    bell: Arc<Condvar>,
+    running: Option<TaskInfo>,
 }
 
 impl BlockingPool {
@@ -184,7 +234,16 @@ impl BlockingPool {
     /// What the pool is doing.
     #[must_use]
     pub fn metrics(&self) -> PoolMetrics {
-        lock(&self.shared.crew).metrics()
+        let crew = lock(&self.shared.crew);
+        let waiting = crew.queue.front().map(|oldest| oldest.since.elapsed());
+        PoolMetrics {
+            threads: crew.posts.len(),
+            running: crew.posts.iter().filter(|(_, post)| post.running.is_some()).count(),
+            idle: crew.idle.len(),
+            queued: crew.queue.len(),
+            started: crew.started,
+            longest_wait: crew.longest_wait.max(waiting.unwrap_or_default()),
+        }
     }
 
     /// The calls that are being made.
@@ -201,22 +260,26 @@ impl BlockingPool {
 
     /// Drops every call that has not begun and every one that comes later. Waits for nothing.
     pub fn close(&self) {
-        lock(&self.shared.crew).close();
+        {
+            let mut crew = lock(&self.shared.crew);
+            crew.closed = true;
+            for (_, post) in &crew.posts {
+                post.bell.notify_one();
+            }
+        }
         self.shared.drain();
-        self.shared.dismiss_host();
+        self.dismiss_host();
     }
 
     /// [Closes](Self::close) the pool, waits at most `grace` for the calls that have begun, and returns those that are
     /// still being made; the one that this is called in is none of them.
     ///
-    /// A call is over when its thread has noticed: without a grace one that has just ended may still be returned. The
-    /// threads, too, are waited for as long as the grace lasts; one that takes longer to end, for a destructor of a
-    /// thread-local, goes on by itself. Called again, it waits again for what is left. In a forked child, which has
-    /// none of the threads, it does not wait.
+    /// A call is over when its thread has noticed: without a grace one that has just ended may still be returned. Of a
+    /// thread that has made its last call, only the destructors of its thread-locals may still run afterwards. Called
+    /// again, it waits again for what is left. In a forked child, which has none of the threads, it does not wait.
     #[must_use = "these calls are still being made"]
     pub fn shutdown(&self, grace: Duration) -> Vec<TaskInfo> {
         let deadline = Instant::now().checked_add(grace);
-        let here = thread::current().id();
         self.close();
         if self.is_forked() {
             // fork(2) copies the caller's thread alone: nobody is there who could be waited for, or needs the host.
@@ -224,22 +287,25 @@ impl BlockingPool {
             unwind::dispose(host);
             return Vec::new();
         }
+        let (pool, key) = MEMBER.try_with(Cell::get).unwrap_or_default();
+        let own = (pool == self.shared.address()).then_some(key);
         let mut crew = lock(&self.shared.crew);
-        while crew.has_others(here) && !is_over(deadline) {
+        while crew.threads > usize::from(own.is_some()) && !is_over(deadline) {
             crew = wait_until(&self.shared.left, crew, deadline);
         }
-        let still_running = crew.running(Some(here));
-        // A thread that has left is joined by the next one that leaves: it must not wait for that one, nor for itself.
-        let leavers = if is_over(deadline) || LEFT.with(Cell::get) == self.shared.address() {
-            Vec::new()
-        } else {
-            crew.take_leavers()
-        };
-        let host = crew.dismiss_host();
+        let still_running = crew.running(own);
         drop(crew);
-        unwind::dispose(host);
-        join_until(leavers, deadline);
+        self.dismiss_host();
         still_running
+    }
+
+    /// Lets the host go, if nobody is left who might need it.
+    fn dismiss_host(&self) {
+        let host = {
+            let mut crew = lock(&self.shared.crew);
+            if crew.closed && crew.threads == 0 { crew.host.take() } else { None }
+        };
+        unwind::dispose(host);
     }
 
     fn is_forked(&self) -> bool {
@@ -253,42 +319,61 @@ impl fmt::Debug for BlockingPool {
     }
 }
 
+impl Crew {
+    /// The next call for a post.
+    fn take(&mut self, key: usize) -> Option<Task> {
+        self.posts[key].running = None;
+        if self.closed {
+            return None;
+        }
+        let Queued { task, since } = self.queue.pop_front()?;
+        self.started += 1;
+        self.longest_wait = self.longest_wait.max(since.elapsed());
+        let mut info = task.describe();
+        info.state = TaskState::Running;
+        self.posts[key].running = Some(info);
+        Some(task)
+    }
+
+    /// The calls that are being made, but for the one of the post `but`.
+    fn running(&self, but: Option<usize>) -> Vec<TaskInfo> {
+        let posts = self.posts.iter().filter(|(key, _)| Some(*key) != but);
+        posts.filter_map(|(_, post)| post.running.clone()).collect()
+    }
+}
+
 impl Shared {
-    /// By what a thread knows which pool it has left, and which it is emptying.
+    /// By what a thread knows which pool it belongs to, and which it is emptying.
     fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
-    fn start(self: &Arc<Self>, vacancy: Vacancy) {
-        let name = format!("{}-{}", self.options.name, vacancy.key);
+    fn start(self: &Arc<Self>, key: usize) {
+        let name = format!("{}-{key}", self.options.name);
         let shared = Arc::clone(self);
-        let started = start_thread(name, self.options.stack_size, move || {
-            shared.work(vacancy.key);
-        });
-        match started {
-            Ok(thread) => lock(&self.crew).keep(vacancy, thread),
-            Err(error) => {
-                let stranded = lock(&self.crew).give_up(vacancy);
-                self.left.notify_all();
-                for task in stranded {
-                    task.refuse(duplicate(&error));
-                }
-                self.dismiss_host();
+        let started = start_thread(name, self.options.stack_size, move || shared.work(key));
+        if let Err(error) = started {
+            let stranded = {
+                let mut crew = lock(&self.crew);
+                crew.posts.remove(key);
+                // While there is another thread, it comes to them.
+                if crew.posts.is_empty() { mem::take(&mut crew.queue) } else { VecDeque::new() }
+            };
+            for queued in stranded {
+                queued.task.refuse(duplicate(&error));
             }
+            self.leave();
         }
     }
 
     /// The life of a thread.
     fn work(&self, key: usize) {
-        let host = {
-            let mut crew = lock(&self.crew);
-            crew.arrive(key, thread::current().id());
-            crew.host.clone()
-        };
-        let mut leavers = None;
+        MEMBER.with(|member| member.set((self.address(), key)));
+        let host = lock(&self.crew).host.clone();
+        let mut is_done = false;
         let mut serve = || {
-            if leavers.is_none() {
-                leavers = Some(self.serve(key));
+            if !mem::replace(&mut is_done, true) {
+                self.serve(key);
             }
         };
         if let Some(host) = host {
@@ -301,61 +386,61 @@ impl Shared {
         }
         // Without a host, or with one that failed: the calls are made all the same.
         serve();
-        // A call may outlast the shutdown: whoever leaves last lets the host go.
-        self.dismiss_host();
-        join(leavers.unwrap_or_default());
+        // Destructors of thread-locals are no part of the pool any more.
+        MEMBER.with(|member| member.set((0, 0)));
+        self.leave();
     }
 
-    /// Makes calls until the thread shall end. Returns the threads that have left before.
-    fn serve(&self, key: usize) -> Vec<thread::JoinHandle<()>> {
+    /// A thread ends, or could not be started. A call may outlast the shutdown, so the last one lets the host go.
+    fn leave(&self) {
         loop {
-            match self.next(key) {
-                Ok(task) => task.run(),
-                Err(leavers) => {
-                    LEFT.with(|left| left.set(self.address()));
-                    self.left.notify_all();
-                    return leavers;
+            let host = {
+                let mut crew = lock(&self.crew);
+                let host = if crew.closed && crew.threads == 1 { crew.host.take() } else { None };
+                if host.is_none() {
+                    crew.threads -= 1;
+                    break;
                 }
-            }
+                host
+            };
+            unwind::dispose(host);
         }
+        self.left.notify_all();
     }
 
-    /// The next call of a post, or, after its thread has left the crew, those who left before.
-    fn next(&self, key: usize) -> Result<Task, Vec<thread::JoinHandle<()>>> {
+    /// Makes calls until the thread shall end, and gives its post up.
+    fn serve(&self, key: usize) {
         let mut crew = lock(&self.crew);
-        if let Some(task) = crew.take(key) {
-            return Ok(task);
-        }
-        if crew.closed {
-            return Err(crew.leave(key));
-        }
-        let deadline = Instant::now().checked_add(self.options.idle);
-        let bell = crew.rest(key);
+        let mut deadline = None;
         loop {
-            crew = wait_until(&bell, crew, deadline);
-            if let Some(task) = crew.handed(key) {
-                return Ok(task);
+            if let Some(task) = crew.take(key) {
+                drop(crew);
+                task.run();
+                deadline = None;
+                crew = lock(&self.crew);
+                continue;
             }
-            // One lock over the last look and the leaving: nobody can hand over in between.
-            if crew.closed || is_over(deadline) {
-                return Err(crew.leave(key));
+            let until = *deadline.get_or_insert_with(|| Instant::now().checked_add(self.options.idle));
+            // One lock over the last look and the leaving: nobody can count on this thread in between.
+            if crew.closed || is_over(until) {
+                crew.posts.remove(key);
+                MEMBER.with(|member| member.set((self.address(), usize::MAX)));
+                return;
             }
+            let bell = Arc::clone(&crew.posts[key].bell);
+            crew.idle.push(key);
+            crew = wait_until(&bell, crew, until);
+            crew.idle.retain(|&idle| idle != key);
         }
-    }
-
-    /// Lets the host go, if nobody is left who might need it.
-    fn dismiss_host(&self) {
-        let host = lock(&self.crew).dismiss_host();
-        unwind::dispose(host);
     }
 
     /// Drops the calls that will not be made any more.
     fn drain(&self) {
         context::while_draining(self.address(), || {
             loop {
-                let task = lock(&self.crew).pop();
-                let Some(task) = task else { return };
-                task.cancel();
+                let queued = lock(&self.crew).queue.pop_front();
+                let Some(queued) = queued else { return };
+                queued.task.cancel();
             }
         });
     }
@@ -365,12 +450,19 @@ impl Schedule for Arc<Shared> {
     const LOCAL: bool = false;
 
     fn schedule(&self, task: Task) {
-        let brought = lock(&self.crew).bring(task, self.options.cap);
-        match brought {
-            Brought::Handed(bell) => bell.notify_one(),
-            Brought::Queued => {}
-            Brought::Start(vacancy) => self.start(vacancy),
-            Brought::Closed => self.drain(),
+        let mut crew = lock(&self.crew);
+        crew.queue.push_back(Queued { task, since: Instant::now() });
+        if crew.closed {
+            drop(crew);
+            self.drain();
+        } else if let Some(key) = crew.idle.pop() {
+            // Should another thread be faster, it rests again.
+            crew.posts[key].bell.notify_one();
+        } else if crew.posts.len() < self.options.cap {
+            let key = crew.posts.insert(Post::default());
+            crew.threads += 1;
+            drop(crew);
+            self.start(key);
         }
     }
 
@@ -412,38 +504,6 @@ impl<T, W: FnOnce() -> T> Future for Call<W> {
 
 fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
-}
-
-/// Waits for threads that have nothing left to do but to end.
-fn join(leavers: Vec<thread::JoinHandle<()>>) {
-    for thread in leavers {
-        if let Err(payload) = thread.join() {
-            unwind::discard(payload);
-        }
-    }
-}
-
-/// As [`join`], until `deadline`; threads that take longer go on by themselves.
-fn join_until(leavers: Vec<thread::JoinHandle<()>>, deadline: Option<Instant>) {
-    let Some(deadline) = deadline else {
-        return join(leavers);
-    };
-    if leavers.is_empty() {
-        return;
-    }
-    // A thread's destructors run after `is_finished`, and a join has no limit: so another thread joins, which can be
-    // waited for with one. If there can be none, nobody is waited for.
-    let (joining, joined) = mpsc::channel::<()>();
-    let joiner = start_thread("bourn-join".to_owned(), None, move || {
-        join(leavers);
-        drop(joining);
-    });
-    let left = deadline.saturating_duration_since(Instant::now());
-    if let Ok(joiner) = joiner
-        && joined.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Disconnected)
-    {
-        join(vec![joiner]);
-    }
 }
 
 /// The same error for each of several calls.

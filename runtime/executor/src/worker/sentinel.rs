@@ -250,3 +250,31 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
     shared.attend(core.group());
     is_refused
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{panic::Location, thread};
+
+    use super::*;
+    use crate::{park::ThreadPark, worker::ExecutorOptions};
+
+    /// A bell may have it look at any time; a step is stuck after a tick, not after a look.
+    #[test]
+    fn two_looks_in_a_row_find_nobody_stuck() {
+        let parks = Box::new([Arc::new(ThreadPark::new())]);
+        let options = ExecutorOptions::multi_thread().workers(1).spares(0);
+        let shared = Arc::new(Shared::new(parks, options, 0, Arc::new(Sentinel::new(false)), Location::caller()));
+        let mut sighting =
+            Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
+        let mut reporter = Reporter::new();
+        let begun = Instant::now();
+        shared.cores[0].watch.begin(None, None);
+        for _ in 0..2 {
+            assert!(look(&shared, 0, &mut sighting, &mut reporter));
+        }
+        assert!(!shared.cores[0].watch.is_stuck() || begun.elapsed() >= TICK);
+        thread::sleep(TICK);
+        look(&shared, 0, &mut sighting, &mut reporter);
+        assert!(shared.cores[0].watch.is_stuck());
+    }
+}

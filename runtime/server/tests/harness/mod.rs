@@ -41,6 +41,10 @@ pub fn multi_thread() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).build().expect("a runtime")
 }
 
+pub fn thread_per_core() -> Runtime {
+    Builder::new_thread_per_core().worker_threads(2).build().expect("a runtime")
+}
+
 /// Makes a test of each async function in each kind of runtime.
 macro_rules! everywhere {
     ($($name:ident),+ $(,)?) => {
@@ -49,6 +53,7 @@ macro_rules! everywhere {
         $crate::harness::everywhere!(@ select, $crate::harness::current_thread(bourn::Backend::Select), $($name),+);
         $crate::harness::everywhere!(@ mio, $crate::harness::current_thread(bourn::Backend::Mio), $($name),+);
         $crate::harness::everywhere!(@ workers, $crate::harness::multi_thread(), $($name),+);
+        $crate::harness::everywhere!(@ cores, $crate::harness::thread_per_core(), $($name),+);
     };
     (@ $module:ident, $runtime:expr, $($name:ident),+) => {
         mod $module {
