@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -340,7 +340,8 @@ impl Connection {
     }
 
     /// The addresses that a trusted proxy named.
-    pub(crate) fn set_real_peer(&self, peer: SocketAddr) {
+    #[cfg(feature = "proxy")]
+    pub(crate) fn set_real_peer(&self, peer: std::net::SocketAddr) {
         // Set once, before the handler has the connection.
         let _ = self.life.marks.real_peer.set(peer);
     }
@@ -354,6 +355,43 @@ impl Drop for Waits<'_> {
         self.0.marks.stalled.store(0, Relaxed);
     }
 }
+
+/// A trait of writing, of which there are three that differ in how they call closing,
+/// and in what else (`$more`) they ask for.
+macro_rules! writer {
+    ($kind:ty, $of:ident, $close:ident $(, $more:item)?) => {
+        impl $of for $kind {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                self.poll_send(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.poll_send_vectored(cx, bufs)
+            }
+
+            $($more)?
+
+            /// Does nothing: what is written is the kernel's already.
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            /// Closes the writing half (FIN); reading goes on.
+            fn $close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(match self.shutdown(std::net::Shutdown::Write) {
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                    result => result,
+                })
+            }
+        }
+    };
+}
+#[cfg(any(feature = "hyper", feature = "tokio"))]
+pub(crate) use writer;
 
 macro_rules! stream_traits {
     ($($kind:ty),*) => {$(
@@ -375,32 +413,7 @@ macro_rules! stream_traits {
             }
         }
 
-        impl AsyncWrite for $kind {
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                self.poll_send(cx, buf)
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.poll_send_vectored(cx, bufs)
-            }
-
-            /// Does nothing: what is written is the kernel's already.
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            /// Closes the writing half (FIN); reading goes on.
-            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(match self.shutdown(Shutdown::Write) {
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-                    result => result,
-                })
-            }
-        }
+        writer!($kind, AsyncWrite, poll_close);
     )*};
 }
 
