@@ -54,7 +54,10 @@ fn main() -> picture::Result<()> {
     for other in [threads, busy, poll, bourn] {
         assert!(other.1 < other.0, "a fast client waited for the slow one: {other:?}");
     }
-    assert!(threads.3 > FAST && bourn.3 == 1 && poll.3 == 1, "a thread for each client, or one for all");
+    assert!(
+        threads.3 > FAST && bourn.3 <= 2 && poll.3 == 1,
+        "a thread for each client, or one for all (and in bourn one that watches it)"
+    );
     assert!(busy.2 > 5.0 * poll.2.max(0.02), "asking without end costs a processor: {busy:?} beside {poll:?}");
     println!("6. holds: one blocked call made fifty clients wait; the busy loop answered, and burned a processor");
     Ok(())

@@ -1,4 +1,4 @@
-//! What each way of ending a TCP connection does to both sides, seen in the kernel's table of connections.
+//! What each way of ending a TCP connection does to both sides, as the kernel has them (asked as `ss` asks).
 //!
 //! Seven ways, each with a side A that acts after 40 ms and a side B that closes 40 ms later. Rows 25, 27,
 //! 30, 48 to 53, 57 and 61 of the sockets checklist.
@@ -10,18 +10,11 @@ use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use bourn_examples::kernel;
 use bourn_examples::picture::{self, Lane, Span};
 use socket2::SockRef;
 
-const STATES: [(&str, &str); 7] = [
-    ("01", "ESTABLISHED"),
-    ("05", "FIN_WAIT2"),
-    ("06", "TIME_WAIT"),
-    ("08", "CLOSE_WAIT"),
-    ("04", "FIN_WAIT1"),
-    ("09", "LAST_ACK"),
-    ("07", "CLOSE"),
-];
+const STATES: [&str; 7] = ["ESTABLISHED", "FIN_WAIT2", "TIME_WAIT", "CLOSE_WAIT", "FIN_WAIT1", "LAST_ACK", "CLOSE"];
 const MOMENT: Duration = Duration::from_millis(40);
 
 /// How often the watcher has looked.
@@ -36,30 +29,27 @@ fn moment() {
     }
 }
 
+/// Times (ms) and states; `None`: the kernel has forgotten this side.
 type History = Vec<(f64, Option<usize>)>;
 
-/// The state of the connection between two ports, as the first one's side has it; `None`: the kernel has forgotten it.
-fn state(table: &str, local: u16, peer: u16) -> Option<usize> {
-    let line = table.lines().find(|line| line.contains(&format!(":{local:04X} 0100007F:{peer:04X} ")))?;
-    STATES.iter().position(|(code, _)| line.split_whitespace().nth(3) == Some(code))
-}
-
-/// Runs one way of ending, while another thread looks at the kernel's table every millisecond or two.
+/// Runs one way of ending, while another thread asks the kernel every millisecond.
 fn watch(way: impl FnOnce(TcpStream, TcpStream)) -> [History; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let b = listener.accept().unwrap().0;
-    let (here, there) = (a.local_addr().unwrap().port(), b.local_addr().unwrap().port());
+    let (here, there) = (a.local_addr().unwrap(), b.local_addr().unwrap());
     drop(listener);
     let (stop, stopped) = mpsc::channel::<()>();
     let watcher = thread::spawn(move || {
         let began = Instant::now();
         let mut seen: [History; 2] = Default::default();
         while stopped.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
             let at = began.elapsed().as_secs_f64() * 1e3;
-            seen[0].push((at, state(&table, here, there)));
-            seen[1].push((at, state(&table, there, here)));
+            for (history, (local, peer)) in seen.iter_mut().zip([(here, there), (there, here)]) {
+                let side = kernel::tcp(local, peer).unwrap();
+                let state = side.map(|side| STATES.iter().position(|state| *state == side.state).expect(side.state));
+                history.push((at, state));
+            }
             LOOKS.fetch_add(1, Relaxed);
         }
         seen
@@ -91,7 +81,7 @@ fn main() -> picture::Result<()> {
             let mut spans: Vec<Span> = Vec::new();
             let ends = history.iter().skip(1).map(|sample| sample.0).chain([history[history.len() - 1].0]);
             for ((from, state), to) in history.iter().zip(ends) {
-                let name = state.map_or("gone", |state| STATES[state].1);
+                let name = state.map_or("gone", |state| STATES[state]);
                 if names.last() != Some(&name) {
                     names.push(name);
                     spans.extend(state.map(|kind| Span { from: *from, to, kind }));
@@ -187,9 +177,8 @@ fn main() -> picture::Result<()> {
     });
     check("close of a dup (40 ms), then of the last descriptor (80 ms)", seen, ORDERLY);
 
-    let legend = STATES.map(|(_, name)| name);
     let title = "How a TCP connection ends, by what A does at 40 ms (blank: the kernel has forgotten it)";
-    picture::timeline("close_vs_shutdown", title, "time (ms)", 18, &legend, &lanes)?;
+    picture::timeline("close_vs_shutdown", title, "time (ms)", 18, &STATES, &lanes)?;
     println!("8. holds: FIN is one per direction, RST is neither, and close only counts descriptors down");
     Ok(())
 }

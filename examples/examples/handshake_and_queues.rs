@@ -4,6 +4,7 @@
 //! sockets checklist.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,17 +12,16 @@ use std::time::{Duration, Instant};
 use bourn::net::{TcpSocket, TcpStream};
 use bourn::task::JoinSet;
 use bourn::time::sleep;
+use bourn_examples::kernel;
 use bourn_examples::picture::{self, Axis};
 
 const BACKLOG: u32 = 4;
 const CLIENTS: usize = 10;
 
-/// How many connections wait for `accept`: the receive queue of a listening socket (state 0A) in /proc/net/tcp.
-fn waiting(port: u16) -> io::Result<usize> {
-    let table = std::fs::read_to_string("/proc/net/tcp")?;
-    let line = table.lines().find(|line| line.contains(&format!(":{port:04X} 00000000:0000 0A"))).expect("a listener");
-    let queues = line.split_whitespace().nth(4).expect("two queues");
-    usize::from_str_radix(queues.split_once(':').expect("two queues").1, 16).map_err(io::Error::other)
+/// How many connections wait for `accept`: the receive queue of a listening socket.
+fn waiting(listener: SocketAddr) -> io::Result<usize> {
+    let anybody = "0.0.0.0:0".parse().expect("an address");
+    Ok(kernel::tcp(listener, anybody)?.expect("a listener").receive_queue as usize)
 }
 
 #[bourn::main]
@@ -55,7 +55,7 @@ async fn main() -> picture::Result<()> {
         let (connected, accepted, samples) = (connected.clone(), accepted.clone(), samples.clone());
         bourn::spawn(async move {
             loop {
-                let counts = [CLIENTS - connected.load(Relaxed), waiting(address.port())?, accepted.load(Relaxed)];
+                let counts = [CLIENTS - connected.load(Relaxed), waiting(address)?, accepted.load(Relaxed)];
                 samples.lock().unwrap().push((began.elapsed().as_secs_f64(), counts));
                 sleep(Duration::from_millis(20)).await;
             }
@@ -65,7 +65,7 @@ async fn main() -> picture::Result<()> {
     };
 
     sleep(Duration::from_millis(1300)).await;
-    let (established, queued, words) = (connected.load(Relaxed), waiting(address.port())?, sent.load(Relaxed));
+    let (established, queued, words) = (connected.load(Relaxed), waiting(address)?, sent.load(Relaxed));
     println!(
         "2. after 1.3 s {established} clients are connected, {words} have sent something, {queued} wait for accept"
     );

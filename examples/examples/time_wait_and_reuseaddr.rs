@@ -5,6 +5,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use bourn_examples::kernel;
 use socket2::{Domain, Socket, Type};
 
 fn listen(address: SocketAddr, reuse: bool) -> io::Result<TcpListener> {
@@ -15,22 +16,24 @@ fn listen(address: SocketAddr, reuse: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The local ports of the kernel's connections in TIME_WAIT that concern this port: 06 in /proc/net/tcp.
-fn time_waits(port: u16) -> io::Result<Vec<u16>> {
-    let port = format!(":{port:04X}");
-    let table = std::fs::read_to_string("/proc/net/tcp")?;
-    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let ours = rows.filter(|row| row[3] == "06" && (row[1].ends_with(&port) || row[2].ends_with(&port)));
-    Ok(ours.map(|row| u16::from_str_radix(&row[1][9..], 16).expect("a port")).collect())
+/// Which side of an ended connection the kernel keeps in TIME_WAIT.
+fn kept(server: SocketAddr, client: SocketAddr) -> io::Result<&'static str> {
+    let waits = |side: Option<kernel::Tcp>| side.is_some_and(|side| side.state == "TIME_WAIT");
+    Ok(match (waits(kernel::tcp(server, client)?), waits(kernel::tcp(client, server)?)) {
+        (true, false) => "the server's",
+        (false, true) => "the client's",
+        _ => "both or none",
+    })
 }
 
 /// A server's life: one connection, which is ended by the server or by the client first; then the server exits.
-fn life(reuse: bool, server_first: bool) -> io::Result<SocketAddr> {
+fn life(reuse: bool, server_first: bool) -> io::Result<(SocketAddr, SocketAddr)> {
     let listener = listen("127.0.0.1:0".parse().expect("an address"), reuse)?;
     let address = listener.local_addr()?;
     let client = TcpStream::connect(address)?;
     let (server, _) = listener.accept()?;
     drop(listener);
+    let ends = (address, client.local_addr()?);
     let (mut first, mut second) = (server, client);
     if !server_first {
         (first, second) = (second, first);
@@ -39,23 +42,21 @@ fn life(reuse: bool, server_first: bool) -> io::Result<SocketAddr> {
     assert_eq!(second.read(&mut [0])?, 0);
     drop(second); // the other FIN: now `first` is in TIME_WAIT
     assert_eq!(first.read(&mut [0])?, 0);
-    Ok(address)
+    Ok(ends)
 }
 
 fn main() -> io::Result<()> {
     println!("1. the client closes first: TIME_WAIT (60 s) is the client's, the server's port is free");
-    let address = life(false, false)?;
-    let ports = time_waits(address.port())?;
-    println!("   port {}; in TIME_WAIT: local port {ports:?}", address.port());
-    assert!(ports.len() == 1 && ports[0] != address.port());
+    let (address, client) = life(false, false)?;
+    println!("   server {address}, client {client}; in TIME_WAIT: {} side", kept(address, client)?);
+    assert_eq!(kept(address, client)?, "the client's");
     listen(address, false)?;
     println!("   bind again, without SO_REUSEADDR: ok");
 
     println!("2. the server closes first: TIME_WAIT is the server's, and so is the trouble");
-    let address = life(false, true)?;
-    let ports = time_waits(address.port())?;
-    println!("   port {}; in TIME_WAIT: local port {ports:?}", address.port());
-    assert_eq!(ports, [address.port()]);
+    let (address, client) = life(false, true)?;
+    println!("   server {address}, client {client}; in TIME_WAIT: {} side", kept(address, client)?);
+    assert_eq!(kept(address, client)?, "the server's");
     let error = listen(address, false).expect_err("TIME_WAIT holds the address");
     println!("   bind again, without SO_REUSEADDR: {error}");
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
@@ -66,9 +67,9 @@ fn main() -> io::Result<()> {
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 
     println!("4. set before the first bind it works");
-    let address = life(true, true)?;
-    println!("   port {}; in TIME_WAIT: local port {:?}", address.port(), time_waits(address.port())?);
-    assert_eq!(time_waits(address.port())?, [address.port()]);
+    let (address, client) = life(true, true)?;
+    println!("   server {address}, client {client}; in TIME_WAIT: {} side", kept(address, client)?);
+    assert_eq!(kept(address, client)?, "the server's");
     let listener = listen(address, true)?;
     println!("   bind again, with SO_REUSEADDR on both: ok");
 
@@ -83,16 +84,16 @@ fn main() -> io::Result<()> {
         let listener = bourn::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let client = bourn::net::TcpStream::connect(address).await?;
-        let (server, _) = listener.accept().await?;
+        let (server, peer) = listener.accept().await?;
         drop(listener);
         server.shutdown(std::net::Shutdown::Write)?;
         assert_eq!(client.read(&mut [0]).await?, 0);
         drop(client);
         assert_eq!(server.read(&mut [0]).await?, 0);
         drop(server);
-        assert_eq!(time_waits(address.port())?, [address.port()]);
+        assert_eq!(kept(address, peer)?, "the server's");
         bourn::net::TcpListener::bind(address).await?;
-        println!("   port {}: in TIME_WAIT, and bound again", address.port());
+        println!("   {address}: in TIME_WAIT, and bound again");
         io::Result::Ok(())
     })?;
     println!("7. holds: who closes first keeps TIME_WAIT; SO_REUSEADDR must have been set before the first bind");

@@ -19,7 +19,8 @@ const ADDRESS: &str = "127.0.0.1:7000";
 #[test]
 fn the_readme_shows_the_tested_file() {
     let readme = include_str!("../../README.md");
-    let shown = readme.split_once("```rust\n").and_then(|(_, rest)| rest.split_once("```")).map(|(code, _)| code);
+    let shown =
+        readme.split_once("```rust,no_run\n").and_then(|(_, rest)| rest.split_once("```")).map(|(code, _)| code);
     assert_eq!(shown, Some(include_str!("../readme/echo.rs")));
 }
 

@@ -15,9 +15,7 @@ macro_rules! datagram_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Read, |cx, ticket| self.socket.poll_recv_datagram(cx, ticket, buf, Queue::Take))
-                    .await
+                self.socket.operate(Direction::Read, |fd| sys::recv_datagram(fd, buf, Queue::Take)).await
             }
 
             /// The `poll` form of [`recv`](Self::recv); see
@@ -26,7 +24,8 @@ macro_rules! datagram_methods {
             /// # Errors
             /// As `recv`.
             pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-                self.socket.poll_recv_datagram(cx, &mut Ticket::shared(), buf, Queue::Take)
+                self.socket
+                    .poll_io(cx, Direction::Read, &mut Ticket::shared(), |fd| sys::recv_datagram(fd, buf, Queue::Take))
             }
 
             /// Receives a datagram that is there already.
@@ -54,7 +53,10 @@ macro_rules! datagram_methods {
             /// # Errors
             /// As `recv`.
             pub fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, $addr)>> {
-                self.socket.poll_recv_from(cx, &mut Ticket::shared(), buf, Queue::Take).map(sent_by)
+                let received = self
+                    .socket
+                    .poll_io(cx, Direction::Read, &mut Ticket::shared(), |fd| sys::recv_from(fd, buf, Queue::Take));
+                received.map(sent_by)
             }
 
             /// Receives a datagram that is there already, and the address of its
@@ -74,9 +76,7 @@ macro_rules! datagram_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket
-                    .wait(Direction::Read, |cx, ticket| self.socket.poll_recv_datagram(cx, ticket, buf, Queue::Leave))
-                    .await
+                self.socket.operate(Direction::Read, |fd| sys::recv_datagram(fd, buf, Queue::Leave)).await
             }
 
             /// Like [`recv_from`](Self::recv_from), but leaves the datagram in the
@@ -101,9 +101,7 @@ macro_rules! datagram_methods {
             }
 
             async fn wait_from(&self, buf: &mut [u8], queue: Queue) -> io::Result<(usize, $addr)> {
-                let received =
-                    self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_recv_from(cx, ticket, buf, queue));
-                sent_by(received.await)
+                sent_by(self.socket.operate(Direction::Read, |fd| sys::recv_from(fd, buf, queue)).await)
             }
         }
 
@@ -120,7 +118,7 @@ macro_rules! datagram_methods {
             /// # Cancel safety
             /// Nothing is sent unless the future completes.
             pub async fn send(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_to(cx, ticket, buf, None)).await
+                self.socket.operate(Direction::Write, |fd| sys::send_to(fd, buf, None)).await
             }
 
             /// The `poll` form of [`send`](Self::send).
@@ -128,7 +126,7 @@ macro_rules! datagram_methods {
             /// # Errors
             /// As `send`.
             pub fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                self.socket.poll_send_to(cx, &mut Ticket::shared(), buf, None)
+                self.socket.poll_io(cx, Direction::Write, &mut Ticket::shared(), |fd| sys::send_to(fd, buf, None))
             }
 
             /// Sends a datagram if there is room for it now.

@@ -16,11 +16,11 @@ use crate::udp::UdpSocket;
 use crate::unix::{UnixDatagram, UnixListener, UnixStream};
 
 /// A getter, which asks the kernel, and a setter for each option, by functions of
-/// socket2 or of this file.
+/// socket2 or the table.
 macro_rules! options {
     ([$($kind:ident)*] $table:tt) => {$( options! { @of $kind $table } )*};
     (@of $kind:ident {$(
-        $(#[doc = $about:literal])* $get:ident, $set:ident: $value:ty = $ask:path, $tell:path;
+        $(#[doc = $about:literal])* $get:ident, $set:ident: $value:ty = $ask:expr, $tell:expr;
     )*}) => {
         /// Options. What a listener is told, the streams inherit that it accepts from
         /// then on, unless it says otherwise.
@@ -30,7 +30,8 @@ macro_rules! options {
             /// # Errors
             /// What the kernel says.
             pub fn $get(&self) -> io::Result<$value> {
-                $ask(&*sys::option(self)?)
+                let ask: fn(&Socket) -> io::Result<$value> = $ask;
+                ask(&*sys::option(self)?)
             }
 
             $(#[doc = $about])*
@@ -39,7 +40,8 @@ macro_rules! options {
             /// What the kernel says: [`InvalidInput`](io::ErrorKind::InvalidInput) for a
             /// value out of its range.
             pub fn $set(&self, value: $value) -> io::Result<()> {
-                $tell(&*sys::option(self)?, value)
+                let tell: fn(&Socket, $value) -> io::Result<()> = $tell;
+                tell(&*sys::option(self)?, value)
             }
         )*}
     };
@@ -102,13 +104,15 @@ options! { [TcpSocket TcpListener TcpStream UdpSocket UnixStream UnixDatagram] {
     /// Sets the size of the send buffer in bytes (`SO_SNDBUF`). Linux doubles it for
     /// its bookkeeping, which the getter shows, cuts it at `net.core.wmem_max`, and
     /// ceases to adapt it to the connection.
-    send_buffer_size, set_send_buffer_size: usize = Socket::send_buffer_size, set_send_buffer_size;
+    send_buffer_size, set_send_buffer_size: usize =
+        Socket::send_buffer_size, |socket, bytes| socket.set_send_buffer_size(bytes.min(MOST));
     /// Sets the size of the receive buffer in bytes (`SO_RCVBUF`); UDP loses what does
     /// not fit. Linux doubles it for its bookkeeping, which the getter shows, cuts it
     /// at `net.core.rmem_max`, and ceases to adapt it to the connection. A TCP window
     /// above 64 KiB needs it set before the connection is made
     /// ([`TcpSocket`](crate::TcpSocket)).
-    recv_buffer_size, set_recv_buffer_size: usize = Socket::recv_buffer_size, set_recv_buffer_size;
+    recv_buffer_size, set_recv_buffer_size: usize =
+        Socket::recv_buffer_size, |socket, bytes| socket.set_recv_buffer_size(bytes.min(MOST));
 }}
 
 options! { [TcpSocket TcpListener TcpStream UdpSocket] {
@@ -129,7 +133,9 @@ options! { [TcpSocket TcpListener TcpStream] {
     /// resets the connection (`SO_LINGER` of zero seconds). Off by default.
     ///
     /// There is no way to set any other time: `close(2)` would block the thread.
-    zero_linger, set_zero_linger: bool = zero_linger, set_zero_linger;
+    zero_linger, set_zero_linger: bool =
+        |socket| Ok(socket.linger()? == Some(Duration::ZERO)),
+        |socket, zero| socket.set_linger(zero.then_some(Duration::ZERO));
 }}
 
 options! { [TcpSocket] {
@@ -154,13 +160,16 @@ options! { [UdpSocket] {
     multicast_loop_v6, set_multicast_loop_v6: bool = Socket::multicast_loop_v6, Socket::set_multicast_loop_v6;
     /// Sets how many routers may forward a multicast packet, 0 to 255
     /// (`IP_MULTICAST_TTL`). 1 by default: none.
-    multicast_ttl_v4, set_multicast_ttl_v4: u32 = Socket::multicast_ttl_v4, set_multicast_ttl_v4;
+    multicast_ttl_v4, set_multicast_ttl_v4: u32 =
+        Socket::multicast_ttl_v4, |socket, hops| socket.set_multicast_ttl_v4(in_range(hops)?);
     /// Sets how many routers may forward a multicast packet, 0 to 255
     /// (`IPV6_MULTICAST_HOPS`). 1 by default: none.
-    multicast_hops_v6, set_multicast_hops_v6: u32 = Socket::multicast_hops_v6, set_multicast_hops_v6;
+    multicast_hops_v6, set_multicast_hops_v6: u32 =
+        Socket::multicast_hops_v6, |socket, hops| socket.set_multicast_hops_v6(in_range(hops)?);
     /// Sets the interface, by its address, that multicast packets leave through
     /// (`IP_MULTICAST_IF`).
-    multicast_if_v4, set_multicast_if_v4: Ipv4Addr = Socket::multicast_if_v4, set_multicast_if_v4;
+    multicast_if_v4, set_multicast_if_v4: Ipv4Addr =
+        Socket::multicast_if_v4, |socket, interface| socket.set_multicast_if_v4(&interface);
     /// Sets the interface, by its index, that multicast packets leave through
     /// (`IPV6_MULTICAST_IF`).
     multicast_if_v6, set_multicast_if_v6: u32 = Socket::multicast_if_v6, Socket::set_multicast_if_v6;
@@ -178,14 +187,20 @@ options! { [TcpSocket TcpListener TcpStream UdpSocket] {
     /// Sets the processor that is to handle this socket's packets (`SO_INCOMING_CPU`):
     /// of several listeners on one address, the one of the processor that receives a
     /// connection gets it. The getter tells which one received last. None by default.
-    incoming_cpu, set_incoming_cpu: Option<u16> = incoming_cpu, set_incoming_cpu;
+    incoming_cpu, set_incoming_cpu: Option<u16> =
+        |socket| Ok(u16::try_from(socket.cpu_affinity()?).ok()),
+        // No processor turns into -1.
+        |socket, cpu| socket.set_cpu_affinity(cpu.map_or(usize::MAX, usize::from));
     /// Sets for how long, in whole microseconds, a wait for data may ask the network
     /// card again and again (`SO_BUSY_POLL`). `net.core.busy_read` by default, which is
     /// mostly 0; more than that needs `CAP_NET_ADMIN`.
-    busy_poll, set_busy_poll: Duration = busy_poll, set_busy_poll;
+    busy_poll, set_busy_poll: Duration =
+        |socket| Ok(Duration::from_micros(socket.busy_poll()?.into())),
+        |socket, time| socket.set_busy_poll(time.as_micros().min(MOST as u128) as u32);
     /// Allows `MSG_ZEROCOPY` for those who send through the descriptor
     /// (`SO_ZEROCOPY`); nothing in this crate does. Off by default.
-    zerocopy, set_zerocopy: bool = zerocopy, set_zerocopy;
+    zerocopy, set_zerocopy: bool =
+        |socket| Ok(sys::int(socket, ZEROCOPY)? != 0), |socket, allow| sys::set_int(socket, ZEROCOPY, allow);
 }}
 
 #[cfg(target_os = "linux")]
@@ -195,7 +210,10 @@ options! { [TcpSocket TcpListener TcpStream] {
     /// up to milliseconds (`TCP_USER_TIMEOUT`, RFC 5482). Without it, which is the
     /// default, a peer that has vanished is given up after some 15 minutes
     /// (`net.ipv4.tcp_retries2`).
-    user_timeout, set_user_timeout: Option<Duration> = Socket::tcp_user_timeout, set_user_timeout;
+    user_timeout, set_user_timeout: Option<Duration> =
+        Socket::tcp_user_timeout,
+        // Or what is below a millisecond would end it.
+        |socket, time| socket.set_tcp_user_timeout(time.map(|time| time.saturating_add(Duration::from_nanos(999_999))));
     /// Sets from how many unsent bytes on the stream counts as full
     /// (`TCP_NOTSENT_LOWAT`), so that it is writable only below. As many as the send
     /// buffer holds by default, shown as 0 (`net.ipv4.tcp_notsent_lowat`).
@@ -215,11 +233,14 @@ options! { [TcpSocket TcpListener] {
     /// or this time has passed (`TCP_DEFER_ACCEPT`), rounded up to a number of
     /// retransmissions: 1, 3, 7, 15... seconds. Zero, the default, ends that. Streams
     /// do not have it.
-    defer_accept, set_defer_accept: Duration = defer_accept, set_defer_accept;
+    defer_accept, set_defer_accept: Duration =
+        |socket| Ok(Duration::from_secs(sys::int(socket, DEFER_ACCEPT)?.unsigned_abs().into())),
+        |socket, time| sys::set_int(socket, DEFER_ACCEPT, whole_seconds(time).as_secs());
     /// Sets how many connections whose first packet had data may be in the making
     /// (`TCP_FASTOPEN`, RFC 7413). 0, the default: none. It also takes bit 2 of
     /// `net.ipv4.tcp_fastopen`. Streams do not have it.
-    fastopen, set_fastopen: u32 = fastopen, set_fastopen;
+    fastopen, set_fastopen: u32 =
+        |socket| Ok(sys::int(socket, FASTOPEN)?.cast_unsigned()), |socket, most| sys::set_int(socket, FASTOPEN, most);
 }}
 
 #[cfg(target_os = "linux")]
@@ -228,7 +249,9 @@ options! { [TcpSocket] {
     /// first write is the first packet (`TCP_FASTOPEN_CONNECT`, RFC 7413): errors come
     /// out of that write then. Off by default. It takes bit 1 of
     /// `net.ipv4.tcp_fastopen`, which is set by default.
-    fastopen_connect, set_fastopen_connect: bool = fastopen_connect, set_fastopen_connect;
+    fastopen_connect, set_fastopen_connect: bool =
+        |socket| Ok(sys::int(socket, FASTOPEN_CONNECT)? != 0),
+        |socket, at_once| sys::set_int(socket, FASTOPEN_CONNECT, at_once);
 }}
 
 /// The interface that a socket is bound to.
@@ -265,14 +288,6 @@ bind_device! { TcpSocket TcpListener TcpStream UdpSocket }
 /// More than an `int` holds, the kernel would take for something else.
 const MOST: usize = c_int::MAX as usize;
 
-fn set_send_buffer_size(socket: &Socket, bytes: usize) -> io::Result<()> {
-    socket.set_send_buffer_size(bytes.min(MOST))
-}
-
-fn set_recv_buffer_size(socket: &Socket, bytes: usize) -> io::Result<()> {
-    socket.set_recv_buffer_size(bytes.min(MOST))
-}
-
 /// Whichever is used towards the peer.
 fn ttl(socket: &Socket) -> io::Result<u32> {
     if uses_v6(socket)? { socket.unicast_hops_v6() } else { socket.ttl_v4() }
@@ -300,26 +315,6 @@ fn in_range(hops: u32) -> io::Result<u32> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(hops)
-}
-
-fn set_multicast_ttl_v4(socket: &Socket, hops: u32) -> io::Result<()> {
-    socket.set_multicast_ttl_v4(in_range(hops)?)
-}
-
-fn set_multicast_hops_v6(socket: &Socket, hops: u32) -> io::Result<()> {
-    socket.set_multicast_hops_v6(in_range(hops)?)
-}
-
-fn set_multicast_if_v4(socket: &Socket, interface: Ipv4Addr) -> io::Result<()> {
-    socket.set_multicast_if_v4(&interface)
-}
-
-fn zero_linger(socket: &Socket) -> io::Result<bool> {
-    Ok(socket.linger()? == Some(Duration::ZERO))
-}
-
-fn set_zero_linger(socket: &Socket, zero: bool) -> io::Result<()> {
-    socket.set_linger(zero.then_some(Duration::ZERO))
 }
 
 /// When a silent connection is probed, and when it is given up (tcp(7),
@@ -367,84 +362,26 @@ fn whole_seconds(time: Duration) -> Duration {
 }
 
 #[cfg(target_os = "linux")]
-use linux::*;
-
-/// What Linux alone has.
+const ZEROCOPY: (c_int, c_int) = (libc::SOL_SOCKET, libc::SO_ZEROCOPY);
 #[cfg(target_os = "linux")]
-mod linux {
-    use super::*;
+const DEFER_ACCEPT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
+#[cfg(target_os = "linux")]
+const FASTOPEN: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN);
+#[cfg(target_os = "linux")]
+const FASTOPEN_CONNECT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT);
 
-    const ZEROCOPY: (c_int, c_int) = (libc::SOL_SOCKET, libc::SO_ZEROCOPY);
-    const DEFER_ACCEPT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
-    const FASTOPEN: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN);
-    const FASTOPEN_CONNECT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT);
+#[cfg(target_os = "linux")]
+fn tos(socket: &Socket) -> io::Result<u8> {
+    let tos = if uses_v6(socket)? { socket.tclass_v6() } else { socket.tos_v4() };
+    tos.map(|tos| tos as u8)
+}
 
-    pub(super) fn tos(socket: &Socket) -> io::Result<u8> {
-        let tos = if uses_v6(socket)? { socket.tclass_v6() } else { socket.tos_v4() };
-        tos.map(|tos| tos as u8)
+#[cfg(target_os = "linux")]
+fn set_tos(socket: &Socket, tos: u8) -> io::Result<()> {
+    if socket.domain()? == Domain::IPV6 {
+        socket.set_tclass_v6(tos.into())?;
     }
-
-    pub(super) fn set_tos(socket: &Socket, tos: u8) -> io::Result<()> {
-        if socket.domain()? == Domain::IPV6 {
-            socket.set_tclass_v6(tos.into())?;
-        }
-        socket.set_tos_v4(tos.into())
-    }
-
-    pub(super) fn incoming_cpu(socket: &Socket) -> io::Result<Option<u16>> {
-        socket.cpu_affinity().map(|cpu| u16::try_from(cpu).ok())
-    }
-
-    pub(super) fn set_incoming_cpu(socket: &Socket, cpu: Option<u16>) -> io::Result<()> {
-        // Turns into -1: none.
-        socket.set_cpu_affinity(cpu.map_or(usize::MAX, usize::from))
-    }
-
-    pub(super) fn busy_poll(socket: &Socket) -> io::Result<Duration> {
-        socket.busy_poll().map(|micros| Duration::from_micros(micros.into()))
-    }
-
-    pub(super) fn set_busy_poll(socket: &Socket, time: Duration) -> io::Result<()> {
-        socket.set_busy_poll(time.as_micros().min(MOST as u128) as u32)
-    }
-
-    pub(super) fn zerocopy(socket: &Socket) -> io::Result<bool> {
-        sys::int(socket, ZEROCOPY).map(|set| set != 0)
-    }
-
-    pub(super) fn set_zerocopy(socket: &Socket, zerocopy: bool) -> io::Result<()> {
-        sys::set_int(socket, ZEROCOPY, zerocopy)
-    }
-
-    pub(super) fn set_user_timeout(socket: &Socket, timeout: Option<Duration>) -> io::Result<()> {
-        // Or what is below a millisecond would end it.
-        let rounded = timeout.map(|time| time.saturating_add(Duration::from_nanos(999_999)));
-        socket.set_tcp_user_timeout(rounded)
-    }
-
-    pub(super) fn defer_accept(socket: &Socket) -> io::Result<Duration> {
-        sys::int(socket, DEFER_ACCEPT).map(|seconds| Duration::from_secs(seconds.unsigned_abs().into()))
-    }
-
-    pub(super) fn set_defer_accept(socket: &Socket, time: Duration) -> io::Result<()> {
-        sys::set_int(socket, DEFER_ACCEPT, whole_seconds(time).as_secs())
-    }
-
-    pub(super) fn fastopen(socket: &Socket) -> io::Result<u32> {
-        sys::int(socket, FASTOPEN).map(c_int::cast_unsigned)
-    }
-
-    pub(super) fn set_fastopen(socket: &Socket, queue: u32) -> io::Result<()> {
-        sys::set_int(socket, FASTOPEN, queue)
-    }
-
-    pub(super) fn fastopen_connect(socket: &Socket) -> io::Result<bool> {
-        sys::int(socket, FASTOPEN_CONNECT).map(|set| set != 0)
-    }
-
-    pub(super) fn set_fastopen_connect(socket: &Socket, fastopen: bool) -> io::Result<()> {
-        sys::set_int(socket, FASTOPEN_CONNECT, fastopen)
-    }
+    socket.set_tos_v4(tos.into())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budg
 use socket2::SockAddr;
 
 use crate::stall::Stalls;
-use crate::sys::{self, Calls, Queue, Room};
+use crate::sys::{self, Calls, Room};
 use crate::vacancy::Occupancy;
 
 /// How long to wait at first, and at most, for room that is not reported.
@@ -178,41 +178,7 @@ impl Socket {
             .map_ok(|(sent, _)| sent)
     }
 
-    /// Receives a datagram, which may be empty, as `buf` may.
-    pub(crate) fn poll_recv_datagram(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-        buf: &mut [u8],
-        queue: Queue,
-    ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_datagram(fd, buf, queue))
-            .map_ok(|(received, _)| received)
-    }
-
-    pub(crate) fn poll_recv_from(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-        buf: &mut [u8],
-        queue: Queue,
-    ) -> Poll<io::Result<(usize, SockAddr)>> {
-        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_from(fd, buf, queue))
-            .map_ok(|(received, _)| received)
-    }
-
-    /// Sends a datagram, which may be empty, to `peer` or the connected one.
-    pub(crate) fn poll_send_to(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-        buf: &[u8],
-        peer: Option<&SockAddr>,
-    ) -> Poll<io::Result<usize>> {
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_to(fd, buf, peer)).map_ok(|(sent, _)| sent)
-    }
-
-    /// What happens to whole packets, and to other than bytes.
+    /// What happens to datagrams, which may be empty, and to other than bytes.
     pub(crate) fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,

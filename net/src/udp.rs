@@ -91,7 +91,7 @@ impl UdpSocket {
     /// Nothing is sent unless the future completes.
     pub async fn send_to(&self, buf: &[u8], peer: SocketAddr) -> io::Result<usize> {
         let peer = peer.into();
-        self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_to(cx, ticket, buf, Some(&peer))).await
+        self.socket.operate(Direction::Write, |fd| sys::send_to(fd, buf, Some(&peer))).await
     }
 
     /// The `poll` form of [`send_to`](UdpSocket::send_to).
@@ -99,7 +99,8 @@ impl UdpSocket {
     /// # Errors
     /// As `send_to`.
     pub fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], peer: SocketAddr) -> Poll<io::Result<usize>> {
-        self.socket.poll_send_to(cx, &mut Ticket::shared(), buf, Some(&peer.into()))
+        let peer = peer.into();
+        self.socket.poll_io(cx, Direction::Write, &mut Ticket::shared(), |fd| sys::send_to(fd, buf, Some(&peer)))
     }
 
     /// Sends a datagram to `peer` if there is room for it now.

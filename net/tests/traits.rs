@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bourn_net::UnixStream;
-use futures_lite::{AsyncWrite, AsyncWriteExt};
+use futures_lite::AsyncWrite;
 use hyper::rt::{Read as HyperRead, Write as HyperWrite};
 use tokio::io::{AsyncRead as TokioRead, AsyncWrite as TokioWrite};
 
