@@ -90,6 +90,8 @@
 mod addr;
 mod async_fd;
 mod datagram;
+#[cfg(target_os = "linux")]
+pub mod inspect;
 pub mod offload;
 mod option;
 mod readiness;

@@ -21,6 +21,8 @@ pub(crate) struct Blocking {
     pool: BlockingPool,
     /// None: it was ended by hand.
     grace: Option<Duration>,
+    #[cfg(target_os = "linux")]
+    _listed: crate::inspect::Listed,
 }
 
 impl Blocking {
@@ -34,8 +36,12 @@ impl Blocking {
             // One that the program has set before stays.
             let _ours = offload::set(&PoolOffload);
         });
-        let grace = Some(grace);
-        Blocking { pool, grace }
+        Blocking {
+            pool,
+            grace: Some(grace),
+            #[cfg(target_os = "linux")]
+            _listed: crate::inspect::Listed::new(handle),
+        }
     }
 
     /// Ends the pool, and returns what still runs when `grace` is over.

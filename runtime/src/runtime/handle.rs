@@ -192,6 +192,11 @@ impl Handle {
         self.executor.parks().flat_map(|park| park.reactor().sources()).collect()
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_of_same_runtime(&self, other: &Handle) -> bool {
+        std::ptr::eq(self.executor.park(), other.executor.park())
+    }
+
     /// The kernel call that the runtime's reactors wait in.
     pub fn backend(&self) -> Backend {
         self.executor.park().reactor().backend()
