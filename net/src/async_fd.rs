@@ -109,6 +109,7 @@ impl<T> AsyncFd<T> {
 
 readiness_methods!(AsyncFd<T>);
 
+/// The duplicate that is waited for, which has a number of its own.
 impl<T> AsFd for AsyncFd<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -209,7 +209,7 @@ options! { [TcpSocket TcpListener TcpStream] {
     /// the connection is given up with [`TimedOut`](io::ErrorKind::TimedOut), rounded
     /// up to milliseconds (`TCP_USER_TIMEOUT`, RFC 5482). Without it, which is the
     /// default, a peer that has vanished is given up after some 15 minutes
-    /// (`net.ipv4.tcp_retries2`).
+    /// (`net.ipv4.tcp_retries2`). A time of zero is none.
     user_timeout, set_user_timeout: Option<Duration> =
         Socket::tcp_user_timeout,
         // Or what is below a millisecond would end it.
@@ -247,7 +247,7 @@ options! { [TcpSocket TcpListener] {
 options! { [TcpSocket] {
     /// Sets whether connecting to a peer whose cookie is known is done at once, and the
     /// first write is the first packet (`TCP_FASTOPEN_CONNECT`, RFC 7413): errors come
-    /// out of that write then. Off by default. It takes bit 1 of
+    /// out of that write then, and a read before it is not connected. Off by default. It takes bit 1 of
     /// `net.ipv4.tcp_fastopen`, which is set by default.
     fastopen_connect, set_fastopen_connect: bool =
         |socket| Ok(sys::int(socket, FASTOPEN_CONNECT)? != 0),

@@ -65,7 +65,8 @@ macro_rules! readiness_methods {
             /// Runs `operation`, which is to be non-blocking input or output on this
             /// socket's descriptor. If it says `WouldBlock`, what was known of the
             /// directions in `interest` is cleared, so that [`ready`](Self::ready)
-            /// waits for news.
+            /// waits for news. That includes an end that was reported: so let it be the
+            /// kernel's `WouldBlock`, not one that `operation` makes up.
             ///
             /// # Errors
             /// Those of `operation`.

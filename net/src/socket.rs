@@ -270,6 +270,12 @@ impl Socket {
             for seen in read.into_iter().chain(write) {
                 self.source.clear(seen);
             }
+            return result;
+        }
+        for (direction, tried) in [(Direction::Read, reading), (Direction::Write, writing)] {
+            if tried {
+                self.stalls.progress(direction);
+            }
         }
         result
     }

@@ -11,7 +11,7 @@ use bourn_reactor::faults::Call;
 
 use crate::socket::Place;
 use crate::stream::close;
-use crate::sys;
+use crate::sys::{self, Calls};
 use crate::tcp::TcpStream;
 
 /// What one splice(2) is asked for at most.
@@ -26,7 +26,8 @@ const MOST: usize = 1 << 20;
 ///
 /// # Errors
 /// The first error of either stream; the other direction has stopped, too, then, and
-/// what was on the way is lost.
+/// what was on the way is lost. A read time-out of either stream is one as well: it ends
+/// a long transfer in one direction when the other is silent.
 ///
 /// # Cancel safety
 /// Not cancel safe: what is in the pipes is lost.
@@ -61,7 +62,6 @@ pub async fn copy_bidirectional(one: &TcpStream, other: &TcpStream) -> io::Resul
 /// One direction. What is read goes into a pipe that is empty, and all of it out again
 /// before more is read: so it is always the stream that has said `EAGAIN`.
 struct OneWay<'a> {
-    from: &'a TcpStream,
     to: &'a TcpStream,
     read: Place<'a>,
     write: Place<'a>,
@@ -77,7 +77,7 @@ impl<'a> OneWay<'a> {
     fn new(from: &'a TcpStream, to: &'a TcpStream) -> io::Result<OneWay<'a>> {
         let (read, write) = (from.socket.place(Direction::Read), to.socket.place(Direction::Write));
         let pipe = sys::pipe()?;
-        Ok(OneWay { from, to, read, write, pipe, in_pipe: 0, aside: ([0; 64], 0, 0), copied: 0, ended: false })
+        Ok(OneWay { to, read, write, pipe, in_pipe: 0, aside: ([0; 64], 0, 0), copied: 0, ended: false })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
@@ -96,15 +96,19 @@ impl<'a> OneWay<'a> {
                 self.copied += sent as u64;
             }
             let pipe = self.pipe.1.as_fd();
-            self.in_pipe = ready!(self.read.poll_io(cx, |fd| sys::splice(Call::Receive, fd, pipe, MOST)))?;
-            if self.in_pipe == 0 {
-                // The end, or the mark of urgent data, which only recv(2) gets past.
-                *length = ready!(self.from.socket.poll_recv(cx, self.read.ticket(), aside))?;
-                *written = 0;
-                if *length == 0 {
-                    close(&self.to.socket)?;
-                    self.ended = true;
-                }
+            (*length, *written) = (0, 0);
+            self.in_pipe = ready!(self.read.poll_io(cx, |fd| match sys::splice(Call::Receive, fd, pipe, MOST) {
+                Ok(moved) if moved > 0 => Ok(moved),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                // Nothing, the end, or the mark of urgent data, which only recv(2) gets past.
+                _ => sys::recv(fd, Calls::Socket, aside).map(|received| {
+                    *length = received;
+                    0
+                }),
+            }))?;
+            if self.in_pipe == 0 && *length == 0 {
+                close(&self.to.socket)?;
+                self.ended = true;
             }
         }
         Poll::Ready(Ok(self.copied))

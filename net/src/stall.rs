@@ -11,19 +11,20 @@ use bourn_reactor::{Direction, Sleep};
 
 /// The time-outs of a socket, for which it pays only when one was set.
 #[derive(Debug, Default)]
-pub(crate) struct Stalls(OnceLock<Box<[Mutex<Option<Stall>>; 2]>>);
+pub(crate) struct Stalls(OnceLock<Box<[Mutex<Stall>; 2]>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Stall {
-    limit: Duration,
-    /// When the stall is long enough, while somebody waits. It stays in its wheel
-    /// afterwards, where moving it ahead costs no more than storing the deadline.
-    sleep: Sleep,
+    limit: Option<Duration>,
+    /// When the stall is long enough, while somebody waits; elsewhere while it is
+    /// polled. It stays in its wheel afterwards, where moving it ahead costs no more
+    /// than storing the deadline.
+    sleep: Option<Sleep>,
     waits: bool,
 }
 
 impl Stalls {
-    fn of(&self, direction: Direction) -> Option<MutexGuard<'_, Option<Stall>>> {
+    fn of(&self, direction: Direction) -> Option<MutexGuard<'_, Stall>> {
         let of = &self.0.get()?[direction as usize];
         // No foreign code runs under the lock, so poison means nothing.
         Some(of.lock().unwrap_or_else(PoisonError::into_inner))
@@ -31,40 +32,47 @@ impl Stalls {
 
     pub(crate) fn set(&self, direction: Direction, limit: Option<Duration>) {
         self.0.get_or_init(Box::default);
-        let stall = limit.map(|limit| Stall { limit, sleep: Sleep::after(limit), waits: false });
-        let before = self.of(direction).map(|mut of| std::mem::replace(&mut *of, stall));
-        drop(before);
+        let Some(mut of) = self.of(direction) else { return };
+        of.limit = limit;
+        // Whoever waits by the limit before waits by this one, from now on.
+        if let (Some(limit), Some(sleep)) = (limit, &mut of.sleep) {
+            sleep.reset(Sleep::after(limit).deadline());
+        }
     }
 
     pub(crate) fn get(&self, direction: Direction) -> Option<Duration> {
-        self.of(direction)?.as_ref().map(|stall| stall.limit)
+        self.of(direction)?.limit
     }
 
     /// Something was read or written: the next stall begins with the next wait.
     pub(crate) fn progress(&self, direction: Direction) {
-        if let Some(mut of) = self.of(direction)
-            && let Some(stall) = &mut *of
-        {
-            stall.waits = false;
+        if let Some(mut of) = self.of(direction) {
+            of.waits = false;
         }
     }
 
-    /// Called by whoever has to wait: ready when that has been so for too long.
+    /// Called by whoever has to wait: ready when that has been so for too long. Of
+    /// several, the last is told.
     pub(crate) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
-        // Taken out meanwhile: the waker is foreign code.
-        let Some(mut stall) = self.of(direction).and_then(|mut of| of.take()) else {
+        let Some((limit, mut sleep)) = self.of(direction).and_then(|mut of| {
+            let limit = of.limit?;
+            // Taken out meanwhile: the waker is foreign code.
+            let mut sleep = of.sleep.take().unwrap_or_else(|| Sleep::after(limit));
+            if !std::mem::replace(&mut of.waits, true) {
+                sleep.reset(Sleep::after(limit).deadline());
+            }
+            Some((limit, sleep))
+        }) else {
             return Poll::Pending;
         };
-        if !stall.waits {
-            stall.waits = true;
-            stall.sleep.reset(Sleep::after(stall.limit).deadline());
-        }
-        let over = Pin::new(&mut stall.sleep).poll(cx);
-        stall.waits = over.is_pending();
-        let unwanted = self.of(direction).and_then(|mut of| match &*of {
+        let over = Pin::new(&mut sleep).poll(cx);
+        let unwanted = self.of(direction).and_then(|mut of| {
+            of.waits &= over.is_pending();
             // Another was set in between.
-            Some(_) => Some(stall),
-            None => of.replace(stall),
+            if let Some(now) = of.limit.filter(|now| *now != limit) {
+                sleep.reset(Sleep::after(now).deadline());
+            }
+            of.sleep.replace(sleep)
         });
         drop(unwanted);
         over.map(|()| io::ErrorKind::TimedOut.into())

@@ -67,6 +67,10 @@ fn count(
         });
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A first write that only began to connect (`TCP_FASTOPEN_CONNECT`).
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             result => return result,
         }
     }
@@ -228,7 +232,8 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, calls: Calls, bufs: &[IoSlice<'_
 }
 
 /// Makes a call that has no flag against SIGPIPE: the signal goes to the thread that
-/// calls, is blocked there meanwhile, and taken away if it came (signal(7)).
+/// calls, is blocked there meanwhile, and taken away if it came (signal(7)). One that
+/// was blocked and pending before goes with it.
 fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -459,10 +464,11 @@ pub(crate) fn unix_pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((one.into(), other.into()))
 }
 
-/// The address of a Unix socket as people know it.
+/// The address of a Unix socket as people know it; unnamed for the one that std can not
+/// express, a path of 108 bytes: what comes from there is not to be lost for that.
 pub(crate) fn unix(addr: &SockAddr) -> io::Result<UnixAddr> {
     if let Some(path) = addr.as_pathname() {
-        return UnixAddr::from_pathname(path);
+        return UnixAddr::from_pathname(path).or_else(|_| UnixAddr::from_pathname(""));
     }
     #[cfg(target_os = "linux")]
     if let Some(name) = addr.as_abstract_namespace() {
@@ -651,7 +657,10 @@ pub(crate) fn describe(number: RawFd) -> io::Result<SocketInfo> {
     };
     let address = |addr: io::Result<SockAddr>| {
         let internet = |addr: &SockAddr| addr.as_socket().map(|addr| addr.to_string());
-        let unix = |addr: &SockAddr| addr.as_unix().map(|addr| format!("{addr:?}"));
+        // Not `as_unix`, which panics at a path of 108 bytes.
+        let path = |addr: &SockAddr| addr.as_pathname().map(|path| format!("{path:?} (pathname)"));
+        let name = |name: &[u8]| format!("\"{}\" (abstract)", name.escape_ascii());
+        let unix = |addr: &SockAddr| path(addr).or_else(|| addr.as_abstract_namespace().map(name));
         addr.ok().and_then(|addr| internet(&addr).or_else(|| unix(&addr))).unwrap_or_else(|| "-".to_owned())
     };
     let mut info = SocketInfo {

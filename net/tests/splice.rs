@@ -74,7 +74,24 @@ on_every_backend! {
         assert_eq!(answer, "QUESTION");
     }
 
-    /// splice(2) says 0 at the mark of urgent data, as it does at the end.
+    /// splice(2) says `EAGAIN` at the mark of urgent data, whatever is behind it.
+    async fn urgent_data_stops_nothing_while_the_connection_is_open() {
+        let (front, mut client, back, mut server) = proxy().await;
+        let ends = elsewhere(move || {
+            client.write_all(b"abc").expect("room");
+            assert_eq!(SockRef::from(&client).send_out_of_band(b"X").expect("room"), 1);
+            client.write_all(b"def").expect("room");
+            client.write_all(b"ghi").expect("room");
+            let mut all = [0; 9];
+            server.read_exact(&mut all).expect("all of it, before any end");
+            all
+        });
+        let (copied, all) = both(copy_bidirectional(&front, &back), ends).await;
+        assert_eq!(&all, b"abcdefghi");
+        assert_eq!(copied.expect("no error"), (9, 0));
+    }
+
+    /// After a FIN it says 0 at the mark, as it does at the end.
     async fn urgent_data_is_no_end() {
         let (front, mut client, back, mut server) = proxy().await;
         let ends = elsewhere(move || {

@@ -4,8 +4,11 @@ mod harness;
 
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use bourn_net::TcpStream;
 use bourn_reactor::Sleep;
 use futures_lite::AsyncReadExt;
 use futures_lite::future::or;
@@ -13,6 +16,19 @@ use futures_lite::future::or;
 use harness::{both, elsewhere, kind, on_every_backend, pair_with_std, pends};
 
 const LIMIT: Duration = Duration::from_millis(150);
+
+/// A waker that ends the read time-out when nobody has it any more.
+struct Unset(Arc<TcpStream>);
+
+impl Wake for Unset {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Unset {
+    fn drop(&mut self) {
+        self.0.set_read_timeout(None);
+    }
+}
 
 on_every_backend! {
     async fn row_45_a_read_that_stalls_fails_and_the_stream_works_on() {
@@ -74,6 +90,61 @@ on_every_backend! {
         };
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(start.elapsed() >= LIMIT);
+    }
+
+    async fn what_is_tried_in_between_is_progress() {
+        let (ours, mut peer) = pair_with_std().await;
+        ours.set_read_timeout(Some(LIMIT));
+        let mut buf = [0; 8];
+        assert!(pends(pin!(ours.read(&mut buf))).await);
+        // More than the limit since that read has found nothing.
+        Sleep::after(LIMIT).await;
+        peer.write_all(b"x").expect("still connected");
+        while ours.try_read(&mut buf).is_err() {
+            Sleep::after(Duration::from_millis(1)).await;
+        }
+        let start = Instant::now();
+        assert_eq!(kind(ours.read(&mut buf).await), Err(ErrorKind::TimedOut));
+        assert!(start.elapsed() >= LIMIT);
+    }
+
+    async fn a_read_that_waits_gets_the_time_out_that_is_set_meanwhile() {
+        let (ours, _peer) = pair_with_std().await;
+        ours.set_read_timeout(Some(LIMIT * 10_000));
+        let mut buf = [0; 8];
+        let set = async {
+            Sleep::after(LIMIT).await;
+            ours.set_read_timeout(Some(LIMIT));
+        };
+        let (read, ()) = both(ours.read(&mut buf), set).await;
+        assert_eq!(kind(read), Err(ErrorKind::TimedOut));
+    }
+
+    /// By a waker even, which is foreign code, dropped while the time-out is polled.
+    async fn a_time_out_set_while_it_is_polled_stays() {
+        let (ours, _peer) = pair_with_std().await;
+        let ours = Arc::new(ours);
+        ours.set_read_timeout(Some(LIMIT * 10_000));
+        let mut buf = [0; 8];
+        let mut read = pin!(ours.read(&mut buf));
+        let waker = Waker::from(Arc::new(Unset(Arc::clone(&ours))));
+        assert!(read.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert_eq!(ours.read_timeout(), Some(LIMIT * 10_000), "the timer has it still");
+        assert!(pends(read.as_mut()).await);
+        assert_eq!(ours.read_timeout(), None);
+    }
+
+    async fn a_close_outlasts_the_read_time_out() {
+        let (ours, peer) = pair_with_std().await;
+        ours.set_read_timeout(Some(LIMIT / 10));
+        let peer = elsewhere(move || {
+            std::thread::sleep(LIMIT);
+            drop(peer);
+        });
+        let (report, ()) = both(ours.close(), peer).await;
+        let report = report.expect("counts");
+        assert!(report.peer_closed && report.is_complete(), "{report:?}");
     }
 
     async fn row_44_a_write_that_stalls_fails_and_tells_how_far_it_came() {

@@ -5,15 +5,16 @@ mod harness;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bourn_net::{Interest, UnixDatagram, UnixListener, UnixStream};
+use bourn_net::{Interest, UnixDatagram, UnixListener, UnixStream, inspect};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use harness::{both, elsewhere, kind, noise, on_every_backend, pends};
 
@@ -38,6 +39,21 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// Binds to a path of 108 bytes.
+fn bind_to_longest(socket: &impl AsRawFd) -> Place {
+    let mut place = Place::new();
+    let rest = 108 - place.0.as_os_str().len();
+    place.0.as_mut_os_string().push("x".repeat(rest));
+    let mut addr = libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
+    for (to, from) in addr.sun_path.iter_mut().zip(place.0.as_os_str().as_encoded_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    // SAFETY: the address is readable for its length.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const addr).cast(), size_of_val(&addr) as _) };
+    assert_eq!(bound, 0, "{}", std::io::Error::last_os_error());
+    place
 }
 
 /// A name in the abstract namespace that nobody else uses.
@@ -322,6 +338,28 @@ on_every_backend! {
         pass_many(&sender, &receiver).await;
         sender.shutdown(Shutdown::Write).expect("connected");
         assert_eq!(kind(sender.send(b"x").await), Err(ErrorKind::BrokenPipe));
+    }
+
+    /// The kernel takes a path of 108 bytes, which no address of std can hold.
+    async fn a_peer_with_the_longest_path_loses_nothing() {
+        let (place, other) = (Place::new(), name());
+        let listener = UnixListener::bind(&place).expect("a new path");
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a descriptor");
+        let longest = bind_to_longest(&client);
+        client.connect(&SockAddr::unix(&place).expect("it is short")).expect("it listens");
+        let (stream, peer) = listener.accept().await.expect("it is connected");
+        assert!(peer.is_unnamed() && stream.peer_addr().expect("connected").is_unnamed());
+        let receiver = UnixDatagram::bind_addr(&other).expect("a new name");
+        let sender = net::UnixDatagram::unbound().expect("a descriptor");
+        let _longest = bind_to_longest(&sender);
+        sender.send_to_addr(b"datagram", &other).expect("room");
+        let (length, sender) = receiver.recv_from(&mut [0; 10]).await.expect("a datagram");
+        assert!((length, sender.is_unnamed()) == (8, true), "{length} of {sender:?}");
+
+        let sockets = inspect::sockets().expect("procfs");
+        let seen = |fd: RawFd| sockets.iter().find(|socket| socket.fd == fd).expect("it is open");
+        assert_eq!(seen(stream.as_raw_fd()).peer, format!("{:?} (pathname)", longest.as_ref()));
+        assert_eq!(seen(receiver.as_raw_fd()).local, format!("{other:?}"));
     }
 
     async fn sockets_go_to_std_and_come_back() {

@@ -76,16 +76,19 @@ impl TcpStream {
     /// Closes the connection and tells what became of its bytes.
     ///
     /// Sends FIN after what was written, then reads and drops what still comes, until
-    /// the peer has closed its half and acknowledged everything, or `limit` is over.
+    /// the peer has closed its half and acknowledged everything, or `limit` is over; a
+    /// read time-out counts no more.
     /// A stream that is only dropped while the peer still sends is reset, and may lose
     /// what the peer has not read yet (RFC 2525, 2.17).
     ///
     /// What is unacknowledged at the end, the kernel still tries to deliver, unless
-    /// there is unread data or the connection is over.
+    /// there is unread data, the connection is over, or the stream lingers for no time
+    /// (`SO_LINGER` of zero), which resets it.
     ///
     /// # Errors
     /// What the kernel says when it is asked for its counts. How the connection ended
-    /// stands in the report.
+    /// stands in the report. With kTLS over it the kernel may refuse to drop what comes
+    /// unseen: that is an error in the report, and the counts are those of then.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection at once.
@@ -108,6 +111,7 @@ impl TcpStream {
     /// ```
     pub async fn close_within(self, limit: Duration) -> io::Result<CloseReport> {
         let mut end = pin!(Sleep::after(limit));
+        self.set_read_timeout(None);
         // What was shut down before has its FIN, too. Not connected is what is over, whose
         // FIN, if there was one, is mostly acknowledged.
         let has_fin = match sys::shutdown(self.as_fd(), Shutdown::Write) {
@@ -176,7 +180,7 @@ impl TcpStream {
 
     /// Holds segments that are not full back until the guard is dropped, or 200 ms
     /// have passed (`TCP_CORK`): what is written in pieces meanwhile travels in few
-    /// packets.
+    /// packets. Of several guards, the first that is dropped ends it.
     ///
     /// # Errors
     /// What the kernel says.
@@ -189,9 +193,13 @@ impl TcpStream {
 /// What comes of `future`, if it does before the end.
 async fn before<R>(mut end: Pin<&mut Sleep>, future: impl Future<Output = R>) -> Option<R> {
     let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    poll_fn(|cx| {
+        // First, for the other may use up what this task may do.
+        let over = end.as_mut().poll(cx);
+        match future.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => over.map(|()| None),
+        }
     })
     .await
 }

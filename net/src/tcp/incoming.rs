@@ -17,10 +17,10 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The connections of a [`TcpListener`], one after the other; from
 /// [`incoming`](TcpListener::incoming).
 ///
-/// An error that concerns one connection is skipped: the peer has given up, a
-/// firewall said no (accept(2), which asks servers to do so). If there is no
-/// descriptor or memory left, it waits until a socket of this crate is closed, or
-/// 100 ms, and goes on. Any other error is returned; there is no end.
+/// An error that concerns one connection is skipped: the peer has given up, the
+/// network is gone (accept(2), which asks servers to do so). If there is no
+/// descriptor or memory left, or a firewall said no, it waits until a socket of this
+/// crate is closed, or 100 ms, and goes on. Any other error is returned; there is no end.
 ///
 /// Several may exist for one listener, in several tasks.
 #[derive(Debug)]
@@ -41,7 +41,8 @@ struct Exhaustion {
 pub enum AcceptErrorKind {
     /// One connection is gone: the next may be well.
     Connection,
-    /// A descriptor or memory has run out, for now.
+    /// A descriptor or memory has run out, for now, or a firewall said no (`EPERM`),
+    /// perhaps to all: worth a pause.
     Exhausted,
     /// It will come again, whatever is done.
     Fatal,
@@ -154,15 +155,20 @@ impl AcceptErrorKind {
                 | libc::ENETDOWN
                 | libc::ENETUNREACH
                 | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::EOPNOTSUPP
-                | libc::EPERM,
+                | libc::EHOSTUNREACH,
             ) => AcceptErrorKind::Connection,
             #[cfg(target_os = "linux")]
             Some(libc::ENONET) => AcceptErrorKind::Connection,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::ENOSPC) => {
-                AcceptErrorKind::Exhausted
-            }
+            // The last two are of one connection, or of all for as long as it may be.
+            Some(
+                libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::ENOSPC
+                | libc::EPERM
+                | libc::EOPNOTSUPP,
+            ) => AcceptErrorKind::Exhausted,
             _ => AcceptErrorKind::Fatal,
         }
     }
@@ -177,6 +183,7 @@ mod tests {
         let meaning_of = |code| AcceptErrorKind::of(&io::Error::from_raw_os_error(code));
         assert!(matches!(meaning_of(libc::ECONNABORTED), AcceptErrorKind::Connection));
         assert!(matches!(meaning_of(libc::EMFILE), AcceptErrorKind::Exhausted));
+        assert!(matches!(meaning_of(libc::EPERM), AcceptErrorKind::Exhausted), "or it would be asked for ever");
         assert!(matches!(meaning_of(libc::EBADF), AcceptErrorKind::Fatal));
         assert!(matches!(meaning_of(libc::EINVAL), AcceptErrorKind::Fatal));
     }

@@ -125,7 +125,9 @@ impl TcpStream {
     /// None by default, which costs nothing.
     ///
     /// Timers do it, not `SO_RCVTIMEO`, which does nothing to a non-blocking socket. If
-    /// several tasks read at once, the one that was polled last is told.
+    /// several tasks read at once, the one that was polled last is told, and it alone. A
+    /// read that waits already takes over the new limit, from now on, unless there was
+    /// none when it began to wait.
     pub fn set_read_timeout(&self, limit: Option<Duration>) {
         self.socket.stalls().set(Direction::Read, limit);
     }
@@ -161,7 +163,8 @@ impl TcpStream {
 
     /// Receives the urgent byte, if there is one that was not received yet; it is at
     /// the side of the stream, and reads skip it. One that arrives makes the stream
-    /// [`readable`](Self::readable). Linux keeps the last one alone.
+    /// [`readable`](Self::readable). Linux keeps the last one alone. Before waiting for
+    /// another, read to `WouldBlock`: what was reported stays until then.
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it was announced and has not arrived;

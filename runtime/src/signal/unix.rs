@@ -103,8 +103,11 @@ impl Signal {
 
     /// As [`recv`](Signal::recv); on `Pending`, the task is woken when a signal comes.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        if !self.is_ours() {
+            return Poll::Ready(None);
+        }
         loop {
-            let ready = ready!(self.bell.poll_read_ready(cx)).and_then(|()| self.check());
+            let ready = ready!(self.bell.poll_read_ready(cx));
             match ready.and_then(|()| self.bell.try_read(&mut [0; ROOM])) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 told => return Poll::Ready(told.map(drop).ok()),
