@@ -100,7 +100,7 @@ fn main() -> picture::Result<()> {
             assert_eq!(names, expected, "{title}: side {side}");
             rows.push((side.to_string(), spans));
         }
-        lanes.push(Lane { title: title.to_string(), rows });
+        lanes.push(Lane { title: format!("{title}: {why}"), rows });
     };
 
     end("close", "FIN, and the half of A's waves that the kernel does without the program", ORDERLY, |a, b| {
