@@ -1,7 +1,8 @@
 //! One task in five forms: blocking, nonblocking, multiplexed, signal-driven, asynchronous.
 //!
 //! The task: answer each message with the same message. A process for each form; this one sends a message every
-//! millisecond and measures. Rows 38 to 43 of the sockets checklist. (System calls are counted by strace.)
+//! millisecond and measures. System calls are counted by strace. All threads count: with bourn also the one that watches
+//! whether the first gets on. Rows 38 to 43 of the sockets checklist.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
