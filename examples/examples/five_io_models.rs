@@ -15,7 +15,8 @@ use bourn_examples::picture::{self, Panel};
 use bourn_examples::process::Server;
 use bourn_reactor::{Backend, Interest, Poller};
 
-const FORMS: [(&str, fn(TcpStream) -> io::Result<()>); 5] = [
+type Form = fn(TcpStream) -> io::Result<()>;
+const FORMS: [(&str, Form); 5] = [
     ("blocking", blocking),
     ("nonblocking (spins)", spin),
     ("multiplexed (poll)", multiplexed),
