@@ -315,7 +315,8 @@ impl<'a, P: Park> Driver<'a, P> {
         self.last_look = None;
         shared.idle.publish(index, mem::take(&mut self.searching));
         // The second look; see the head of `idle`.
-        let found = shared.has_work() || !core.lifo.is_empty();
+        // A local task may have been woken by a turn of another group's reactor, at the end of the search.
+        let found = shared.has_work() || !core.lifo.is_empty() || self.context.queued() > 0;
         let (mut picked, mut failure) = (None, None);
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
