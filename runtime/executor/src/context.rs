@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{sync::thread_local, sys, task::Task};
+use crate::{sync::thread_local, sys, task::Task, unwind};
 
 thread_local! {
     static CONTEXT: Context = const { Context::new() };
@@ -35,6 +35,10 @@ pub(crate) struct Context {
     turning: Cell<bool>,
     /// The runtime whose injector the thread is emptying for good, or 0.
     draining: Cell<usize>,
+    /// How deep the thread is inside [`drop_in_turn`].
+    depth: Cell<usize>,
+    /// What it found to drop at the greatest depth.
+    left_to_drop: RefCell<Vec<Box<dyn FnOnce()>>>,
     seat_handle: RefCell<Option<Arc<dyn Any + Send + Sync>>>,
     /// The thread's own run queue: local tasks, and, where a runtime's cores are private, all others too.
     queue: RefCell<VecDeque<Task>>,
@@ -51,6 +55,8 @@ impl Context {
             number: Cell::new(None),
             turning: Cell::new(false),
             draining: Cell::new(0),
+            depth: Cell::new(0),
+            left_to_drop: RefCell::new(Vec::new()),
             seat_handle: RefCell::new(None),
             queue: RefCell::new(VecDeque::new()),
         }
@@ -214,4 +220,30 @@ pub(crate) fn while_draining(runtime: usize, drain: impl FnOnce()) {
         drain();
     }
     let _gone = CONTEXT.try_with(|context| context.draining.set(outer));
+}
+
+/// Calls `work`, which drops something foreign: now, or, deep inside such calls, after them, for what is dropped may own
+/// the next, and so on.
+pub(crate) fn drop_in_turn(work: impl FnOnce() + 'static) {
+    const DEPTH: usize = 16;
+    let mut work = Some(work);
+    let depth = CONTEXT.try_with(|context| {
+        let depth = context.depth.get() + 1;
+        if depth > DEPTH {
+            let work = work.take().map(|work| Box::new(work) as Box<dyn FnOnce()>);
+            context.left_to_drop.borrow_mut().extend(work);
+        } else {
+            context.depth.set(depth);
+        }
+        depth
+    });
+    let Some(work) = work else { return };
+    unwind::run(work);
+    let Ok(depth) = depth else { return };
+    while depth == DEPTH
+        && let Some(work) = with(|context| context.left_to_drop.borrow_mut().pop())
+    {
+        unwind::run(work);
+    }
+    with(|context| context.depth.set(depth - 1));
 }

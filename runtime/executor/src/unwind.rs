@@ -21,7 +21,12 @@ pub(crate) fn catch<R>(foreign: impl FnOnce() -> R) -> Result<R, Payload> {
 
 /// Drops a foreign value whose Drop may panic.
 pub(crate) fn dispose<T>(value: T) {
-    if let Err(payload) = catch(|| drop(value)) {
+    run(|| drop(value));
+}
+
+/// Runs foreign code; nobody is told of its panic but the panic hook.
+pub(crate) fn run(foreign: impl FnOnce()) {
+    if let Err(payload) = catch(foreign) {
         discard(payload);
     }
 }

@@ -19,6 +19,7 @@ use super::{
     state::{Cancel, Pend, Start, State, Wake},
 };
 use crate::{
+    context,
     sync::UnsafeCell,
     unwind::{self, Payload},
 };
@@ -265,7 +266,13 @@ where
     unsafe fn discard(pointer: NonNull<Header>) {
         // SAFETY: the contract of `Calls`.
         let cell = unsafe { Self::from_header(pointer) };
-        cell.discard_result();
+        cell.head.header.state.retain();
+        let task = Task { cell: pointer };
+        // What is dropped may hold the handle of a task whose output holds the next, and so on.
+        context::drop_in_turn(move || {
+            // SAFETY: `task` keeps the cell, and the stage was handed over by the caller.
+            unsafe { Self::from_header(task.cell) }.discard_result();
+        });
     }
 
     unsafe fn swap_waker(pointer: NonNull<Header>, waker: Option<Waker>) -> Option<Waker> {
@@ -402,7 +409,8 @@ where
             }
         }
         if complete.discard {
-            cell.discard_result();
+            // SAFETY: COMPLETE was set while HANDLE was not, so the stage is the runner's.
+            unsafe { Self::discard(pointer) };
         }
         release(pointer, references);
     }

@@ -19,7 +19,7 @@ use super::{
     sleeper::Rest,
 };
 use crate::{
-    context::Context,
+    context::{self, Context},
     park::{Park, Turn, Wait},
     signal::WORK,
     task::Task,
@@ -31,9 +31,8 @@ pub(super) const STEPS_PER_LOOK: u32 = 61;
 /// How often in a row the LIFO slot may come before the ring.
 const LIFO_IN_A_ROW: u32 = 3;
 
-/// How many tasks from the injector run next when the sentinel asks for a look around. In the time of one tick few polls
-/// of medium length fit; with one task a tick, what many threads push would pile up.
-const INJECTED_IN_A_HURRY: u32 = 4;
+/// As long as tasks from the injector go first, so many of them go between two others.
+const INJECTED_IN_A_ROW: u32 = 4;
 
 /// No more than fit into an empty ring beside what a turn may add.
 const SHARE_LIMIT: usize = 255;
@@ -47,7 +46,7 @@ pub(super) struct Driver<'a, P: Park> {
     /// Since the last look around.
     steps: u32,
     lifo_in_a_row: u32,
-    /// As many of the next steps are for tasks from the injector, if it has some.
+    /// In as many of the next steps tasks from the injector go first, but for one step in five.
     injector_first: u32,
     /// When the last look around was, unless the thread has rested since.
     last_look: Option<Instant>,
@@ -146,7 +145,11 @@ impl<'a, P: Park> Driver<'a, P> {
         }
         if self.injector_first > 0 {
             self.injector_first -= 1;
-            if let Some(task) = self.shared.injector.pop() {
+            if self.shared.injector.is_empty() {
+                self.injector_first = 0;
+            } else if !self.injector_first.is_multiple_of(INJECTED_IN_A_ROW + 1)
+                && let Some(task) = self.shared.injector.pop()
+            {
                 return Some(task);
             }
         }
@@ -228,10 +231,22 @@ impl<'a, P: Park> Driver<'a, P> {
             self.sample();
         }
         self.steps = 0;
-        self.turn(self.park());
-        self.injector_first = if hurry { INJECTED_IN_A_HURRY } else { 1 };
         if self.shared.options.private {
-            self.collect_injector();
+            self.turn(self.park());
+            return self.collect_injector();
+        }
+        let mut first = 1;
+        if hurry {
+            // In the time of one tick few polls of medium length fit: what this turn wakes, and what many threads push, does
+            // not go behind all that is in the ring.
+            context::without_core(|| self.turn(self.park()));
+            first = self.shared.injector.len();
+        } else {
+            self.turn(self.park());
+        }
+        if self.injector_first == 0 {
+            let others = first / INJECTED_IN_A_ROW as usize;
+            self.injector_first = u32::try_from(first + others + 1).unwrap_or(u32::MAX);
         }
     }
 

@@ -180,13 +180,15 @@ impl<P: Park> Shared<P> {
 
     /// Queues a task for anyone, and wakes somebody.
     #[cold]
-    fn inject(&self, task: Task) {
+    fn inject(self: &Arc<Self>, task: Task) {
         self.injector.push(task);
         self.notify();
         // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
         // sees that it is closed.
         if self.is_closed() {
-            self.sweep();
+            // In turn, for a chain of tasks may go back and forth between runtimes, whose sweeps would nest.
+            let shared = Arc::clone(self);
+            context::drop_in_turn(move || shared.sweep());
         }
     }
 
