@@ -102,35 +102,3 @@ fn a_chain_of_outputs_is_dropped_with_its_first() {
         drop(runtime);
     });
 }
-
-/// Each task waits for one of the other runtime.
-#[test]
-fn a_chain_across_two_runtimes_ends_with_them() {
-    on_small_stacks(|runtime| {
-        let other = Builder::new_current_thread().build().expect("a runtime");
-        let counted = Arc::new(());
-        let running = Arc::new(AtomicUsize::new(0));
-        let mut first = runtime.spawn(pending::<()>());
-        for number in 0..LENGTH {
-            let (kept, running, next) = (counted.clone(), running.clone(), first);
-            let task = async move {
-                let _kept = kept;
-                running.fetch_add(1, SeqCst);
-                drop(next.await);
-            };
-            first = if number % 2 == 0 { other.spawn(task) } else { runtime.spawn(task) };
-        }
-        // Those of one runtime, and then, with a thread inside it, those of the other.
-        for (runtime, count) in [(&runtime, LENGTH / 2), (&other, LENGTH)] {
-            runtime.block_on(async {
-                while running.load(SeqCst) < count {
-                    bourn::task::yield_now().await;
-                }
-            });
-        }
-        drop(other);
-        drop(runtime);
-        assert!(futures_lite::future::block_on(first).expect_err("it never ends").is_cancelled());
-        assert_eq!(Arc::strong_count(&counted), 1);
-    });
-}

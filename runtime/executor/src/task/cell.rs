@@ -270,6 +270,8 @@ where
         let task = Task { cell: pointer };
         // What is dropped may hold the handle of a task whose output holds the next, and so on.
         context::drop_in_turn(move || {
+            // All of it, not its pointer alone.
+            let task = task;
             // SAFETY: `task` keeps the cell, and the stage was handed over by the caller.
             unsafe { Self::from_header(task.cell) }.discard_result();
         });
