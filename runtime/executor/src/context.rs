@@ -1,14 +1,14 @@
 //! What a thread knows about the `block_on` that it is inside.
 
-use std::{
-    any::Any,
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-    panic::Location,
-    sync::Arc,
-};
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::Location;
+use std::sync::Arc;
 
-use crate::{sync::thread_local, sys, task::Task, unwind};
+use crate::sync::thread_local;
+use crate::task::Task;
+use crate::{sys, unwind};
 
 thread_local! {
     static CONTEXT: Context = const { Context::new() };
@@ -131,6 +131,12 @@ pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
     CONTEXT.with(body)
 }
 
+/// As [`with`], but the default after that.
+#[inline]
+fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
+    CONTEXT.try_with(body).unwrap_or_default()
+}
+
 /// Queues a task on the calling thread, if that thread has a core of the runtime; else gives it back.
 #[inline]
 pub(crate) fn push_driven(runtime: usize, task: Task) -> Result<(), Task> {
@@ -159,13 +165,10 @@ fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), 
 /// The number of the calling thread's core in the runtime, if it has one, and whether the thread is inside a turn.
 #[inline]
 pub(crate) fn core_in(runtime: usize) -> Option<(usize, bool)> {
-    CONTEXT
-        .try_with(|context| {
-            let is_here = context.core.get() > 0 && context.runtime.get() == runtime;
-            is_here.then(|| (context.core.get() - 1, context.turning.get()))
-        })
-        .ok()
-        .flatten()
+    read(|context| {
+        let is_here = context.core.get() > 0 && context.runtime.get() == runtime;
+        is_here.then(|| (context.core.get() - 1, context.turning.get()))
+    })
 }
 
 /// Calls `work` as if the thread had no core.
@@ -182,31 +185,28 @@ pub(crate) fn without_core<T>(work: impl FnOnce() -> T) -> T {
 
 /// Tells whether the calling thread is one of that runtime's own.
 pub(crate) fn is_worker_of(runtime: usize) -> bool {
-    CONTEXT.try_with(|context| context.worker.get() && context.runtime.get() == runtime).unwrap_or(false)
+    read(|context| context.worker.get() && context.runtime.get() == runtime)
 }
 
 /// Tells whether the calling thread is one of a runtime's own.
 pub(crate) fn is_worker() -> bool {
-    CONTEXT.try_with(|context| context.worker.get()).unwrap_or(false)
+    read(|context| context.worker.get())
 }
 
 /// Tells whether the calling thread sits on the seat.
 pub(crate) fn is_seated(seat: usize) -> bool {
-    CONTEXT.try_with(|context| context.seat.get() == seat).unwrap_or(false)
+    read(|context| context.seat.get() == seat)
 }
 
 /// Where the `block_on` that the calling thread is inside was called.
 pub(crate) fn entered_at() -> Option<&'static Location<'static>> {
-    CONTEXT.try_with(|context| context.entered_at.get()).ok().flatten()
+    read(|context| context.entered_at.get())
 }
 
 /// The calling thread's seat, if it is of this type and in this runtime.
 pub(crate) fn seat_in<T: Any + Send + Sync>(runtime: usize) -> Option<Arc<T>> {
-    let handle = CONTEXT
-        .try_with(|context| if context.runtime.get() == runtime { context.seat_handle.borrow().clone() } else { None })
-        .ok()
-        .flatten()?;
-    handle.downcast().ok()
+    let here = |context: &Context| context.seat_handle.borrow().clone().filter(|_| context.runtime.get() == runtime);
+    read(here)?.downcast().ok()
 }
 
 /// Calls `drain` unless the calling thread is inside such a call for the same runtime already.

@@ -1,12 +1,9 @@
 //! Panics of foreign code: caught where they would take the runtime along, and reported where nobody else sees them.
 
-use std::{
-    any::Any,
-    fmt,
-    io::Write,
-    mem,
-    panic::{self, AssertUnwindSafe},
-};
+use std::any::Any;
+use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
+use std::{fmt, mem};
 
 pub(crate) type Payload = Box<dyn Any + Send>;
 

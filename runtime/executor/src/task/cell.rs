@@ -2,27 +2,21 @@
 //!
 //! Which access is whose is argued at the head of the parent module; the comments here name the argument.
 
-use std::{
-    future::Future,
-    mem::{self, ManuallyDrop},
-    panic::Location,
-    pin::Pin,
-    ptr::{self, NonNull},
-    sync::Arc,
-    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
-};
+use std::future::Future;
+use std::mem::{self, ManuallyDrop};
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use super::{
-    info::Id,
-    join_error::Failure,
-    reference::{Task, release},
-    state::{Cancel, Pend, Start, State, Wake},
-};
-use crate::{
-    context,
-    sync::UnsafeCell,
-    unwind::{self, Payload},
-};
+use super::info::Id;
+use super::join_error::Failure;
+use super::reference::{Task, release};
+use super::state::{Cancel, Pend, Start, State, Wake};
+use crate::context;
+use crate::sync::UnsafeCell;
+use crate::unwind::{self, Payload};
 
 /// Where a task goes when it can run.
 pub(crate) trait Schedule: Send + Sync + 'static {

@@ -9,21 +9,20 @@
 //! A *private* core has no thieves, and so neither ring nor slot: all its tasks, local or not, take turns in the thread's
 //! own queue, which the look around fills with all that is in the injector.
 
-use std::{mem, panic::Location, sync::Arc, time::Instant};
+use std::mem;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::{
-    core::{Core, Lease},
-    seat::Seat,
-    sentinel::TICK,
-    shared::Shared,
-    sleeper::Rest,
-};
-use crate::{
-    context::{self, Context},
-    park::{Park, Turn, Wait},
-    signal::WORK,
-    task::Task,
-};
+use super::core::{Core, Lease};
+use super::seat::Seat;
+use super::sentinel::TICK;
+use super::shared::Shared;
+use super::sleeper::Rest;
+use crate::context::{self, Context};
+use crate::park::{Park, Turn, Wait};
+use crate::signal::WORK;
+use crate::task::Task;
 
 /// A prime, so that it keeps no step with a pattern among the tasks.
 pub(super) const STEPS_PER_LOOK: u32 = 61;

@@ -1,11 +1,11 @@
 //! What an executor counts.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use super::{core::Core, shared::Shared};
+use super::core::Core;
+use super::shared::Shared;
 use crate::park::Park;
 
 /// What an executor has done so far, and what is queued in it.

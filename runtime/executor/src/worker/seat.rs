@@ -1,22 +1,17 @@
 //! A thread's place in a runtime while it is inside `block_on`, or one of the runtime's own: the home of its local tasks.
 
-use std::{
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    task::Wake,
-};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::task::Wake;
 
 use super::shared::Shared;
-use crate::{
-    context::{self, Context},
-    park::Park,
-    signal::{Door, Signal, WOKEN, WORK},
-    sync::{Mutex, lock},
-    task::{Schedule, Task},
-};
+use crate::context::{self, Context};
+use crate::park::Park;
+use crate::signal::{Door, Signal, WOKEN, WORK};
+use crate::sync::{Mutex, lock};
+use crate::task::{Schedule, Task};
 
 /// Is also what is behind the waker of the future of `block_on`, so it may outlive its `block_on`.
 pub(crate) struct Seat<P: Park> {

@@ -1,36 +1,26 @@
 //! What the threads of a runtime share.
 
-use std::{
-    mem,
-    panic::{Location, RefUnwindSafe, UnwindSafe},
-    process,
-    sync::{
-        Arc,
-        atomic::Ordering::{Relaxed, SeqCst},
-    },
-    time::Instant,
-};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Instant;
+use std::{mem, process};
 
-use super::{
-    core::{Core, Owned},
-    idle::Idle,
-    options::ExecutorOptions,
-    seat::Seat,
-    sentinel::{self, Sentinel},
-    sleeper::Post,
-    spare::Spares,
-};
-use crate::{
-    blocking::PoolHost,
-    context, misuse,
-    park::Park,
-    queue::injector::Injector,
-    signal::WORK,
-    sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until},
-    task::{Live, Schedule, Task, TaskInfo},
-    unhandled::Unhandled,
-    unwind,
-};
+use super::core::{Core, Owned};
+use super::idle::Idle;
+use super::options::ExecutorOptions;
+use super::seat::Seat;
+use super::sentinel::{self, Sentinel};
+use super::sleeper::Post;
+use super::spare::Spares;
+use crate::blocking::PoolHost;
+use crate::park::Park;
+use crate::queue::injector::Injector;
+use crate::signal::WORK;
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until};
+use crate::task::{Live, Schedule, Task, TaskInfo};
+use crate::unhandled::Unhandled;
+use crate::{context, misuse, unwind};
 
 pub(crate) struct Shared<P: Park> {
     /// One for each group of workers.
@@ -93,9 +83,9 @@ impl<P: Park> Shared<P> {
         location: &'static Location<'static>,
     ) -> Self {
         let workers = options.workers;
-        let count = workers + options.callers + options.spares;
+        let count = workers + options.callers + options.cap();
         let group = |index: usize| {
-            if index < workers { index / options.workers_per_park } else { index % parks.len() }
+            if index < workers { options.group(index) } else { index % parks.len() }
         };
         Self {
             cores: (0..count).map(|index| Core::new(group(index), options.private)).collect(),

@@ -1,14 +1,15 @@
 //! Reports of polls that take too long.
 
-use std::{
-    fmt, fs,
-    panic::Location,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use super::shared::Shared;
-use crate::{park::Park, task::Id, unwind};
+use crate::park::Park;
+use crate::task::Id;
+use crate::unwind;
 
 /// A poll that takes too long, as it was when it was looked at.
 #[derive(Clone, Debug)]
