@@ -28,11 +28,11 @@ pub(crate) struct Context {
     /// One more than the number of the thread's core in its runtime, or 0.
     core: Cell<usize>,
     /// The thread is one of the runtime's own, not inside a `block_on`.
-    worker: Cell<bool>,
+    pub(crate) worker: Cell<bool>,
     /// The kernel's number of the thread, once it was asked for.
     number: Cell<Option<u64>>,
     /// The thread is inside a turn of a park: what is woken is announced once, when the turn is over.
-    turning: Cell<bool>,
+    pub(crate) turning: Cell<bool>,
     /// The runtime whose injector the thread is emptying for good, or 0.
     draining: Cell<usize>,
     /// How deep the thread is inside [`drop_in_turn`].
@@ -91,20 +91,11 @@ impl Context {
         self.core.set(core.map_or(0, |core| core + 1));
     }
 
-    /// Says that the thread is one of the runtime's own.
-    pub(crate) fn set_worker(&self) {
-        self.worker.set(true);
-    }
-
     /// The kernel's number of the thread, or 0 where it does not tell.
     pub(crate) fn thread_number(&self) -> u64 {
         let number = self.number.get().unwrap_or_else(sys::thread_number);
         self.number.set(Some(number));
         number
-    }
-
-    pub(crate) fn set_turning(&self, turning: bool) {
-        self.turning.set(turning);
     }
 
     #[inline]

@@ -12,6 +12,7 @@
 use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::core::{Core, Lease};
@@ -65,7 +66,7 @@ impl<'a, P: Park> Driver<'a, P> {
         index: usize,
     ) -> Option<Self> {
         let lease = Lease::take(context, shared, index)?;
-        seat.set_core(index);
+        seat.core.store(index, Relaxed);
         seat.signal.set_driving(true);
         lease.core.watch.set_thread(context.thread_number());
         lease.core.watch.begin(None, None);
@@ -262,9 +263,9 @@ impl<'a, P: Park> Driver<'a, P> {
     /// A turn without waiting; what it wakes is announced at its end.
     fn turn(&self, park: &Arc<P>) {
         let before = self.core().ring.len();
-        self.context.set_turning(true);
+        self.context.turning.set(true);
         let turn = park.turn(Wait::No);
-        self.context.set_turning(false);
+        self.context.turning.set(false);
         match turn {
             Turn::Done => self.core().counters.turns.add(1),
             // Whoever is in it delivers what happens.
@@ -335,14 +336,14 @@ impl<'a, P: Park> Driver<'a, P> {
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
             core.watch.rest();
-            self.context.set_turning(true);
+            self.context.turning.set(true);
             let rest = core.sleeper.rest(&shared.posts[core.group()], &**self.park(), wait, || {
                 // Before any waker runs, which may block: from here on nobody counts on this thread.
                 picked = Some(shared.idle.withdraw(index));
                 core.watch.begin(None, None);
                 shared.rouse_sentinel();
             });
-            self.context.set_turning(false);
+            self.context.turning.set(false);
             match rest {
                 Rest::Napped => {}
                 Rest::Turned => {

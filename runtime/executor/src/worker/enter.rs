@@ -93,7 +93,7 @@ pub(super) fn serve<P: Park>(
 ) {
     context::with(|context| {
         let stay = Stay::begin(context, shared, None, shared.location);
-        context.set_worker();
+        context.worker.set(true);
         let Some(mut driver) = Driver::take(context, shared, &stay.seat, index) else {
             return;
         };

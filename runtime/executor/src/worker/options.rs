@@ -11,6 +11,7 @@ use crate::unhandled::UnhandledPanic;
 
 /// How an [`Executor`](crate::Executor) is to be.
 #[derive(Clone)]
+#[must_use]
 #[non_exhaustive]
 pub struct ExecutorOptions {
     /// Of one shard.
@@ -49,7 +50,6 @@ const STALL_THRESHOLD: Duration = Duration::from_millis(10);
 
 impl ExecutorOptions {
     /// No workers: tasks run on the thread that is inside `block_on`, and rest while there is none.
-    #[must_use]
     pub fn current_thread() -> Self {
         Self {
             workers: 0,
@@ -69,26 +69,22 @@ impl ExecutorOptions {
     }
 
     /// Workers that share the tasks: one for each processor that the process may use, in groups of four.
-    #[must_use]
     pub fn multi_thread() -> Self {
         Self { private: false, callers: 4, ..Self::current_thread() }.workers(processors())
     }
 
     /// Workers that share nothing: one for each processor that the process may use, each with tasks and a park of its own.
-    #[must_use]
     pub fn thread_per_core() -> Self {
         Self { workers: 1, shards: processors(), callers: 0, ..Self::current_thread() }
     }
 
     /// The same, as far as it concerns an executor without workers.
-    #[must_use]
     pub fn without_workers(self) -> Self {
         Self { workers: 0, shards: 1, private: true, callers: 1, ..self }
     }
 
     /// The number of workers, at least 1; where nothing is shared, that of shards. The cap of spare threads becomes the
     /// same, or 4 if that is more. Nothing happens where there are no workers.
-    #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         if !self.private {
             self.workers = workers.max(1);
