@@ -260,6 +260,9 @@ where
     unsafe fn discard(pointer: NonNull<Header>) {
         // SAFETY: the contract of `Calls`.
         let cell = unsafe { Self::from_header(pointer) };
+        if !mem::needs_drop::<F::Output>() {
+            return cell.discard_result();
+        }
         cell.head.header.state.retain();
         let task = Task { cell: pointer };
         // What is dropped may hold the handle of a task whose output holds the next, and so on.
