@@ -162,6 +162,11 @@ pub(crate) fn core_in(runtime: usize) -> Option<(usize, bool)> {
     })
 }
 
+/// Tells whether the calling thread is inside a turn of that runtime.
+pub(crate) fn is_turning(runtime: usize) -> bool {
+    read(|context| context.turning.get() && context.runtime.get() == runtime)
+}
+
 /// Calls `work` as if the thread had no core.
 pub(crate) fn without_core<T>(work: impl FnOnce() -> T) -> T {
     struct Back(usize);

@@ -1,7 +1,7 @@
 //! The run loop of every thread that has a core.
 //!
 //! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector.
-//! The same happens when the sentinel asks for it, with a few tasks from the injector. Otherwise the next task is the
+//! The same happens when the sentinel asks for it, with what the turn wakes and the injector has. Otherwise the next task is the
 //! one in the LIFO slot, but at most three times in a row while the ring has others; then the ring's first; then a share
 //! of the injector; then half of what somebody else has. Local tasks take every other step. When nothing is found, the
 //! reactors of other groups are turned, in case nobody waits in them; then the thread rests.
@@ -145,10 +145,10 @@ impl<'a, P: Park> Driver<'a, P> {
         }
         if self.injector_first > 0 {
             self.injector_first -= 1;
-            if self.shared.injector.is_empty() {
+            if self.shared.injected() == 0 {
                 self.injector_first = 0;
             } else if !self.injector_first.is_multiple_of(INJECTED_IN_A_ROW + 1)
-                && let Some(task) = self.shared.injector.pop()
+                && let Some(task) = self.shared.pop_injected()
             {
                 return Some(task);
             }
@@ -192,8 +192,7 @@ impl<'a, P: Park> Driver<'a, P> {
     /// Takes what is this thread's share of the injector if all workers come for theirs, and returns the first of it.
     fn share_of_injector(&self) -> Option<Task> {
         let injector = &self.shared.injector;
-        // A vain pop costs a fence.
-        let first = if injector.is_empty() { None } else { injector.pop() }?;
+        let first = self.shared.pop_injected()?;
         if self.shared.options.private {
             self.collect_injector();
             return Some(first);
@@ -240,7 +239,7 @@ impl<'a, P: Park> Driver<'a, P> {
             // In the time of one tick few polls of medium length fit: what this turn wakes, and what many threads push, does
             // not go behind all that is in the ring.
             context::without_core(|| self.turn(self.park()));
-            first = self.shared.injector.len();
+            first = self.shared.injected();
         } else {
             self.turn(self.park());
         }

@@ -86,7 +86,7 @@ impl Metrics {
             let (workers, helpers) = shared.cores.split_at(shared.options.workers);
             metrics.workers.extend(workers.iter().map(WorkerMetrics::of));
             metrics.helpers.extend(helpers.iter().map(WorkerMetrics::of));
-            metrics.injected += shared.injector.len();
+            metrics.injected += shared.injected();
             metrics.live_tasks += shared.live.len();
         }
         metrics
