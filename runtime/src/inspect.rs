@@ -54,7 +54,7 @@ impl Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         let mut runtimes = runtimes();
-        let place = runtimes.iter().position(|handle| handle.is_of_same_runtime(&self.0));
+        let place = runtimes.iter().position(|handle| std::ptr::eq(handle.executor.park(), self.0.executor.park()));
         let handle = place.map(|place| runtimes.swap_remove(place));
         // Outside the lock: it may be the last.
         drop(runtimes);

@@ -59,6 +59,8 @@
 
 mod blocking;
 mod context;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 #[cfg(target_os = "linux")]
