@@ -116,6 +116,5 @@ pub use tcp::{
     OwnedWriteHalf, Queues, ReadHalf, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpState, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
-#[cfg(target_os = "linux")]
 pub use udp::{Received, RecvBatch};
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -67,7 +67,7 @@ impl TcpSocket {
     /// is not of this host, [`PermissionDenied`](io::ErrorKind::PermissionDenied)
     /// for a privileged port.
     pub fn bind(&self, addr: SocketAddr) -> io::Result<()> {
-        sys::bind(self.fd.as_fd(), &addr.into())
+        sys::option(self)?.bind(&addr.into())
     }
 
     /// Listens (listen(2)) for connections, of which up to `backlog` wait to be

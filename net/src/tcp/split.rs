@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bourn_reactor::{Direction, Ticket};
 
+use crate::socket::Place;
 use crate::stream::halves;
 use crate::tcp::TcpStream;
 

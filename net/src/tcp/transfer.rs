@@ -11,4 +11,4 @@ use crate::tcp::TcpStream;
 read_methods!(TcpStream);
 peek_methods!(TcpStream);
 write_methods!(TcpStream);
-whole!(TcpStream, &TcpStream);
+whole!(TcpStream);

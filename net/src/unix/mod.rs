@@ -15,6 +15,5 @@ mod transfer;
 pub use datagram::UnixDatagram;
 pub use listener::UnixListener;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
-#[cfg(target_os = "linux")]
 pub use stream::Credentials;
 pub use stream::UnixStream;

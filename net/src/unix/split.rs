@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bourn_reactor::{Direction, Ticket};
 
+use crate::socket::Place;
 use crate::stream::halves;
 use crate::unix::UnixStream;
 

@@ -11,4 +11,4 @@ use crate::unix::UnixStream;
 read_methods!(UnixStream);
 peek_methods!(UnixStream);
 write_methods!(UnixStream);
-whole!(UnixStream, &UnixStream);
+whole!(UnixStream);
