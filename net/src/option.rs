@@ -73,6 +73,12 @@ facts! { [TcpSocket TcpListener TcpStream UdpSocket] {
     /// # Errors
     /// What the kernel says.
     take_error: Option<io::Error> = Socket::take_error;
+    /// The network interface that the socket is [bound](Self::bind_device) to, if any.
+    /// Accepted streams inherit it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    device: Option<Vec<u8>> = Socket::device;
 }}
 
 facts! { [TcpStream UdpSocket] {
@@ -253,15 +259,6 @@ macro_rules! bind_device {
             /// `CAP_NET_RAW`, if it is bound to one already.
             pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
                 sys::option(self)?.bind_device(interface)
-            }
-
-            /// The network interface that the socket is bound to, if any. Accepted
-            /// streams inherit it.
-            ///
-            /// # Errors
-            /// What the kernel says.
-            pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
-                sys::option(self)?.device()
             }
         }
     )*};

@@ -21,10 +21,10 @@ use crate::vacancy::Occupancy;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A non-blocking socket, or an end of a pipe, that can be waited for.
 /// How an operation stands.
 type Polled<R> = Poll<io::Result<R>>;
 
+/// A non-blocking socket, or an end of a pipe, that can be waited for.
 #[derive(Debug)]
 pub(crate) struct Socket {
     source: Source,
@@ -47,14 +47,6 @@ impl Socket {
 
     pub(crate) fn calls(&self) -> Calls {
         self.calls
-    }
-
-    /// Deregisters the socket and returns its descriptor.
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        let Socket { source, occupancy, .. } = self;
-        // The descriptor stays occupied by its next owner.
-        std::mem::forget(occupancy);
-        source.into_fd()
     }
 
     /// Tries `operation` until it says something else than `WouldBlock`, and
@@ -279,6 +271,16 @@ impl Socket {
     ) -> R {
         let mut place = Place::new(self, direction);
         poll_fn(|cx| poll(cx, &mut place.ticket)).await
+    }
+}
+
+/// Deregisters the socket and returns its descriptor.
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> OwnedFd {
+        let Socket { source, occupancy, .. } = socket;
+        // The descriptor stays occupied by its next owner.
+        std::mem::forget(occupancy);
+        source.into_fd()
     }
 }
 

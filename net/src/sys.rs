@@ -65,12 +65,7 @@ fn uninterrupted<R>(
 }
 
 /// The same of a call that is not socket2's, and returns a count.
-fn count(
-    call: Call,
-    fd: BorrowedFd<'_>,
-    asked: usize,
-    mut make: impl FnMut(usize) -> libc::ssize_t,
-) -> io::Result<usize> {
+fn count(call: Call, fd: BorrowedFd<'_>, asked: usize, mut make: impl FnMut(usize) -> isize) -> io::Result<usize> {
     // Negative is -1, with the reason in `errno`.
     let checked = |result| usize::try_from(result).map_err(|_| io::Error::last_os_error());
     uninterrupted(call, fd, asked, |_, asked| checked(make(asked)))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bourn_reactor::{Direction, Sleep};
 
-use crate::socket::Place;
+use crate::socket::{Place, Socket};
 use crate::sys;
 use crate::tcp::listener::stream_of;
 use crate::tcp::{TcpListener, TcpStream};
@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Several may exist for one listener, in several tasks.
 #[derive(Debug)]
 pub struct Incoming<'a> {
-    place: Place<&'a TcpListener>,
+    place: Place<&'a Socket>,
     exhaustion: Option<Exhaustion>,
 }
 
@@ -51,7 +51,7 @@ pub enum AcceptErrorKind {
 
 impl<'a> Incoming<'a> {
     pub(super) fn new(listener: &'a TcpListener) -> Incoming<'a> {
-        Incoming { place: Place::new(listener, Direction::Read), exhaustion: None }
+        Incoming { place: Place::new(&listener.socket, Direction::Read), exhaustion: None }
     }
 
     /// The next connection.

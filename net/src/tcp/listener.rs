@@ -10,7 +10,7 @@ use socket2::SockAddr;
 
 use crate::addr::{ToSocketAddrs, first_of};
 use crate::readiness::descriptor_traits;
-use crate::socket::{Holder, Socket};
+use crate::socket::Socket;
 use crate::sys;
 use crate::tcp::{Incoming, TcpSocket, TcpStream};
 
@@ -33,7 +33,7 @@ use crate::tcp::{Incoming, TcpSocket, TcpStream};
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 impl TcpListener {
@@ -108,12 +108,6 @@ impl TcpListener {
     /// survive.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming::new(self)
-    }
-}
-
-impl Holder for TcpListener {
-    fn socket(&self) -> &Socket {
-        &self.socket
     }
 }
 
