@@ -2,8 +2,9 @@
 //! only place with `unsafe`: nothing else asks the kernel for anything, so faults
 //! can be injected and another kernel can stand in here.
 //!
-//! Linux and the BSDs have what is used; where `EINTR` (signal(7)) ends a call
-//! before it did anything, the call is made again, so no caller ever sees it.
+//! Linux has what is used; what other systems have not is not marked. Where `EINTR`
+//! (signal(7)) ends a call before it did anything, the call is made again, so no caller
+//! ever sees it.
 
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};

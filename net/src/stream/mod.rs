@@ -57,8 +57,7 @@ macro_rules! whole {
 /// wanted. A pipe has no half, and closes when it is dropped.
 pub(crate) fn close(socket: &Socket) -> io::Result<()> {
     match sys::shutdown(socket.as_fd(), Shutdown::Write) {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ENOTSOCK)) => Ok(()),
         result => result,
     }
 }
