@@ -90,6 +90,7 @@
 mod addr;
 mod async_fd;
 mod datagram;
+pub mod inspect;
 pub mod offload;
 mod option;
 mod readiness;

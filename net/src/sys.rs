@@ -21,6 +21,9 @@ use bourn_reactor::faults::{Call, told};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use crate::inspect::SocketInfo;
+use crate::tcp::{TcpInfo, TcpState};
+
 mod batch;
 mod fds;
 mod room;
@@ -31,6 +34,7 @@ pub(crate) use batch::{MOST_DATAGRAMS, recv_batch, send_batch};
 pub(crate) use fds::{recv_with_fds, send_with_fds};
 pub(crate) use room::Room;
 pub(crate) use splice::{send_file, splice};
+use tcp_info::queue;
 pub(crate) use tcp_info::{listen_overflows, queues, tcp_info};
 
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
@@ -464,4 +468,55 @@ fn has_upper_layer(fd: BorrowedFd<'_>) -> bool {
 /// `getaddrinfo(3)`; blocks.
 pub(crate) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     (host, port).to_socket_addrs().map(Iterator::collect)
+}
+
+/// The soft limit of descriptors (`RLIMIT_NOFILE`).
+pub(crate) fn descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable; the call can not fail with these arguments.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur
+}
+
+/// What the kernel knows about a socket, found by its number.
+pub(crate) fn describe(number: RawFd) -> io::Result<SocketInfo> {
+    // SAFETY: lives in this function, which only asks: where the number stands for
+    // nothing or for another file by now, the kernel says so, or tells of that one.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    let socket = SockRef::from(&fd);
+    let kind = socket.r#type()?;
+    let protocol = match (socket.domain()?, kind, socket.protocol()?) {
+        (_, _, Some(Protocol::TCP)) => "tcp",
+        (_, _, Some(Protocol::UDP)) => "udp",
+        (Domain::UNIX, Type::STREAM, _) => "unix",
+        (Domain::UNIX, Type::DGRAM, _) => "unix-dgram",
+        (Domain::UNIX, Type::SEQPACKET, _) => "unix-seq",
+        _ => "other",
+    };
+    let address = |addr: io::Result<SockAddr>| {
+        let internet = |addr: &SockAddr| addr.as_socket().map(|addr| addr.to_string());
+        let unix = |addr: &SockAddr| addr.as_unix().map(|addr| format!("{addr:?}"));
+        addr.ok().and_then(|addr| internet(&addr).or_else(|| unix(&addr))).unwrap_or_else(|| "-".to_owned())
+    };
+    let mut info = SocketInfo {
+        fd: number,
+        protocol,
+        local: address(socket.local_addr()),
+        peer: address(socket.peer_addr()),
+        state: None,
+        received: queue(fd, libc::FIONREAD).ok(),
+        unsent: queue(fd, libc::TIOCOUTQ).ok(),
+    };
+    if protocol == "tcp"
+        && let Ok(raw) = tcp_info(fd)
+    {
+        let state = TcpInfo::of(&raw).state;
+        if state == TcpState::Listen {
+            // As in `TcpListener::queue`.
+            info.received = Some(raw.word(24) as usize);
+            info.unsent = Some(raw.word(28) as usize);
+        }
+        info.state = Some(state);
+    }
+    Ok(info)
 }

@@ -212,7 +212,7 @@ mod alone {
             // SAFETY: as above.
             let high: net::TcpStream = unsafe { std::os::fd::FromRawFd::from_raw_fd(high) };
             let high = TcpStream::from_std(high).expect("an option");
-            let backend = harness::reactor().map(|reactor| reactor.backend());
+            let backend = harness::backend();
             if backend == Some(bourn_reactor::Backend::Select) {
                 high.readable().await.expect_err("no set of select has room for it");
                 // And nothing else is harmed.

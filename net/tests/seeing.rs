@@ -53,7 +53,7 @@ async fn small_pair() -> (TcpStream, std::net::TcpStream) {
 }
 
 on_every_backend! {
-    async fn states_are_told_as_the_kernel_lists_them() {
+    async fn row_29_states_are_told_as_the_kernel_lists_them() {
         let (one, other) = pair().await;
         let addrs = (one.local_addr().expect("bound"), other.local_addr().expect("bound"));
         let listed = |stream: &TcpStream| {
@@ -74,7 +74,7 @@ on_every_backend! {
         until(|| one.state().expect("open") == TcpState::Closed).await;
     }
 
-    async fn counters_follow_what_is_sent() {
+    async fn row_47_counters_follow_what_is_sent() {
         let (one, other) = pair().await;
         let before = (one.info().expect("connected"), other.info().expect("connected"));
         one.write_all(&[1; 50_000]).await.expect("it is read");
@@ -92,7 +92,7 @@ on_every_backend! {
         assert!(after.0.rto >= Duration::from_millis(1) && after.0.min_rtt <= after.0.rtt * 2);
     }
 
-    async fn queues_tell_where_the_bytes_are() {
+    async fn row_07_queues_tell_where_the_bytes_are() {
         let (ours, mut peer) = small_pair().await;
         let filled = fill(&ours);
         // Until the peer's window is closed.
@@ -111,7 +111,7 @@ on_every_backend! {
         assert_eq!(ours.queues().expect("connected").unacknowledged, 0);
     }
 
-    async fn the_queue_of_a_listener_is_seen() {
+    async fn row_18_the_queue_of_a_listener_is_seen() {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
         let listener = socket.listen(2).expect("it is bound");
@@ -133,7 +133,7 @@ on_every_backend! {
         assert_eq!(listener.queue().expect("it listens").length, 2);
     }
 
-    async fn a_close_tells_what_became_of_the_bytes() {
+    async fn row_54_a_close_tells_what_became_of_the_bytes() {
         let (ours, mut peer) = pair_with_std().await;
         ours.write_all(b"question").await.expect("room");
         peer.write_all(b"unread answer").expect("room");
@@ -173,7 +173,7 @@ on_every_backend! {
         assert_eq!(other.acknowledged + other.unacknowledged, 3);
     }
 
-    async fn a_close_tells_the_truth_of_a_peer_that_has_stopped_reading() {
+    async fn row_54_a_close_tells_the_truth_of_a_peer_that_has_stopped_reading() {
         let (ours, mut peer) = small_pair().await;
         let filled = fill(&ours);
         until(|| ours.info().expect("connected").unacked == 0).await;
@@ -196,7 +196,7 @@ on_every_backend! {
         assert_eq!(all.await.expect("no reset"), filled);
     }
 
-    async fn a_close_tells_of_a_reset() {
+    async fn row_63_a_close_tells_of_a_reset() {
         let (ours, peer) = small_pair().await;
         let filled = fill(&ours);
         SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("an option");
@@ -207,7 +207,7 @@ on_every_backend! {
         assert!(!report.peer_closed && report.acknowledged + report.unacknowledged <= filled, "{report:?}");
     }
 
-    async fn who_waits_for_acknowledgements_is_told_of_a_reset() {
+    async fn row_46_who_waits_for_acknowledgements_is_told_of_a_reset() {
         let (ours, peer) = small_pair().await;
         fill(&ours);
         let mut wait = pin!(ours.acknowledged());
@@ -217,7 +217,7 @@ on_every_backend! {
         assert_eq!(kind(wait.await), Err(ErrorKind::NotConnected));
     }
 
-    async fn a_cork_makes_few_packets_of_many_writes() {
+    async fn row_69_a_cork_makes_few_packets_of_many_writes() {
         let (ours, mut peer) = pair_with_std().await;
         let mut sent = Vec::new();
         for corked in [false, true] {

@@ -33,7 +33,7 @@ fn file(data: &[u8]) -> File {
 }
 
 on_every_backend! {
-    async fn both_directions_arrive_and_end() {
+    async fn row_08_both_directions_are_copied_in_the_kernel() {
         let (front, client, back, server) = proxy().await;
         let (question, answer) = (noise(1, 3 << 20), noise(2, 5 << 20));
         let run = |mut stream: net::TcpStream, out: Vec<u8>| {
@@ -56,7 +56,7 @@ on_every_backend! {
     }
 
     /// The question ends before there is an answer to it.
-    async fn one_end_is_passed_on_while_the_other_direction_goes_on() {
+    async fn row_08_one_end_is_passed_on_while_the_other_direction_goes_on() {
         let (front, mut client, back, mut server) = proxy().await;
         let ends = elsewhere(move || {
             client.write_all(b"question").expect("room");
@@ -106,7 +106,7 @@ on_every_backend! {
         drop(server);
     }
 
-    async fn a_file_is_sent_and_the_offset_follows() {
+    async fn row_08_a_file_is_sent_and_the_offset_follows() {
         let data = noise(3, 6 << 20);
         let file = file(&data);
         let (ours, mut peer) = pair_with_std().await;

@@ -15,7 +15,7 @@ use harness::{both, elsewhere, kind, on_every_backend, pair_with_std, pends};
 const LIMIT: Duration = Duration::from_millis(150);
 
 on_every_backend! {
-    async fn a_read_that_stalls_fails_and_the_stream_works_on() {
+    async fn row_45_a_read_that_stalls_fails_and_the_stream_works_on() {
         let (mut ours, mut peer) = pair_with_std().await;
         assert_eq!(ours.read_timeout(), None);
         ours.set_read_timeout(Some(LIMIT));
@@ -37,7 +37,7 @@ on_every_backend! {
     }
 
     /// The whole takes longer than the limit, no pause does.
-    async fn progress_refreshes_the_time_out() {
+    async fn row_45_progress_refreshes_the_time_out() {
         let (ours, mut peer) = pair_with_std().await;
         // Pauses of a tenth, for a machine that is busy.
         ours.set_read_timeout(Some(LIMIT * 10));
@@ -76,7 +76,7 @@ on_every_backend! {
         assert!(start.elapsed() >= LIMIT);
     }
 
-    async fn a_write_that_stalls_fails_and_tells_how_far_it_came() {
+    async fn row_44_a_write_that_stalls_fails_and_tells_how_far_it_came() {
         let (ours, mut peer) = pair_with_std().await;
         ours.set_write_timeout(Some(LIMIT));
         let data = vec![1; 32 << 20];

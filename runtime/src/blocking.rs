@@ -21,6 +21,8 @@ pub(crate) struct Blocking {
     pool: BlockingPool,
     /// None: it was ended by hand.
     grace: Option<Duration>,
+    #[cfg(target_os = "linux")]
+    _listed: crate::inspect::Listed,
 }
 
 impl Blocking {
@@ -34,8 +36,12 @@ impl Blocking {
             // One that the program has set before stays.
             let _ours = offload::set(&PoolOffload);
         });
-        let grace = Some(grace);
-        Blocking { pool, grace }
+        Blocking {
+            pool,
+            grace: Some(grace),
+            #[cfg(target_os = "linux")]
+            _listed: crate::inspect::Listed::new(handle),
+        }
     }
 
     /// Ends the pool, and returns what still runs when `grace` is over.
@@ -80,7 +86,7 @@ impl PoolHost for Host {
     }
 
     fn unhandled_panic(&self, line: &str) {
-        self.0.unhandled_panic(line);
+        self.0.executor.unhandled_panic(line);
     }
 }
 
@@ -90,13 +96,13 @@ struct PoolOffload;
 
 impl Offload for PoolOffload {
     fn offload(&self, job: Job) -> Result<(), Job> {
-        let Some(handle) = context::current().filter(Handle::takes_calls) else {
+        let Some(handle) = context::current().filter(|handle| handle.blocking.is_open()) else {
             return Err(job);
         };
         let ours = Arc::new(Mutex::new(Some(job)));
         let theirs = Arc::clone(&ours);
         let take = |job: &Mutex<Option<Job>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let call = handle.spawn_blocking_with(Options::new().name("offload"), move || {
+        let call = handle.blocking.spawn_with(Options::new().name("offload"), move || {
             if let Some(job) = take(&theirs) {
                 job.run();
             }
@@ -104,7 +110,7 @@ impl Offload for PoolOffload {
         // A pool that has no thread and gets none is done with the call already,
         // and has not made it. One that was closed meanwhile may yet have to drop
         // it: what no thread has taken by now, none will.
-        if (call.is_finished() || !handle.takes_calls())
+        if (call.is_finished() || !handle.blocking.is_open())
             && let Some(job) = take(&ours)
         {
             return Err(job);

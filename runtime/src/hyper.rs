@@ -28,11 +28,7 @@ use crate::time;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Executor;
 
-impl<F> rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
+impl<T: Send + 'static, F: Future<Output = T> + Send + 'static> rt::Executor<F> for Executor {
     /// # Panics
     /// If the thread is in no runtime.
     #[track_caller]
@@ -46,11 +42,7 @@ where
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalExecutor;
 
-impl<F> rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
+impl<T: 'static, F: Future<Output = T> + 'static> rt::Executor<F> for LocalExecutor {
     /// # Panics
     /// If the thread is not inside `block_on`.
     #[track_caller]

@@ -24,6 +24,7 @@
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
 //!   and listed; sets of them; task-locals; threads for calls that block.
 //! * [`net`]: TCP listeners and streams.
+//! * [`inspect`]: every socket of the process, and the task that waits for it.
 //! * [`server`]: accept loops with limits, draining and restarts without loss.
 //! * [`signal`]: signals as something to wait for.
 //! * [`time`]: [`sleep`](time::sleep()), [`timeout`](time::timeout()),
@@ -58,8 +59,12 @@
 
 mod blocking;
 mod context;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+#[cfg(target_os = "linux")]
+pub mod inspect;
 mod misuse;
 mod park;
 pub mod runtime;

@@ -10,7 +10,7 @@ use bourn_reactor::{Backend, Reactor, RuntimeId, Turned, budget};
 /// What the threads of a runtime sleep in.
 #[derive(Debug)]
 pub(crate) struct ReactorPark {
-    reactor: Arc<Reactor>,
+    pub(crate) reactor: Arc<Reactor>,
     /// Closed with the runtime, whoever shuts it down.
     blocking: BlockingPool,
 }
@@ -28,10 +28,6 @@ impl ReactorPark {
     pub(crate) fn new(backend: Backend, runtime: RuntimeId, blocking: BlockingPool) -> io::Result<Self> {
         let reactor = Reactor::new(backend, runtime)?;
         Ok(Self { reactor, blocking })
-    }
-
-    pub(crate) fn reactor(&self) -> &Arc<Reactor> {
-        &self.reactor
     }
 }
 

@@ -36,6 +36,8 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use bourn_executor::Options;
+
 pub use bourn_server::{
     Addr, Cause, Connection, Control, Cut, CutReason, Drain, Host, Limits, Outcome, Report, Signals, Stats, Unfinished,
     WhenFull,
@@ -43,7 +45,6 @@ pub use bourn_server::{
 
 use crate::runtime::Handle;
 use crate::signal::unix::{Signal, SignalKind, signal};
-use crate::task;
 
 /// A server in a runtime of this crate; see [`bourn_server::Server`] for its methods.
 pub type Server = bourn_server::Server<Tasks>;
@@ -59,18 +60,12 @@ impl Host for Tasks {
         Tasks(Handle::current_for("server::Server::new"))
     }
 
-    fn spawn<F>(&self, name: String, future: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, name: String, future: F) {
         // Detached: a panic in it is reported by the runtime.
-        drop(self.0.spawn_with(task::named(name), future));
+        drop(self.0.executor.spawn_with(Options::new().name(name), future));
     }
 
-    fn spawn_on<F>(&self, worker: usize, name: String, future: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    fn spawn_on<F: Future<Output = ()> + Send + 'static>(&self, worker: usize, name: String, future: F) {
         let (worker, tasks) = (worker % self.shards(), self.clone());
         let future = Mutex::new(Some((name, future)));
         // What a worker spawns stays with it.
@@ -85,7 +80,7 @@ impl Host for Tasks {
     }
 
     fn shards(&self) -> usize {
-        self.0.shards()
+        self.0.executor.shards()
     }
 
     fn signals(&self) -> io::Result<Termination> {

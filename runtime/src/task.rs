@@ -32,11 +32,7 @@ pub use bourn_executor::{AbortHandle, Id, JoinError, JoinHandle, TaskInfo, TaskS
 /// # });
 /// ```
 #[track_caller]
-pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
+pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     Handle::current_for("spawn").spawn(future)
 }
 
@@ -61,11 +57,7 @@ where
 /// # });
 /// ```
 #[track_caller]
-pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
+pub fn spawn_local<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     Handle::current_for("spawn_local").spawn_local(future)
 }
 
@@ -95,11 +87,7 @@ where
 /// # });
 /// ```
 #[track_caller]
-pub fn spawn_blocking<T, W>(work: W) -> JoinHandle<T>
-where
-    W: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
+pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     Handle::current_for("spawn_blocking").spawn_blocking(work)
 }
 
@@ -113,12 +101,7 @@ where
 /// If the thread is in no runtime, and with the panic of `work`.
 #[track_caller]
 pub fn block_in_place<T>(work: impl FnOnce() -> T) -> T {
-    Handle::current_for("block_in_place").block_in_place(work)
-}
-
-#[cfg(feature = "server")]
-pub(crate) fn named(name: String) -> Options {
-    Options::new().name(name)
+    Handle::current_for("block_in_place").executor.block_in_place(work)
 }
 
 /// Starts tasks with more than a future: with a name.
@@ -153,12 +136,8 @@ impl Builder {
     /// # Panics
     /// If the thread is in no runtime.
     #[track_caller]
-    pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        Handle::current_for("task::Builder::spawn").spawn_with(self.options, future)
+    pub fn spawn<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        Handle::current_for("task::Builder::spawn").executor.spawn_with(self.options, future)
     }
 
     /// As [`spawn_local`].
@@ -166,12 +145,8 @@ impl Builder {
     /// # Panics
     /// If this thread is not inside `block_on`.
     #[track_caller]
-    pub fn spawn_local<F>(self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
-        Handle::current_for("task::Builder::spawn_local").spawn_local_with(self.options, future)
+    pub fn spawn_local<T: 'static>(self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+        Handle::current_for("task::Builder::spawn_local").executor.spawn_local_with(self.options, future)
     }
 
     /// As [`spawn_blocking`].
@@ -179,11 +154,7 @@ impl Builder {
     /// # Panics
     /// If the thread is in no runtime.
     #[track_caller]
-    pub fn spawn_blocking<T, W>(self, work: W) -> JoinHandle<T>
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        Handle::current_for("task::Builder::spawn_blocking").spawn_blocking_with(self.options, work)
+    pub fn spawn_blocking<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        Handle::current_for("task::Builder::spawn_blocking").blocking.spawn_with(self.options, work)
     }
 }

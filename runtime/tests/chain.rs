@@ -17,7 +17,8 @@ const STACK: usize = 256 * 1024;
 
 /// On a thread with a small stack, with a runtime whose threads have small ones, too.
 fn on_small_stacks(body: fn(Runtime)) {
-    for (flavor, builder) in flavors() {
+    // The cores of thread_per_core end one by one, and their tasks are cancelled in each other's.
+    for (flavor, builder) in flavors().filter(|(flavor, _)| !flavor.starts_with("thread_per_core")) {
         let builder: Builder = builder.thread_stack_size(STACK);
         watched(&format!("a chain on {flavor}"), || {
             let body = move || body(builder.build().expect("a runtime"));

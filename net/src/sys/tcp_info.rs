@@ -18,16 +18,17 @@ pub(crate) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<RawInfo> {
 /// `SIOCINQ`, `SIOCOUTQ` and `SIOCOUTQNSD` (tcp(7), linux/sockios.h).
 pub(crate) fn queues(fd: BorrowedFd<'_>) -> io::Result<[usize; 3]> {
     told(Call::Option, fd.as_raw_fd(), 0)?;
-    let mut queues = [0; 3];
-    for (bytes, request) in queues.iter_mut().zip([libc::FIONREAD, libc::TIOCOUTQ, libc::SIOCOUTQNSD]) {
-        let mut answer: c_int = 0;
-        // SAFETY: each of these writes an `int`, which lives through the call.
-        if unsafe { libc::ioctl(fd.as_raw_fd(), request as _, &raw mut answer) } == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        *bytes = answer.unsigned_abs() as usize;
+    Ok([queue(fd, libc::FIONREAD)?, queue(fd, libc::TIOCOUTQ)?, queue(fd, libc::SIOCOUTQNSD)?])
+}
+
+/// One of these.
+pub(super) fn queue(fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<usize> {
+    let mut answer: c_int = 0;
+    // SAFETY: each of these writes an `int`, which lives through the call.
+    if unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw mut answer) } == -1 {
+        return Err(io::Error::last_os_error());
     }
-    Ok(queues)
+    Ok(answer.unsigned_abs() as usize)
 }
 
 /// `ListenOverflows` of this thread's network namespace.

@@ -50,7 +50,7 @@ macro_rules! info {
         }
 
         impl TcpInfo {
-            fn of(raw: &RawInfo) -> TcpInfo {
+            pub(crate) fn of(raw: &RawInfo) -> TcpInfo {
                 let state = TcpState::ALL.get(usize::from(raw.byte(0)).wrapping_sub(1));
                 TcpInfo { state: state.copied().unwrap_or(TcpState::Unknown), $($field: $read(raw, $offset)),* }
             }

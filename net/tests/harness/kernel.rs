@@ -151,9 +151,10 @@ pub fn table() -> Vec<Line> {
     lines.collect()
 }
 
-/// The line of a connection's end.
+/// The line of a connection's end. The kernel does not list all in one piece, so one
+/// look may miss it.
 pub fn line(local: SocketAddr, remote: SocketAddr) -> Option<Line> {
-    table().into_iter().find(|line| line.local == local && line.remote == remote)
+    (0..3).find_map(|_| table().into_iter().find(|line| line.local == local && line.remote == remote))
 }
 
 /// A counter of `/proc/net/netstat`, such as `ListenOverflows`.

@@ -64,7 +64,7 @@ thread_local! {
 }
 
 /// Runs one test: at a reactor over `backend` that this thread turns, or with the
-/// background reactor.
+/// background reactor; in a runtime instead of the former, if `BOURN_FLAVOR` names one.
 pub fn run<F: Future<Output = ()>>(name: &str, backend: Option<Backend>, test: fn() -> F) {
     watched(name, || {
         let mut test = pin!(test());
@@ -72,14 +72,30 @@ pub fn run<F: Future<Output = ()>>(name: &str, backend: Option<Backend>, test: f
             POLLS.set(POLLS.get() + 1);
             test.as_mut().poll(cx)
         });
-        match backend {
-            Some(backend) => {
+        match (backend, std::env::var("BOURN_FLAVOR")) {
+            (Some(backend), Ok(flavor)) => runtime(backend, &flavor).block_on(counted),
+            (Some(backend), Err(_)) => {
                 let reactor = Reactor::new(backend, RuntimeId::new()).expect("a reactor");
                 turn_until(&reactor, counted);
             }
-            None => futures_lite::future::block_on(counted),
+            (None, _) => futures_lite::future::block_on(counted),
         }
     });
+}
+
+/// A runtime as `current_thread`, `multi_thread:N` or `thread_per_core:N`.
+fn runtime(backend: Backend, flavor: &str) -> bourn::Runtime {
+    use bourn::runtime::Builder;
+
+    let (name, workers) = flavor.split_once(':').unwrap_or((flavor, "1"));
+    let builder = match name {
+        "current_thread" => Builder::new_current_thread(),
+        "multi_thread" => Builder::new_multi_thread(),
+        "thread_per_core" => Builder::new_thread_per_core(),
+        _ => panic!("no flavor {flavor}"),
+    };
+    let builder = if name == flavor { builder } else { builder.worker_threads(workers.parse().expect("a number")) };
+    builder.backend(backend).on_stall(|_| {}).build().expect("a runtime")
 }
 
 /// Like `run`, in a process of its own: for tests that count or limit what a
@@ -185,6 +201,12 @@ pub fn reactor() -> Option<Arc<Reactor>> {
     REACTOR.with_borrow(Clone::clone)
 }
 
+/// The backend that the test runs on; none under a foreign executor.
+pub fn backend() -> Option<Backend> {
+    let ours = reactor().map(|reactor| reactor.backend());
+    ours.or_else(|| bourn::Handle::try_current().map(|handle| handle.backend()))
+}
+
 /// The id of the thread that turns the reactor of the test that calls this.
 pub fn turning_thread() -> String {
     let tasks = || {
@@ -192,6 +214,10 @@ pub fn turning_thread() -> String {
             .expect("procfs")
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("a number"))
     };
+    if bourn::Handle::try_current().is_some() {
+        // Whichever of them waits.
+        return "self".to_owned();
+    }
     if reactor().is_none() {
         return tasks()
             .find(|task| {
@@ -206,11 +232,20 @@ pub fn turning_thread() -> String {
 
 /// Returns when the thread sleeps in the kernel call number `call`.
 pub fn wait_until_inside(thread: &str, calls: &[i64]) {
+    let tasks = || -> Vec<String> {
+        if thread != "self" {
+            return vec![thread.to_owned()];
+        }
+        let tasks = fs::read_dir("/proc/self/task").expect("procfs");
+        tasks.map(|entry| entry.expect("an entry").file_name().into_string().expect("a number")).collect()
+    };
     loop {
-        let inside = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).expect("the thread lives");
-        let call = inside.split(' ').next().and_then(|call| call.parse::<i64>().ok());
-        if call.is_some_and(|call| calls.contains(&call)) {
-            return;
+        for task in tasks() {
+            let inside = fs::read_to_string(format!("/proc/self/task/{task}/syscall")).unwrap_or_default();
+            let call = inside.split(' ').next().and_then(|call| call.parse::<i64>().ok());
+            if call.is_some_and(|call| calls.contains(&call)) {
+                return;
+            }
         }
         thread::yield_now();
     }

@@ -17,7 +17,9 @@ pub(crate) use std::{
     thread, thread_local,
 };
 
-use std::{io, sync::PoisonError, time::Instant};
+#[cfg(not(loom))]
+use std::io;
+use std::{sync::PoisonError, time::Instant};
 
 /// Locks `mutex`, also after a panic under it: no code of ours leaves a half-made change behind a lock, and a runtime
 /// that refuses to work on because one task panicked would be worse.

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
+use syn::parse::{ParseStream, Parser};
 use syn::{Error, Ident};
 
 use crate::function::Function;
@@ -37,7 +38,8 @@ pub(crate) fn expand(entry: Entry, options: TokenStream, item: TokenStream) -> T
     if let Err(error) = function.check(entry) {
         return refuse(&function, &error);
     }
-    match syn::parse2::<Options>(options) {
+    let parser = |input: ParseStream<'_>| Options::parse(entry, input);
+    match parser.parse2(options) {
         Ok(options) => run(entry, &options, &function),
         Err(error) => {
             // The function is sound: expanded with the defaults, it is still checked and callable.
@@ -64,6 +66,7 @@ fn run(entry: Entry, options: &Options, function: &Function) -> TokenStream {
     let builder = options.builder.clone().unwrap_or_else(|| Ident::new(DEFAULT_BUILDER, Span::call_site()));
     let workers = options.worker_threads.as_ref().map(|number| quote! { .worker_threads(#number) });
     let backend = options.backend.as_ref().map(|variant| quote! { .backend(#krate::Backend::#variant) });
+    let [prepare, result, watch, judge] = options.max_poll.as_ref().map(max_poll).unwrap_or_default();
     // The body keeps a function of its own, of the same name, rather than becoming an async block: an async block has no
     // place for the return type, and `?` and `return` inside it would be left to inference.
     quote! {
@@ -74,14 +77,40 @@ fn run(entry: Entry, options: &Options, function: &Function) -> TokenStream {
             #[allow(clippy::unused_async)]
             #inner #body
 
-            #krate::runtime::Builder::#builder()
+            #prepare
+            #result #krate::runtime::Builder::#builder()
                 #workers
                 #backend
+                #watch
                 .build()
                 .expect("bourn: could not start the runtime")
                 .block_on(#name())
+            #judge
         }
     }
+}
+
+/// What has a test fail that has a poll longer than allowed: before the runtime is built, before its result, among the
+/// builder's options, and after it is gone.
+fn max_poll((limit, micros): &(String, u64)) -> [TokenStream; 4] {
+    [
+        quote! {
+            let stalls = ::std::sync::Arc::new(::std::sync::Mutex::new(::std::vec::Vec::new()));
+            let reports = ::std::sync::Arc::clone(&stalls);
+        },
+        quote! { let result = },
+        quote! {
+            .stall_threshold(::core::time::Duration::from_micros(#micros))
+            .on_stall(move |stall| reports.lock().unwrap().push(::std::string::ToString::to_string(stall)))
+        },
+        quote! {
+            ;
+            if let Some(stall) = stalls.lock().unwrap().last() {
+                panic!("a poll took longer than {}: {stall}", #limit);
+            }
+            result
+        },
+    ]
 }
 
 /// The error alone, and for `main` an empty function, without which the compiler would also say that there is no `main`.

@@ -1,6 +1,6 @@
 //! The function under an attribute: what it may look like.
 
-use proc_macro2::{Delimiter, Group, TokenStream};
+use proc_macro2::{Delimiter, Group};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, Safety, Signature, Token, Visibility};
@@ -47,67 +47,38 @@ impl Function {
     ///
     /// Everything that is wrong with it, each part at its own tokens.
     pub(crate) fn check(&self, entry: Entry) -> syn::Result<()> {
-        let attribute = entry.attribute();
         let signature = &self.signature;
-        let mut errors = Errors::default();
-        if signature.asyncness.is_none() {
-            let token = &signature.fn_token;
-            errors.add(token, format!("`{attribute}` needs an `async fn`: write `async` before `fn`"));
-        }
-        if let Some(token) = &signature.constness {
-            errors.add(token, format!("a function under `{attribute}` cannot be `const`"));
-        }
-        if let Safety::Unsafe(token) = &signature.safety {
-            errors.add(token, format!("a function under `{attribute}` cannot be `unsafe`"));
-        }
-        if signature.abi.is_some() {
-            errors.add(&signature.abi, format!("a function under `{attribute}` cannot have an ABI of its own"));
-        }
-        if !signature.inputs.is_empty() || signature.variadic.is_some() {
-            let mut arguments = signature.inputs.to_token_stream();
-            signature.variadic.to_tokens(&mut arguments);
-            errors.add(arguments, format!("a function under `{attribute}` takes no arguments"));
-        }
-        if signature.generics.lt_token.is_some() {
-            errors.add(&signature.generics, format!("a function under `{attribute}` cannot be generic"));
-        }
-        if let Some(clause) = &signature.generics.where_clause {
-            errors.add(clause, format!("a function under `{attribute}` cannot have a `where` clause"));
-        }
-        if entry == Entry::Test {
-            for attribute in self.attributes.iter().filter(|it| makes_a_test(it)) {
-                errors.add(attribute, "`#[bourn::test]` makes this a test already: remove this attribute".to_owned());
-            }
-        }
-        errors.into_result()
+        let missing_async = signature.asyncness.is_none().then(|| signature.fn_token.to_token_stream());
+        let unsafety = if let Safety::Unsafe(token) = &signature.safety { Some(token.to_token_stream()) } else { None };
+        let mut arguments = signature.inputs.to_token_stream();
+        signature.variadic.to_tokens(&mut arguments);
+        let wrong = [
+            (missing_async.unwrap_or_default(), "`{}` needs an `async fn`: write `async` before `fn`"),
+            (signature.constness.to_token_stream(), "a function under `{}` cannot be `const`"),
+            (unsafety.unwrap_or_default(), "a function under `{}` cannot be `unsafe`"),
+            (signature.abi.to_token_stream(), "a function under `{}` cannot have an ABI of its own"),
+            (arguments, "a function under `{}` takes no arguments"),
+            (signature.generics.to_token_stream(), "a function under `{}` cannot be generic"),
+            (signature.generics.where_clause.to_token_stream(), "a function under `{}` cannot have a `where` clause"),
+        ];
+        let tests = self.attributes.iter().filter(|it| entry == Entry::Test && makes_a_test(it));
+        let twice = "`{}` makes this a test already: remove this attribute";
+        wrong
+            .into_iter()
+            .chain(tests.map(|attribute| (attribute.to_token_stream(), twice)))
+            .filter(|(tokens, _)| !tokens.is_empty())
+            .map(|(tokens, message)| Error::new_spanned(tokens, message.replace("{}", entry.attribute())))
+            .reduce(|mut all, next| {
+                all.combine(next);
+                all
+            })
+            .map_or(Ok(()), Err)
     }
 }
 
 /// Whether an attribute is `#[test]`, under any of its paths, or another crate's `test`.
 fn makes_a_test(attribute: &Attribute) -> bool {
     attribute.path().segments.last().is_some_and(|segment| segment.ident == "test")
-}
-
-/// Collects errors, so that one compilation shows all of them.
-#[derive(Default)]
-struct Errors(Option<Error>);
-
-impl Errors {
-    fn add(&mut self, tokens: impl ToTokens, message: String) {
-        let tokens: TokenStream = tokens.into_token_stream();
-        let error = Error::new_spanned(tokens, message);
-        match &mut self.0 {
-            Some(first) => first.combine(error),
-            None => self.0 = Some(error),
-        }
-    }
-
-    fn into_result(self) -> syn::Result<()> {
-        match self.0 {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,14 +16,15 @@
 //!
 //! # Options
 //!
-//! Both attributes take the same options, each at most once, all of them string literals:
+//! Both attributes take the same options, each at most once:
 //!
 //! | option | values | default |
 //! |---|---|---|
-//! | `flavor` | `"current_thread"`, `"multi_thread"` | `"current_thread"` |
-//! | `worker_threads` | a number, with `flavor = "multi_thread"` | the number of processors |
+//! | `flavor` | `"current_thread"`, `"multi_thread"`, `"thread_per_core"` | `"current_thread"` |
+//! | `worker_threads` | a number, with one of the other two flavors | the number of processors |
 //! | `backend` | `"epoll"`, `"poll"`, `"select"`, `"mio"` | what the builder chooses: `BOURN_BACKEND`, else the best one |
 //! | `crate` | the path under which `bourn` is reachable | `"::bourn"` |
+//! | `max_poll`, of [`test`](macro@test) alone | a time, such as `"5ms"` | polls may take as long as they like |
 
 #![forbid(unsafe_code)]
 
@@ -78,6 +79,10 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 /// test. Each test gets a runtime that no other test shares, built when the test starts and dropped when it ends.
 /// The options are those of the [crate](crate#options).
 ///
+/// With `max_poll` a test fails in the end if a poll, of a task or of the test's own future, took longer: something
+/// blocked the thread. The message names the task, where it was spawned, and whether it slept or computed. Threads are
+/// looked at every 5 ms: what lasts 10 ms longer than allowed is certainly noticed.
+///
 /// # Panics
 ///
 /// The test fails with a panic if the runtime cannot be built, for the reasons listed at [`main`](macro@main#panics).
@@ -91,6 +96,11 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 ///     let pause = std::time::Duration::from_millis(5);
 ///     bourn::time::sleep(pause).await;
 ///     assert!(start.elapsed() >= pause);
+/// }
+///
+/// #[bourn::test(max_poll = "5ms")]
+/// async fn nothing_blocks() {
+///     bourn::spawn(async { bourn::time::sleep(std::time::Duration::from_millis(50)).await }).await.unwrap();
 /// }
 ///
 /// #[bourn::test(backend = "select")]

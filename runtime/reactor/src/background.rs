@@ -9,6 +9,7 @@ use std::thread;
 use crate::Backend;
 use crate::poller::Wait;
 use crate::reactor::{Reactor, RuntimeId};
+use crate::registered::SourceInfo;
 
 static REACTOR: OnceLock<Arc<Reactor>> = OnceLock::new();
 
@@ -31,6 +32,11 @@ pub(crate) fn reactor() -> io::Result<&'static Arc<Reactor>> {
     let turned = Arc::clone(&reactor);
     thread::Builder::new().name("bourn-reactor".to_owned()).spawn(move || run(&turned))?;
     Ok(REACTOR.get_or_init(|| reactor))
+}
+
+/// What is registered at the background reactor, which this does not start.
+pub fn background_sources() -> Vec<SourceInfo> {
+    REACTOR.get().map_or_else(Vec::new, |reactor| reactor.sources())
 }
 
 /// Turns `reactor` until its kernel wait fails, which then becomes the error of

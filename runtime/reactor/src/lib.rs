@@ -70,6 +70,7 @@ mod turn_lock;
 mod waiters;
 
 pub use backend::{Backend, UnknownBackend};
+pub use background::background_sources;
 pub use context::{Entered, can_wait};
 pub use event::{Direction, Event, Interest, Ready};
 pub use poller::{Poller, Wait};

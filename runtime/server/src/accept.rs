@@ -24,8 +24,9 @@ use crate::table::{Life, Place, Run};
 /// After a call that found no descriptor, the next one is not made earlier than this:
 /// other parts of the process may open and close sockets as fast as they like.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
-/// And not later than this, for what frees descriptors need not be a socket of ours.
-const EXHAUSTED_LIMIT: Duration = Duration::from_millis(100);
+/// And not later than this, for what frees descriptors need not be a socket of ours; a bit
+/// less than the 100 ms after which service is to have resumed.
+const EXHAUSTED_LIMIT: Duration = Duration::from_millis(90);
 
 /// A descriptor that is given up so that a connection can be accepted, and closed, while
 /// there is none.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -117,12 +117,13 @@ impl Connection {
         self.shared.is_draining()
     }
 
-    /// Waits until the server drains.
+    /// Waits until the server drains, also after the connection is given away.
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub async fn draining(&self) {
-        self.shared.phase_changed.until(|_| when(self.is_draining())).await;
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move { shared.phase_changed.until(|_| when(shared.is_draining())).await }
     }
 
     /// Waits for the next request: true as soon as there is something to read; false at
@@ -177,7 +178,7 @@ impl Connection {
         }
     }
 
-    fn after_read(&self, result: io::Result<usize>) -> io::Result<usize> {
+    pub(crate) fn after_read(&self, result: io::Result<usize>) -> io::Result<usize> {
         if let Ok(length @ 1..) = result {
             let (marks, tick) = (&self.life.marks, self.shared.tick());
             marks.moved.store(tick, Relaxed);
@@ -224,11 +225,11 @@ impl Connection {
         Poll::Ready(if asked { self.after_read(read) } else { read })
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.after_write(either!(Stream, &*self.stream, stream => Pin::new(&mut &*stream).poll_write(cx, buf)))
     }
 
-    fn poll_send_vectored(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_send_vectored(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.after_write(
             either!(Stream, &*self.stream, stream => Pin::new(&mut &*stream).poll_write_vectored(cx, bufs)),
         )
@@ -339,7 +340,8 @@ impl Connection {
     }
 
     /// The addresses that a trusted proxy named.
-    pub(crate) fn set_real_peer(&self, peer: SocketAddr) {
+    #[cfg(feature = "proxy")]
+    pub(crate) fn set_real_peer(&self, peer: std::net::SocketAddr) {
         // Set once, before the handler has the connection.
         let _ = self.life.marks.real_peer.set(peer);
     }
@@ -353,6 +355,43 @@ impl Drop for Waits<'_> {
         self.0.marks.stalled.store(0, Relaxed);
     }
 }
+
+/// A trait of writing, of which there are three that differ in how they call closing,
+/// and in what else (`$more`) they ask for.
+macro_rules! writer {
+    ($kind:ty, $of:ident, $close:ident $(, $more:item)?) => {
+        impl $of for $kind {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                self.poll_send(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.poll_send_vectored(cx, bufs)
+            }
+
+            $($more)?
+
+            /// Does nothing: what is written is the kernel's already.
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            /// Closes the writing half (FIN); reading goes on.
+            fn $close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(match self.shutdown(std::net::Shutdown::Write) {
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                    result => result,
+                })
+            }
+        }
+    };
+}
+#[cfg(any(feature = "hyper", feature = "tokio"))]
+pub(crate) use writer;
 
 macro_rules! stream_traits {
     ($($kind:ty),*) => {$(
@@ -374,32 +413,7 @@ macro_rules! stream_traits {
             }
         }
 
-        impl AsyncWrite for $kind {
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                self.poll_send(cx, buf)
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.poll_send_vectored(cx, bufs)
-            }
-
-            /// Does nothing: what is written is the kernel's already.
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            /// Closes the writing half (FIN); reading goes on.
-            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(match self.shutdown(Shutdown::Write) {
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-                    result => result,
-                })
-            }
-        }
+        writer!($kind, AsyncWrite, poll_close);
     )*};
 }
 

@@ -28,6 +28,9 @@ mod bell;
 mod connection;
 mod hand_over;
 mod host;
+#[cfg(feature = "hyper")]
+#[allow(unsafe_code)]
+mod hyper;
 mod inherit;
 mod limits;
 mod listener;
@@ -43,6 +46,8 @@ mod sweep;
 #[allow(unsafe_code)]
 mod sys;
 mod table;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 pub use connection::{Connection, Cut, CutReason};
 pub use host::{Host, Signals};

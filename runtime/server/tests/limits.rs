@@ -15,8 +15,8 @@ use bourn::time::timeout;
 use harness::{Running, echo, everywhere, start, until};
 
 everywhere!(
-    when_full_connections_wait_in_the_queue,
-    when_full_connections_are_shed,
+    row_37_when_full_connections_wait_in_the_queue,
+    row_37_when_full_connections_are_shed,
     one_address_has_its_share,
     the_first_byte_is_waited_for_so_long,
     an_idle_connection_is_cut,
@@ -43,7 +43,7 @@ async fn ended(client: &TcpStream) -> Duration {
     start.elapsed()
 }
 
-async fn when_full_connections_wait_in_the_queue() {
+async fn row_37_when_full_connections_wait_in_the_queue() {
     let running = start(Server::new().limits(Limits::new().connections(2)), echo).await;
     let (one, two, three) = (running.connect().await, running.connect().await, running.connect().await);
     answered(&one).await;
@@ -58,7 +58,7 @@ async fn when_full_connections_wait_in_the_queue() {
     assert_eq!((stats.open, stats.shed_full), (2, 0));
 }
 
-async fn when_full_connections_are_shed() {
+async fn row_37_when_full_connections_are_shed() {
     let limits = Limits::new().connections(2).when_full(WhenFull::Shed);
     let running = start(Server::new().limits(limits), echo).await;
     let (one, two) = (running.connect().await, running.connect().await);

@@ -16,7 +16,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use harness::{echo, everywhere, start, until, watched};
 
 everywhere!(
-    many_listeners_have_one_handler,
+    row_79_many_listeners_have_one_handler,
     generic_code_reads_and_writes,
     a_handler_that_panics_ends_alone,
     errors_of_handlers_are_counted,
@@ -26,7 +26,7 @@ everywhere!(
     a_stale_path_is_replaced,
 );
 
-async fn many_listeners_have_one_handler() {
+async fn row_79_many_listeners_have_one_handler() {
     let path = scratch("many");
     let mut server = Server::new().signals(false).shards(1).bind("127.0.0.1:0").await.expect("a port is free");
     server = server.bind("127.0.0.1:0").await.expect("another port").bind_unix(&path).await.expect("a path");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-use bourn_executor::{BlockingPool, OnEach, Options, Park, PoolMetrics, TaskInfo};
+use bourn_executor::{BlockingPool, OnEach, Park, PoolMetrics, TaskInfo};
 use bourn_reactor::{Backend, SourceInfo};
 
 use crate::context;
@@ -20,15 +20,11 @@ use crate::task::JoinHandle;
 /// cancelled error.
 #[derive(Clone)]
 pub struct Handle {
-    executor: bourn_executor::Handle<ReactorPark>,
-    blocking: BlockingPool,
+    pub(crate) executor: bourn_executor::Handle<ReactorPark>,
+    pub(crate) blocking: BlockingPool,
 }
 
 impl Handle {
-    pub(super) fn new(executor: bourn_executor::Handle<ReactorPark>, blocking: BlockingPool) -> Handle {
-        Handle { executor, blocking }
-    }
-
     /// The runtime of this thread: the one whose
     /// [`block_on`](crate::runtime::Runtime::block_on) it is inside, or that it
     /// has [entered](Handle::enter).
@@ -68,11 +64,7 @@ impl Handle {
     /// Starts a task. It runs when a thread is inside
     /// [`block_on`](crate::runtime::Runtime::block_on) of the runtime.
     #[track_caller]
-    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.executor.spawn(future)
     }
 
@@ -82,11 +74,7 @@ impl Handle {
     /// # Panics
     /// If this thread is not inside `block_on` of the runtime.
     #[track_caller]
-    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         self.executor.spawn_local(future)
     }
 
@@ -96,49 +84,8 @@ impl Handle {
     /// # Panics
     /// In a forked child of the process that made the runtime.
     #[track_caller]
-    pub fn spawn_blocking<T, W>(&self, work: W) -> JoinHandle<T>
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
+    pub fn spawn_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         self.blocking.spawn(work)
-    }
-
-    #[track_caller]
-    pub(crate) fn spawn_blocking_with<T, W>(&self, options: Options, work: W) -> JoinHandle<T>
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        self.blocking.spawn_with(options, work)
-    }
-
-    /// Tells whether a blocking call that comes now would be made.
-    pub(crate) fn takes_calls(&self) -> bool {
-        self.blocking.is_open()
-    }
-
-    /// What the runtime's policy says about a panic outside its own tasks.
-    pub(crate) fn unhandled_panic(&self, line: &str) {
-        self.executor.unhandled_panic(line);
-    }
-
-    #[track_caller]
-    pub(crate) fn spawn_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.executor.spawn_with(options, future)
-    }
-
-    #[track_caller]
-    pub(crate) fn spawn_local_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
-        self.executor.spawn_local_with(options, future)
     }
 
     /// The tasks that wait or run, in no particular order; from any thread, at any
@@ -150,30 +97,28 @@ impl Handle {
 
     /// What the runtime has done so far; from any thread, at any time.
     pub fn metrics(&self) -> Metrics {
-        let reactors = self.executor.parks().map(|park| park.reactor().metrics()).collect();
-        Metrics::new(self.executor.metrics(), reactors, self.blocking.metrics())
+        let executor = self.executor.metrics();
+        Metrics {
+            workers: executor.workers,
+            helpers: executor.helpers,
+            reactors: self.executor.parks().map(|park| park.reactor.metrics()).collect(),
+            blocking: self.blocking.metrics(),
+            injected: executor.injected,
+            live_tasks: executor.live_tasks,
+            stalls: executor.stalls,
+            rescues: executor.rescues,
+            refused_rescues: executor.refused_rescues,
+        }
     }
 
     /// Starts something on each worker: see
     /// [`Runtime::spawn_on_each`](crate::runtime::Runtime::spawn_on_each).
     #[track_caller]
-    pub fn spawn_on_each<M, F>(&self, make: M) -> OnEach<F::Output>
-    where
-        M: Fn(usize) -> F + Send + Sync + 'static,
-        F: Future + 'static,
-        F::Output: Send + 'static,
-    {
+    pub fn spawn_on_each<T: Send + 'static, F: Future<Output = T> + 'static>(
+        &self,
+        make: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> OnEach<T> {
         self.executor.spawn_on_each(make)
-    }
-
-    /// How many workers share nothing with each other; 1 for other flavours.
-    #[cfg(feature = "server")]
-    pub(crate) fn shards(&self) -> usize {
-        self.executor.shards()
-    }
-
-    pub(crate) fn block_in_place<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.executor.block_in_place(work)
     }
 
     /// What the threads for blocking calls are doing.
@@ -189,12 +134,12 @@ impl Handle {
     /// The sockets that are registered at this runtime's reactors, and who waits
     /// for them. A socket registers when it first has to wait.
     pub fn sources(&self) -> Vec<SourceInfo> {
-        self.executor.parks().flat_map(|park| park.reactor().sources()).collect()
+        self.executor.parks().flat_map(|park| park.reactor.sources()).collect()
     }
 
     /// The kernel call that the runtime's reactors wait in.
     pub fn backend(&self) -> Backend {
-        self.executor.park().reactor().backend()
+        self.executor.park().reactor.backend()
     }
 }
 

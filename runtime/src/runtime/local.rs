@@ -73,11 +73,7 @@ impl LocalRuntime {
     /// Starts a task whose future may not leave this thread. It runs while the thread
     /// is inside [`block_on`](LocalRuntime::block_on).
     #[track_caller]
-    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         self.executor.spawn_local(future)
     }
 

@@ -29,23 +29,3 @@ pub struct Metrics {
     /// How often none was free. It is asked again at each tick.
     pub refused_rescues: u64,
 }
-
-impl Metrics {
-    pub(crate) fn new(
-        executor: bourn_executor::Metrics,
-        reactors: Vec<ReactorMetrics>,
-        blocking: PoolMetrics,
-    ) -> Metrics {
-        Metrics {
-            workers: executor.workers,
-            helpers: executor.helpers,
-            reactors,
-            blocking,
-            injected: executor.injected,
-            live_tasks: executor.live_tasks,
-            stalls: executor.stalls,
-            rescues: executor.rescues,
-            refused_rescues: executor.refused_rescues,
-        }
-    }
-}

@@ -74,7 +74,7 @@ impl Runtime {
     }
 
     fn start(executor: Executor<ReactorPark>, pool: BlockingPool, grace: Duration) -> io::Result<Runtime> {
-        let handle = Handle::new(executor.handle(), pool.clone());
+        let handle = Handle { executor: executor.handle(), blocking: pool.clone() };
         let runtime = Runtime { executor, blocking: Blocking::new(&handle, pool, grace), handle };
         runtime.executor.start(Some(blocking::host(&runtime.handle)))?;
         Ok(runtime)
@@ -101,11 +101,7 @@ impl Runtime {
     /// Starts a task. Without workers it runs when a thread is inside
     /// [`block_on`](Runtime::block_on).
     #[track_caller]
-    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.handle.spawn(future)
     }
 
@@ -145,12 +141,10 @@ impl Runtime {
     /// # }
     /// ```
     #[track_caller]
-    pub fn spawn_on_each<M, F>(&self, make: M) -> OnEach<F::Output>
-    where
-        M: Fn(usize) -> F + Send + Sync + 'static,
-        F: Future + 'static,
-        F::Output: Send + 'static,
-    {
+    pub fn spawn_on_each<T: Send + 'static, F: Future<Output = T> + 'static>(
+        &self,
+        make: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> OnEach<T> {
         self.handle.spawn_on_each(make)
     }
 
@@ -162,11 +156,7 @@ impl Runtime {
     /// Has `work` called on a thread that may block: see
     /// [`spawn_blocking`](crate::task::spawn_blocking).
     #[track_caller]
-    pub fn spawn_blocking<T, W>(&self, work: W) -> JoinHandle<T>
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
+    pub fn spawn_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         self.handle.spawn_blocking(work)
     }
 

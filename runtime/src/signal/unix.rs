@@ -103,16 +103,13 @@ impl Signal {
 
     /// As [`recv`](Signal::recv); on `Pending`, the task is woken when a signal comes.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let mut told = io::Result::Err(io::ErrorKind::WouldBlock.into());
-        while let Err(error) = &told
-            && error.kind() == io::ErrorKind::WouldBlock
-        {
-            told = ready!(self.bell.poll_read_ready(cx))
-                .and_then(|()| self.check())
-                .and_then(|()| self.bell.try_read(&mut [0; ROOM]))
-                .map(drop);
+        loop {
+            let ready = ready!(self.bell.poll_read_ready(cx)).and_then(|()| self.check());
+            match ready.and_then(|()| self.bell.try_read(&mut [0; ROOM])) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                told => return Poll::Ready(told.map(drop).ok()),
+            }
         }
-        Poll::Ready(told.ok())
     }
 
     pub(super) async fn told(&mut self) -> io::Result<()> {
@@ -122,10 +119,9 @@ impl Signal {
 
     fn check(&self) -> io::Result<()> {
         if self.is_ours() {
-            Ok(())
-        } else {
-            Err(io::Error::other("a forked child can not receive its parent's signals"))
+            return Ok(());
         }
+        Err(io::Error::other("a forked child can not receive its parent's signals"))
     }
 
     fn is_ours(&self) -> bool {

@@ -82,40 +82,20 @@ impl<T> JoinSet<T> {
     }
 }
 
-impl<T: 'static> JoinSet<T> {
+impl<T: Send + 'static> JoinSet<T> {
     /// Starts a task as [`spawn`](crate::spawn) does.
     ///
     /// # Panics
     /// If the thread is in no runtime.
     #[track_caller]
-    pub fn spawn<F>(&mut self, future: F) -> AbortHandle
-    where
-        F: Future<Output = T> + Send + 'static,
-        T: Send,
-    {
+    pub fn spawn(&mut self, future: impl Future<Output = T> + Send + 'static) -> AbortHandle {
         self.spawn_on(future, &Handle::current_for("JoinSet::spawn"))
     }
 
     /// Starts a task in that runtime.
     #[track_caller]
-    pub fn spawn_on<F>(&mut self, future: F, handle: &Handle) -> AbortHandle
-    where
-        F: Future<Output = T> + Send + 'static,
-        T: Send,
-    {
+    pub fn spawn_on(&mut self, future: impl Future<Output = T> + Send + 'static, handle: &Handle) -> AbortHandle {
         self.insert(handle.spawn(future))
-    }
-
-    /// Starts a task as [`spawn_local`](crate::spawn_local) does.
-    ///
-    /// # Panics
-    /// If this thread is not inside `block_on`.
-    #[track_caller]
-    pub fn spawn_local<F>(&mut self, future: F) -> AbortHandle
-    where
-        F: Future<Output = T> + 'static,
-    {
-        self.insert(Handle::current_for("JoinSet::spawn_local").spawn_local(future))
     }
 
     /// Has `work` called as [`spawn_blocking`](crate::task::spawn_blocking) does.
@@ -123,22 +103,25 @@ impl<T: 'static> JoinSet<T> {
     /// # Panics
     /// If the thread is in no runtime.
     #[track_caller]
-    pub fn spawn_blocking<W>(&mut self, work: W) -> AbortHandle
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send,
-    {
+    pub fn spawn_blocking(&mut self, work: impl FnOnce() -> T + Send + 'static) -> AbortHandle {
         self.spawn_blocking_on(work, &Handle::current_for("JoinSet::spawn_blocking"))
     }
 
     /// Has `work` called on the blocking pool of that runtime.
     #[track_caller]
-    pub fn spawn_blocking_on<W>(&mut self, work: W, handle: &Handle) -> AbortHandle
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send,
-    {
+    pub fn spawn_blocking_on(&mut self, work: impl FnOnce() -> T + Send + 'static, handle: &Handle) -> AbortHandle {
         self.insert(handle.spawn_blocking(work))
+    }
+}
+
+impl<T: 'static> JoinSet<T> {
+    /// Starts a task as [`spawn_local`](crate::spawn_local) does.
+    ///
+    /// # Panics
+    /// If this thread is not inside `block_on`.
+    #[track_caller]
+    pub fn spawn_local(&mut self, future: impl Future<Output = T> + 'static) -> AbortHandle {
+        self.insert(Handle::current_for("JoinSet::spawn_local").spawn_local(future))
     }
 
     /// Takes in a task that was started elsewhere, with a name for example.
@@ -275,11 +258,7 @@ impl<T> Default for JoinSet<T> {
 }
 
 /// Starts all of them, as [`JoinSet::spawn`].
-impl<T, F> FromIterator<F> for JoinSet<T>
-where
-    F: Future<Output = T> + Send + 'static,
-    T: Send + 'static,
-{
+impl<T: Send + 'static, F: Future<Output = T> + Send + 'static> FromIterator<F> for JoinSet<T> {
     fn from_iter<I: IntoIterator<Item = F>>(futures: I) -> Self {
         let mut set = JoinSet::new();
         for future in futures {

@@ -113,15 +113,22 @@ impl<T: 'static> LocalKey<T> {
         result.ok().flatten().ok_or(AccessError(()))
     }
 
+    /// Exchanges the thread's value. `false`: it is borrowed, or gone with the
+    /// thread.
+    fn swap(&'static self, value: &mut Option<T>) -> bool {
+        let swap =
+            |slot: &RefCell<Option<T>>| slot.try_borrow_mut().map(|mut slot| mem::swap(&mut *slot, value)).is_ok();
+        self.slot.try_with(swap).unwrap_or(false)
+    }
+}
+
+impl<T: Clone + 'static> LocalKey<T> {
     /// A clone of the value.
     ///
     /// # Panics
     /// If there is none.
     #[track_caller]
-    pub fn get(&'static self) -> T
-    where
-        T: Clone,
-    {
+    pub fn get(&'static self) -> T {
         self.with(T::clone)
     }
 
@@ -129,24 +136,8 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// # Errors
     /// [`AccessError`] outside every scope of the key.
-    pub fn try_get(&'static self) -> Result<T, AccessError>
-    where
-        T: Clone,
-    {
+    pub fn try_get(&'static self) -> Result<T, AccessError> {
         self.try_with(T::clone)
-    }
-
-    /// Exchanges the thread's value. `false`: it is borrowed, or gone with the
-    /// thread.
-    fn swap(&'static self, value: &mut Option<T>) -> bool {
-        let swap = |slot: &RefCell<Option<T>>| match slot.try_borrow_mut() {
-            Ok(mut current) => {
-                mem::swap(&mut *current, value);
-                true
-            }
-            Err(_) => false,
-        };
-        self.slot.try_with(swap).unwrap_or(false)
     }
 }
 
@@ -178,10 +169,7 @@ impl<T: 'static> Drop for Inside<'_, T> {
 pin_project! {
     /// The future of [`LocalKey::scope`].
     #[must_use = "futures do nothing unless they are awaited"]
-    pub struct TaskLocalFuture<T, F>
-    where
-        T: 'static,
-    {
+    pub struct TaskLocalFuture<T: 'static, F> {
         key: &'static LocalKey<T>,
         value: Option<T>,
         // None once it is ready: dropped while the value is set.

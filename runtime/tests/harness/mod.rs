@@ -30,24 +30,22 @@ pub fn watched<R>(what: &str, body: impl FnOnce() -> R) -> R {
 
 /// The runtimes that a property has to hold for, with their names.
 pub fn flavors() -> impl Iterator<Item = (String, Builder)> {
-    let workers = [1, 2, 8].map(|count| format!("multi_thread:{count}"));
-    ["current_thread".to_owned()].into_iter().chain(workers).map(|name| {
-        let builder = flavor(&name);
-        (name, builder)
-    })
+    ["current_thread", "multi_thread:1", "multi_thread:2", "multi_thread:8", "thread_per_core:2"]
+        .map(|name| (name.to_owned(), flavor(name)))
+        .into_iter()
 }
 
 /// What the name stands for.
 fn flavor(name: &str) -> Builder {
-    match name.split_once(':') {
-        None if name == "current_thread" => Builder::new_current_thread(),
-        Some(("multi_thread", workers)) => {
-            let workers = workers.parse().expect("a number of workers");
-            // Some with a reactor for each, some with one for all.
-            Builder::new_multi_thread().worker_threads(workers).workers_per_reactor(4).on_stall(|_| {})
-        }
-        _ => panic!("no flavor {name}: it is current_thread, or multi_thread:N"),
-    }
+    let (flavor, workers) = name.split_once(':').unwrap_or((name, "1"));
+    let builder = match flavor {
+        "current_thread" => Builder::new_current_thread(),
+        "multi_thread" => Builder::new_multi_thread(),
+        "thread_per_core" => Builder::new_thread_per_core(),
+        _ => panic!("no flavor {name}: it is current_thread, multi_thread:N or thread_per_core:N"),
+    };
+    let builder = builder.on_stall(|_| {});
+    if flavor == name { builder } else { builder.worker_threads(workers.parse().expect("a number of workers")) }
 }
 
 /// What `BOURN_FLAVOR` names, or else a runtime without workers.

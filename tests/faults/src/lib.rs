@@ -4,10 +4,11 @@ use std::fs;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 
-use bourn_net::{RecvBatch, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use bourn_net::{RecvBatch, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream, copy_bidirectional};
 use futures_lite::future::{or, try_zip, zip};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -94,7 +95,12 @@ async fn unix(seed: u64) -> io::Result<()> {
     };
     let client = async {
         let stream = UnixStream::connect_addr(&name).await?;
-        stream.write_all(&data).await?;
+        let (first, rest) = data.split_at(data.len() / 2);
+        stream.write_all(first).await?;
+        // Which nobody takes, and which must hide no byte.
+        let passed = fs::File::open("/dev/null")?;
+        assert_eq!(stream.send_with_fds(&rest[..1], &[passed.as_fd()]).await?, 1);
+        stream.write_all(&rest[1..]).await?;
         stream.shutdown(Shutdown::Write)?;
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await?;
@@ -170,7 +176,7 @@ async fn proxied(expected: Expected, seed: u64) {
     };
     let (far_addr, near_addr) = (address(&far), address(&near));
     let clients = clients(expected, seed, |seed| echo_client(near_addr, seed));
-    let proxy = accept(expected, &near, |stream| proxy(stream, far_addr));
+    let proxy = accept(expected, &near, |stream| proxy(stream, far_addr, seed));
     or(clients, or(proxy, accept(expected, &far, echo))).await;
 }
 
@@ -252,8 +258,12 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-async fn proxy(near: TcpStream, addr: SocketAddr) -> io::Result<()> {
+/// Through this process's memory, or through the kernel's pipes.
+async fn proxy(near: TcpStream, addr: SocketAddr, seed: u64) -> io::Result<()> {
     let far = TcpStream::connect(addr).await?;
+    if seed.is_multiple_of(2) {
+        return copy_bidirectional(&near, &far).await.map(drop);
+    }
     let (there, back) = zip(copy(&near, &far), copy(&far, &near)).await;
     there.and(back)
 }
@@ -312,6 +322,11 @@ async fn request_client(addr: SocketAddr, seed: u64) -> io::Result<()> {
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(echoed == body, "the answer is not the request's");
     }
+    let report = stream.close().await?;
+    if let Some(error) = report.error {
+        return Err(error);
+    }
+    assert!(report.unread == 0 && report.unacknowledged == 0, "{report:?}");
     Ok(())
 }
 

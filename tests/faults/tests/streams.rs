@@ -22,6 +22,8 @@ fn holdings() -> (usize, usize) {
 async fn under(plan: Plan, expected: Expected, seed: u64) -> u64 {
     let before = holdings();
     let what = format!("{plan:?}");
+    // The last one is what hangs, if any does.
+    println!("{what}");
     let installed = plan.install();
     converse(expected, seed).await;
     let injected = installed.injected();
@@ -42,7 +44,10 @@ on_every_backend! {
         warm_up().await;
         for fault in Fault::HIDDEN {
             for nth in [2, 3, 4, 5, 7, 11, 16, 23, 50, 101] {
-                let injected = under(Plan::every(nth, &[fault]), Expected::Success, nth).await;
+                // A proxy in the kernel makes two calls each time that it is polled, of
+                // which it would always be the same one that says EAGAIN.
+                let seed = if nth == 2 { 1 } else { nth };
+                let injected = under(Plan::every(nth, &[fault]), Expected::Success, seed).await;
                 assert!(injected > 0, "{fault:?} at every {nth}th call tests nothing");
             }
         }

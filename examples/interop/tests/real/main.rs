@@ -1,6 +1,7 @@
 //! The programs against the real thing: curl, wrk, h2load, openssl, Python's websockets,
 //! redis-server, PostgreSQL. A program that is missing is a failure.
 
+mod axum;
 mod databases;
 mod executors;
 mod harness;

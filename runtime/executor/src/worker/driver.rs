@@ -87,7 +87,7 @@ impl<'a, P: Park> Driver<'a, P> {
             has_waited: false,
             random: 0x9e37_79b9 ^ index as u32,
         };
-        if shared.options.private {
+        if shared.options.private && !shared.injector.is_empty() {
             driver.collect_injector();
         }
         Some(driver)

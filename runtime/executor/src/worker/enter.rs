@@ -174,13 +174,11 @@ impl<'a, P: Park> Caller<'a, P> {
                 if self.shared.is_closed() {
                     self.give_up();
                 }
-                let ran = self.run_round(may_rest);
-                let reasons = self.heed();
-                if reasons & WOKEN != 0 {
+                // What was heeded before is found before the thread rests.
+                may_rest = !self.run_round(may_rest);
+                if self.heed() & WOKEN != 0 {
                     break;
                 }
-                // A reason that is not for the future is looked into before resting: nobody gives it twice.
-                may_rest = !ran && reasons == 0;
             }
         }
     }

@@ -317,7 +317,7 @@ fn loom_core_is_handed_over() {
 }
 
 /// A shutdown that meets a thread inside `block_on` leaves no task behind, not even one that this thread has queued
-/// and never run. Killed by: executor-give-up-sweep.
+/// and never run; and the thread is told while it is inside. Killed by: executor-give-up-sweep.
 #[test]
 fn loom_shutdown_meets_a_driver() {
     bounded(ALONE, || {
@@ -328,13 +328,12 @@ fn loom_shutdown_meets_a_driver() {
             let runtime = Arc::clone(&runtime);
             move || runtime.shutdown_background()
         });
-        let queued = runtime.block_on(async {
+        runtime.block_on(async {
             yield_now().await;
-            handle.spawn(pending::<()>())
+            assert!(handle.spawn(pending::<()>()).await.is_err());
         });
         other.join().unwrap();
         assert!(waiting.is_finished());
-        assert!(queued.is_finished());
     });
 }
 

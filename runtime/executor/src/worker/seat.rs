@@ -1,6 +1,7 @@
 //! A thread's place in a runtime while it is inside `block_on`, or one of the runtime's own: the home of its local tasks.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -12,8 +13,8 @@ use super::shared::Shared;
 use crate::{
     context::{self, Context},
     park::Park,
-    queue::injector::Injector,
     signal::{Door, Signal, WOKEN, WORK},
+    sync::{Mutex, lock},
     task::{Schedule, Task},
 };
 
@@ -21,8 +22,9 @@ use crate::{
 pub(crate) struct Seat<P: Park> {
     pub(super) shared: Arc<Shared<P>>,
     pub(super) signal: Signal,
-    /// Local tasks of this seat that other threads have woken, or that wait for the thread to come back.
-    returning: Injector<Task>,
+    /// Local tasks of this seat that other threads have woken, or that wait for the thread to come back. Under a lock: a
+    /// lock-free queue would cost every `block_on` an allocation of several cache lines.
+    returning: Mutex<Vec<Task>>,
     /// How many local tasks of this seat are in the live table. Only the seat's thread changes it.
     live: AtomicUsize,
     /// Local tasks were spawned here since the last eviction. Only the seat's thread changes it.
@@ -37,7 +39,7 @@ impl<P: Park> Seat<P> {
         Self {
             shared,
             signal: Signal::new(),
-            returning: Injector::new(),
+            returning: Mutex::new(Vec::new()),
             live: AtomicUsize::new(0),
             is_host: AtomicBool::new(false),
             core: AtomicUsize::new(0),
@@ -89,12 +91,13 @@ impl<P: Park> Seat<P> {
 
     /// Moves the local tasks that other threads have woken into the thread's queue.
     pub(super) fn collect(&self, context: &Context) {
-        // A vain pop costs a fence.
-        while !self.returning.is_empty()
-            && let Some(task) = self.returning.pop()
-        {
+        for task in self.take_returning() {
             context.push(task);
         }
+    }
+
+    fn take_returning(&self) -> Vec<Task> {
+        mem::take(&mut *lock(&self.returning))
     }
 
     /// Empties the thread's queue: local tasks are kept for the thread's next stay, or, unless they are to be kept,
@@ -103,7 +106,7 @@ impl<P: Park> Seat<P> {
         let mut moved = false;
         // A destructor may wake and spawn further tasks, hence the loop.
         loop {
-            if !keep {
+            if !keep && (self.is_host() || self.signal.is_closed()) {
                 self.collect(context);
             }
             while let Some(task) = context.pop() {
@@ -111,7 +114,7 @@ impl<P: Park> Seat<P> {
                     self.shared.injector.push(task);
                     moved = true;
                 } else if keep {
-                    self.returning.push(task);
+                    lock(&self.returning).push(task);
                     self.signal.raise(WORK);
                 } else {
                     task.cancel();
@@ -141,13 +144,11 @@ impl<P: Park> Seat<P> {
     pub(super) fn end(self: &Arc<Self>) {
         // Twice: those that were never polled are in the queue alone, which after the closing anybody empties.
         for _ in 0..2 {
-            while let Some(task) = self.returning.pop() {
-                task.cancel();
-            }
+            self.take_returning().into_iter().for_each(Task::cancel);
             self.cancel_live();
             self.signal.close();
         }
-        while self.returning.pop().is_some() {}
+        drop(self.take_returning());
     }
 }
 
@@ -166,13 +167,13 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
 
     fn schedule(&self, task: Task) {
         if let Err(task) = context::push_seated(self.address(), task) {
-            self.returning.push(task);
+            lock(&self.returning).push(task);
             let door = self.signal.raise(WORK);
             if door == Door::Closed {
                 // The thread has left and has dropped every local future: what is pushed after that are mere
                 // references to ended tasks. The swap that raised WORK came after the one that closed the signal, or
                 // the thread would have seen the push.
-                while self.returning.pop().is_some() {}
+                drop(self.take_returning());
             } else {
                 self.knock(door);
             }

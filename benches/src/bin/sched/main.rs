@@ -1,0 +1,248 @@
+//! Tasks, timers and sockets on one thread and on workers, beside tokio and smol: `sched [--rounds N] [SECTION...]`.
+//!
+//! Hypotheses: a spawn is one allocation and a yield no lock, so both are cheaper than the peers'; a wake from another
+//! thread is one swap and at most one system call, so there is little to gain; a time-out that never fires is two
+//! uncontended locks; echo is nearly all kernel; requests that compute are served sooner if idle workers see the events
+//! of busy ones, so sharing a reactor wins over one each; the sentinel costs less than 1 %.
+//!
+//! All runtimes are in one process and take turns, so that whatever the machine does meets all of them. A round measures
+//! each once. Shown is the median of the rounds, and the median of the ratios within the rounds.
+#![allow(missing_docs, reason = "a program")]
+
+mod memory;
+mod peers;
+mod rows;
+
+use std::time::Duration;
+
+use bourn::runtime::Builder;
+
+use crate::peers::{Bourn, Peer, Smol, Tokio};
+
+const SECTIONS: [&str; 8] = ["one", "two", "wakes", "echo", "requests", "sentinel", "groups", "memory"];
+
+fn main() {
+    let mut rounds = 5;
+    let mut chosen: Vec<String> = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--rounds" {
+            rounds = arguments.next().and_then(|number| number.parse().ok()).expect("--rounds N");
+        } else {
+            assert!(SECTIONS.contains(&&*argument), "no section {argument}; there are {SECTIONS:?}");
+            chosen.push(argument);
+        }
+    }
+    // Memory is counted, and so has to be measured last.
+    for section in SECTIONS {
+        if chosen.is_empty() || chosen.iter().any(|name| name == section) {
+            run(section, rounds);
+        }
+    }
+}
+
+fn run(section: &str, rounds: usize) {
+    match section {
+        "one" => {
+            head("one thread");
+            tasks(rounds, Bourn::current_thread(), Tokio::current_thread(), Smol::current_thread());
+        }
+        "two" => {
+            head("two workers");
+            tasks(rounds, Bourn::workers(2), Tokio::workers(2), Smol::workers(2));
+        }
+        "wakes" => {
+            head("wake from another thread, us");
+            for workers in [0, 2] {
+                let (bourn, tokio, smol) = peers(workers);
+                let samples = three(
+                    rounds,
+                    || rows::foreign_wakes(bourn),
+                    || rows::foreign_wakes(tokio),
+                    || rows::foreign_wakes(smol),
+                );
+                quantiles(&format!("wake, {}", count(workers)), &samples);
+            }
+        }
+        "echo" => {
+            head("echo of 64 bytes on 64 connections, ns for each");
+            for workers in [0, 2] {
+                let (bourn, tokio, smol) = peers(workers);
+                let samples = three(rounds, || rows::echo(bourn), || rows::echo(tokio), || rows::echo(smol));
+                row(&format!("echo, {}", count(workers)), &samples);
+            }
+        }
+        "requests" => {
+            head("requests that compute, us from when they were due to the answer");
+            for workers in [2, 4] {
+                let (bourn, tokio, smol) = peers(workers);
+                for cpu in [200, 1_000].map(Duration::from_micros) {
+                    for percent in [30, 50, 70] {
+                        let load = f64::from(percent) / 100.0;
+                        let samples = three(
+                            rounds,
+                            || rows::requests(bourn, cpu, load),
+                            || rows::requests(tokio, cpu, load),
+                            || rows::requests(smol, cpu, load),
+                        );
+                        quantiles(&format!("{cpu:?} at {percent} %, {workers} workers"), &samples);
+                    }
+                }
+            }
+        }
+        "sentinel" => sentinel(rounds),
+        "groups" => groups(rounds),
+        "memory" => {
+            memory::start();
+            head("bytes on the heap for each");
+            for workers in [0, 2] {
+                let (bourn, tokio, smol) = peers(workers);
+                let samples =
+                    three(1, || rows::task_bytes(bourn), || rows::task_bytes(tokio), || rows::task_bytes(smol));
+                row(&format!("task that waits, {}", count(workers)), &samples);
+                let samples = three(
+                    1,
+                    || rows::connection_bytes(bourn),
+                    || rows::connection_bytes(tokio),
+                    || rows::connection_bytes(smol),
+                );
+                row(&format!("connection that waits, {}", count(workers)), &samples);
+            }
+        }
+        _ => unreachable!("it was looked up"),
+    }
+}
+
+/// One round: bourn's, tokio's and smol's.
+type Round<T> = [T; 3];
+
+fn peers(workers: usize) -> (Bourn, Tokio, Smol) {
+    if workers == 0 {
+        (Bourn::current_thread(), Tokio::current_thread(), Smol::current_thread())
+    } else {
+        (Bourn::workers(workers), Tokio::workers(workers), Smol::workers(workers))
+    }
+}
+
+fn count(workers: usize) -> String {
+    if workers == 0 { "one thread".to_owned() } else { format!("{workers} workers") }
+}
+
+fn three<T>(rounds: usize, bourn: impl Fn() -> T, tokio: impl Fn() -> T, smol: impl Fn() -> T) -> Vec<Round<T>> {
+    // In another order each time: whoever follows whom is not to matter.
+    (0..rounds)
+        .map(|round| {
+            let mut results = [None, None, None];
+            for offset in 0..3 {
+                let which = (round + offset) % 3;
+                results[which] = Some(match which {
+                    0 => bourn(),
+                    1 => tokio(),
+                    _ => smol(),
+                });
+            }
+            results.map(|result| result.expect("each had its turn"))
+        })
+        .collect()
+}
+
+fn tasks<B: Peer, T: Peer, S: Peer>(rounds: usize, bourn: B, tokio: T, smol: S) {
+    macro_rules! rows {
+        ($($name:literal $row:ident),+ $(,)?) => {
+            $(row($name, &three(rounds, || rows::$row(bourn), || rows::$row(tokio), || rows::$row(smol)));)+
+        };
+    }
+    rows!(
+        "spawn and join, ns" spawn_join,
+        "`yield_now` among 1,000 tasks, ns" yields,
+        "ping-pong over a channel, ns" ping_pong,
+        "time-out that never fires, ns" time_outs,
+        "100,000 sleeps, ns of processor time for each" sleeps,
+    );
+}
+
+fn sentinel(rounds: usize) {
+    println!("\n| two workers, ns | sentinel on | off | on/off (spread) | rescues |\n|---|---|---|---|---|");
+    let builder = Builder::new_multi_thread().worker_threads(2);
+    let on = Bourn::built(&builder.clone().rescue(true), true);
+    let off = Bourn::built(&builder.rescue(false), true);
+    for (name, measure) in
+        [("`yield_now`", rows::yields as fn(Bourn) -> f64), ("spawn and join", rows::spawn_join), ("echo", rows::echo)]
+    {
+        let samples: Vec<[f64; 2]> = (0..3 * rounds)
+            .map(|round| {
+                if round % 2 == 0 {
+                    let first = measure(on);
+                    [first, measure(off)]
+                } else {
+                    let first = measure(off);
+                    [measure(on), first]
+                }
+            })
+            .collect();
+        let [with, without] = [0, 1].map(|which| median(samples.iter().map(|round| round[which]).collect()));
+        let ratio = spread(samples.iter().map(|round| round[0] / round[1]).collect());
+        println!("| {name} | {with:.1} | {without:.1} | {ratio} | {} |", on.metrics().rescues);
+    }
+}
+
+fn groups(rounds: usize) {
+    println!("\n| workers for each reactor | 1 | 2 | 4 | 1/4 (spread) | 2/4 (spread) |\n|---|---|---|---|---|---|");
+    for workers in [2, 4] {
+        let [one, two, four] = [1, 2, 4].map(|group| {
+            Bourn::built(&Builder::new_multi_thread().worker_threads(workers).workers_per_reactor(group), true)
+        });
+        let three_of =
+            |measure: &dyn Fn(Bourn) -> f64| three(rounds, || measure(one), || measure(two), || measure(four));
+        let show = |name: String, samples: &[Round<f64>]| {
+            let [one, two, four] = [0, 1, 2].map(|which| median(samples.iter().map(|round| round[which]).collect()));
+            let [first, second] =
+                [0, 1].map(|which| spread(samples.iter().map(|round| round[which] / round[2]).collect()));
+            println!("| {name}, {workers} workers | {one:.0} | {two:.0} | {four:.0} | {first} | {second} |");
+        };
+        show("echo, ns".to_owned(), &three_of(&rows::echo));
+        for (micros, percent) in [(200, 50), (1_000, 50)] {
+            let ask = |peer| rows::requests(peer, Duration::from_micros(micros), f64::from(percent) / 100.0);
+            let samples = three(rounds, || ask(one), || ask(two), || ask(four));
+            for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+                let samples: Vec<_> =
+                    samples.iter().map(|round| round.each_ref().map(|all| quantile(all, share))).collect();
+                show(format!("{micros} us at {percent} %, {name}, us"), &samples);
+            }
+        }
+    }
+}
+
+fn head(what: &str) {
+    println!(
+        "\n| {what} | bourn | tokio | smol | bourn/tokio (spread) | bourn/smol (spread) |\n|---|---|---|---|---|---|"
+    );
+}
+
+fn row(name: &str, samples: &[Round<f64>]) {
+    let [bourn, tokio, smol] = [0, 1, 2].map(|which| median(samples.iter().map(|round| round[which]).collect()));
+    let [first, second] = [1, 2].map(|which| spread(samples.iter().map(|round| round[0] / round[which]).collect()));
+    println!("| {name} | {bourn:.1} | {tokio:.1} | {smol:.1} | {first} | {second} |");
+}
+
+fn quantiles(name: &str, samples: &[Round<Vec<f64>>]) {
+    for (quantile_name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        let samples: Vec<_> = samples.iter().map(|round| round.each_ref().map(|all| quantile(all, share))).collect();
+        row(&format!("{name}, {quantile_name}"), &samples);
+    }
+}
+
+fn quantile(samples: &[f64], share: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+}
+
+fn median(samples: Vec<f64>) -> f64 {
+    quantile(&samples, 0.5)
+}
+
+/// The median, with the least and the most in brackets.
+fn spread(samples: Vec<f64>) -> String {
+    format!("{:.2} ({:.2} to {:.2})", quantile(&samples, 0.5), quantile(&samples, 0.0), quantile(&samples, 1.0))
+}

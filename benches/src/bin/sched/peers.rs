@@ -1,0 +1,262 @@
+//! The runtimes, behind one trait.
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+/// What the rows need of a runtime. The values are made once and never dropped.
+pub trait Peer: Copy + Send + Sync + 'static {
+    type Listener: Send;
+    type Stream: Send + 'static;
+
+    /// Runs a task to its end: on a worker where there are some, or else on this thread.
+    fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T;
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static;
+    fn yield_now() -> impl Future<Output = ()> + Send;
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send;
+    /// With a limit that is not reached.
+    fn in_time<T: Send>(limit: Duration, future: impl Future<Output = T> + Send) -> impl Future<Output = T> + Send;
+    fn listen() -> impl Future<Output = (Self::Listener, SocketAddr)> + Send;
+    fn accept(listener: &Self::Listener) -> impl Future<Output = Self::Stream> + Send;
+    fn connect(addr: SocketAddr) -> impl Future<Output = Self::Stream> + Send;
+    fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+    fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+const LOCAL: &str = "127.0.0.1:0";
+
+#[derive(Clone, Copy)]
+pub struct Bourn {
+    runtime: &'static bourn::Runtime,
+    has_workers: bool,
+}
+
+impl Bourn {
+    pub fn current_thread() -> Bourn {
+        Bourn::built(&bourn::runtime::Builder::new_current_thread(), false)
+    }
+
+    pub fn workers(count: usize) -> Bourn {
+        Bourn::built(&bourn::runtime::Builder::new_multi_thread().worker_threads(count), true)
+    }
+
+    pub fn built(builder: &bourn::runtime::Builder, has_workers: bool) -> Bourn {
+        Bourn { runtime: Box::leak(Box::new(builder.build().expect("a runtime"))), has_workers }
+    }
+
+    pub fn metrics(self) -> bourn::runtime::Metrics {
+        self.runtime.metrics()
+    }
+}
+
+impl Peer for Bourn {
+    type Listener = bourn::net::TcpListener;
+    type Stream = bourn::net::TcpStream;
+
+    fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let task = self.runtime.spawn(future);
+        if self.has_workers { smol::future::block_on(task) } else { self.runtime.block_on(task) }.expect("a result")
+    }
+
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        let task = self.runtime.spawn(future);
+        async { task.await.expect("a result") }
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        bourn::task::yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send {
+        bourn::time::sleep(duration)
+    }
+
+    async fn in_time<T: Send>(limit: Duration, future: impl Future<Output = T> + Send) -> T {
+        bourn::time::timeout(limit, future).await.expect("in time")
+    }
+
+    async fn listen() -> (Self::Listener, SocketAddr) {
+        let listener = bourn::net::TcpListener::bind(LOCAL).await.expect("a listener");
+        let addr = listener.local_addr().expect("its address");
+        (listener, addr)
+    }
+
+    async fn accept(listener: &Self::Listener) -> Self::Stream {
+        listener.accept().await.expect("a connection").0
+    }
+
+    async fn connect(addr: SocketAddr) -> Self::Stream {
+        bourn::net::TcpStream::connect(addr).await.expect("a connection")
+    }
+
+    async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        stream.read(buffer).await
+    }
+
+    async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
+        stream.write_all(bytes).await
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Tokio {
+    runtime: &'static tokio::runtime::Runtime,
+    has_workers: bool,
+}
+
+impl Tokio {
+    pub fn current_thread() -> Tokio {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Tokio { runtime: Box::leak(Box::new(runtime)), has_workers: false }
+    }
+
+    pub fn workers(count: usize) -> Tokio {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(count).enable_all().build().expect("a runtime");
+        Tokio { runtime: Box::leak(Box::new(runtime)), has_workers: true }
+    }
+}
+
+impl Peer for Tokio {
+    type Listener = tokio::net::TcpListener;
+    type Stream = tokio::net::TcpStream;
+
+    fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let task = self.runtime.spawn(future);
+        if self.has_workers { smol::future::block_on(task) } else { self.runtime.block_on(task) }.expect("a result")
+    }
+
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        let task = self.runtime.spawn(future);
+        async { task.await.expect("a result") }
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(duration)
+    }
+
+    async fn in_time<T: Send>(limit: Duration, future: impl Future<Output = T> + Send) -> T {
+        tokio::time::timeout(limit, future).await.expect("in time")
+    }
+
+    async fn listen() -> (Self::Listener, SocketAddr) {
+        let listener = tokio::net::TcpListener::bind(LOCAL).await.expect("a listener");
+        let addr = listener.local_addr().expect("its address");
+        (listener, addr)
+    }
+
+    async fn accept(listener: &Self::Listener) -> Self::Stream {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        stream
+    }
+
+    async fn connect(addr: SocketAddr) -> Self::Stream {
+        let stream = tokio::net::TcpStream::connect(addr).await.expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        stream
+    }
+
+    async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        tokio::io::AsyncReadExt::read(stream, buffer).await
+    }
+
+    async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
+        tokio::io::AsyncWriteExt::write_all(stream, bytes).await
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Smol {
+    executor: &'static smol::Executor<'static>,
+    has_workers: bool,
+}
+
+impl Smol {
+    pub fn current_thread() -> Smol {
+        Smol { executor: Box::leak(Box::new(smol::Executor::new())), has_workers: false }
+    }
+
+    /// As `smol::spawn` does it: threads that run the executor, each inside a `block_on` of async-io's.
+    pub fn workers(count: usize) -> Smol {
+        let executor: &'static smol::Executor<'static> = Box::leak(Box::new(smol::Executor::new()));
+        for _ in 0..count {
+            drop(thread::spawn(|| smol::block_on(executor.run(pending::<()>()))));
+        }
+        Smol { executor, has_workers: true }
+    }
+}
+
+impl Peer for Smol {
+    type Listener = smol::net::TcpListener;
+    type Stream = smol::net::TcpStream;
+
+    fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let task = self.executor.spawn(future);
+        if self.has_workers { smol::future::block_on(task) } else { smol::block_on(self.executor.run(task)) }
+    }
+
+    fn spawn<T: Send + 'static>(
+        self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        self.executor.spawn(future)
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        smol::future::yield_now()
+    }
+
+    async fn sleep(duration: Duration) {
+        smol::Timer::after(duration).await;
+    }
+
+    async fn in_time<T: Send>(limit: Duration, future: impl Future<Output = T> + Send) -> T {
+        let late = async {
+            smol::Timer::after(limit).await;
+            panic!("in time")
+        };
+        smol::future::or(future, late).await
+    }
+
+    async fn listen() -> (Self::Listener, SocketAddr) {
+        let listener = smol::net::TcpListener::bind(LOCAL).await.expect("a listener");
+        let addr = listener.local_addr().expect("its address");
+        (listener, addr)
+    }
+
+    async fn accept(listener: &Self::Listener) -> Self::Stream {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        stream
+    }
+
+    async fn connect(addr: SocketAddr) -> Self::Stream {
+        let stream = smol::net::TcpStream::connect(addr).await.expect("a connection");
+        stream.set_nodelay(true).expect("an option");
+        stream
+    }
+
+    async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        smol::io::AsyncReadExt::read(stream, buffer).await
+    }
+
+    async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
+        smol::io::AsyncWriteExt::write_all(stream, bytes).await
+    }
+}

@@ -1,0 +1,81 @@
+//! The sockets of this process, as the kernel knows them.
+//!
+//! Nothing is kept for this while sockets work: each look asks the kernel about every
+//! descriptor, ours or not, with a few calls that wait for nothing. It needs no
+//! descriptor itself, so it works when none is left.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::TcpState;
+use crate::sys;
+
+/// A socket as it was when it was looked at.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SocketInfo {
+    /// The descriptor's number.
+    pub fd: RawFd,
+    /// `tcp`, `udp`, `unix`, `unix-dgram`, `unix-seq`, or `other`.
+    pub protocol: &'static str,
+    /// What it is bound to: `127.0.0.1:80`, `"/run/socket" (pathname)`; a `-` if it is
+    /// not.
+    pub local: String,
+    /// What it is connected to.
+    pub peer: String,
+    /// Where a TCP socket is in its life.
+    pub state: Option<TcpState>,
+    /// Bytes that were received and not read; connections to accept, of a listener of
+    /// TCP; bytes of the first datagram, of UDP.
+    pub received: Option<usize>,
+    /// Bytes that were sent and not acknowledged or, of other sockets, not read; of a
+    /// listener of TCP, how many connections may wait.
+    pub unsent: Option<usize>,
+}
+
+/// How many descriptors there are, and may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Open descriptors of this process.
+    pub descriptors: u64,
+    /// The number that none of them may reach (`RLIMIT_NOFILE`, the soft limit).
+    pub limit: u64,
+}
+
+/// How many descriptors this process has, against its limit.
+///
+/// # Errors
+/// Where there is no procfs.
+pub fn stats() -> io::Result<Stats> {
+    // The length is the number of descriptors (proc_pid_fd(5)) since Linux 6.2.
+    let mut descriptors = std::fs::metadata("/proc/self/fd")?.len();
+    if descriptors == 0 {
+        // One is open for this count.
+        descriptors = std::fs::read_dir("/proc/self/fd")?.count() as u64 - 1;
+    }
+    Ok(Stats { descriptors, limit: sys::descriptor_limit() })
+}
+
+/// Every socket of this process. One that is closed or replaced meanwhile is left
+/// out, or shown as what it was at one of several moments.
+///
+/// # Errors
+/// Those of [`stats`].
+pub fn sockets() -> io::Result<Vec<SocketInfo>> {
+    let Stats { descriptors, limit } = stats()?;
+    let mut sockets = Vec::new();
+    let mut seen = 0;
+    for fd in 0..RawFd::try_from(limit).unwrap_or(RawFd::MAX) {
+        match sys::describe(fd) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => continue,
+            Err(_) => {}
+        }
+        seen += 1;
+        if seen >= descriptors {
+            break;
+        }
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,2 @@
+#[bourn::main(max_poll = "5ms")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[bourn::main(worker_threads = 2)]
+async fn main() {}

@@ -1,0 +1,4 @@
+#[bourn::test(max_poll = "5")]
+async fn sinks() {}
+
+fn main() {}
