@@ -190,7 +190,7 @@ on_every_backend! {
             assert_eq!(not_connected.kind(), io::ErrorKind::NotConnected);
             poll_fn(|cx| TokioWrite::poll_shutdown(Pin::new(&mut ours), cx)).await.expect("it is closed");
             poll_fn(|cx| HyperWrite::poll_shutdown(Pin::new(&mut ours), cx)).await.expect("it is closed");
-            AsyncWriteExt::close(&mut ours).await.expect("it is closed, too, by the trait of futures-io");
+            futures_lite::AsyncWriteExt::close(&mut ours).await.expect("it is closed, too, by the trait of futures-io");
         }
     }
 
