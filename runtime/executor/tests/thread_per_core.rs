@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bourn_executor::{Executor, ExecutorOptions, Options, StallCause, ThreadPark, yield_now};
+use bourn_executor::{Executor, ExecutorOptions, Options, StallCause, ThreadPark, UnhandledPanic, yield_now};
 use futures_lite::future::block_on;
 use support::{Door, Drops, watchdog, workers_with};
 
@@ -164,4 +164,19 @@ fn without_workers_a_blocked_task_is_reported_as_well() {
     let task = runtime.handle().spawn(async move { heard.recv().unwrap() });
     let id = task.id();
     assert_eq!(runtime.block_on(task).unwrap().task, Some(id));
+}
+
+#[test]
+fn a_panic_that_shuts_down_ends_every_shard() {
+    let _watchdog = watchdog();
+    let runtime = workers_with(ExecutorOptions::thread_per_core().workers(3).unhandled_panic(UnhandledPanic::Shutdown));
+    let handle = runtime.handle();
+    // They take turns: one on each.
+    let waiting: Vec<_> = (0..3).map(|_| handle.spawn(pending::<()>())).collect();
+    drop(handle.spawn(async { panic!("alone") }));
+    for task in waiting {
+        assert!(block_on(task).unwrap_err().is_cancelled());
+    }
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(pending::<()>())));
+    assert!(outcome.unwrap_err().is::<String>(), "whichever shard it was");
 }

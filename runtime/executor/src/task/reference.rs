@@ -135,6 +135,11 @@ impl Task {
         }
     }
 
+    /// See [`Header::set_live_key`].
+    pub(super) fn set_live_key(&self, key: u32) {
+        self.header().set_live_key(key);
+    }
+
     pub(crate) fn id(&self) -> Id {
         self.header().id
     }

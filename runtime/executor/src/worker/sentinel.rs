@@ -256,14 +256,16 @@ mod tests {
     use std::{panic::Location, thread};
 
     use super::*;
-    use crate::{park::ThreadPark, worker::ExecutorOptions};
+    use crate::{park::ThreadPark, unhandled::Unhandled, worker::ExecutorOptions};
 
     /// A bell may have it look at any time; a step is stuck after a tick, not after a look.
     #[test]
     fn two_looks_in_a_row_find_nobody_stuck() {
         let parks = Box::new([Arc::new(ThreadPark::new())]);
         let options = ExecutorOptions::multi_thread().workers(1).spares(0);
-        let shared = Arc::new(Shared::new(parks, options, 0, Arc::new(Sentinel::new(false)), Location::caller()));
+        let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
+        let sentinel = Arc::new(Sentinel::new(false));
+        let shared = Arc::new(Shared::new(parks, options, 0, unhandled, sentinel, Location::caller()));
         let mut sighting =
             Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
         let mut reporter = Reporter::new();

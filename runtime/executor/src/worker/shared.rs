@@ -5,7 +5,7 @@ use std::{
     panic::{Location, RefUnwindSafe, UnwindSafe},
     process,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::Ordering::{Relaxed, SeqCst},
     },
     time::Instant,
@@ -48,8 +48,10 @@ pub(crate) struct Shared<P: Park> {
     /// Tasks woken or spawned by threads without a core, and what did not fit into a ring.
     pub(super) injector: Injector<Task>,
     pub(crate) live: Live,
-    pub(super) unhandled: Unhandled,
-    /// One for all shards.
+    /// One for all shards, like the sentinel.
+    pub(super) unhandled: Arc<Unhandled>,
+    /// All shards, this one included.
+    pub(super) siblings: OnceLock<Weak<[Arc<Self>]>>,
     pub(super) sentinel: Arc<Sentinel>,
     pub(super) spares: Spares,
     /// Where the runtime was made.
@@ -89,6 +91,7 @@ impl<P: Park> Shared<P> {
         parks: Box<[Arc<P>]>,
         options: ExecutorOptions,
         shard: usize,
+        unhandled: Arc<Unhandled>,
         sentinel: Arc<Sentinel>,
         location: &'static Location<'static>,
     ) -> Self {
@@ -105,7 +108,8 @@ impl<P: Park> Shared<P> {
             idle: Idle::new(count, workers),
             injector: Injector::new(),
             live: Live::new(if options.private { 1 } else { 2 * workers }),
-            unhandled: Unhandled::new(options.unhandled_panic),
+            unhandled,
+            siblings: OnceLock::new(),
             sentinel,
             spares: Spares::new(workers + options.callers..count),
             location,
@@ -181,6 +185,10 @@ impl<P: Park> Shared<P> {
     /// Queues a task for anyone, and wakes somebody.
     #[cold]
     fn inject(&self, task: Task) {
+        if self.is_closed() && self.is_forked() {
+            // The child of a fork(2) has a copy of the parent's tasks: none is dropped in it.
+            return mem::forget(task);
+        }
         self.injector.push(task);
         self.notify();
         // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
@@ -237,7 +245,11 @@ impl<P: Park> Shared<P> {
     }
 
     pub(super) fn host(&self) -> Option<Arc<dyn PoolHost>> {
-        lock(&self.roll).host.clone()
+        if self.is_forked() { None } else { lock(&self.roll).host.clone() }
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        process::id() != self.process
     }
 
     pub(super) fn enroll_thread(&self, is_runner: bool) {
@@ -301,7 +313,7 @@ impl<P: Park> Shared<P> {
         if self.closed.swap(1, SeqCst) != 0 {
             return false;
         }
-        if process::id() != self.process {
+        if self.is_forked() {
             // fork(2) copies the caller's thread alone. The others can neither be waited for, nor will they ever give
             // up the locks that they held.
             self.close_parks();
@@ -340,7 +352,7 @@ impl<P: Park> Shared<P> {
     /// Waits for the runtime's threads to leave until `deadline`, closes the parks and drops what they left.
     /// Returns the tasks that are being polled even so.
     pub(super) fn await_end(&self, deadline: Option<Instant>) -> Vec<TaskInfo> {
-        if process::id() != self.process {
+        if self.is_forked() {
             return Vec::new();
         }
         let mut roll = lock(&self.roll);
@@ -374,6 +386,9 @@ impl<P: Park> Shared<P> {
     /// queue, or a runner's hands. What a destructor in here pushes goes to this thread's core, whose thread sweeps once
     /// more when it has given it up, or to the injector, which is emptied last.
     pub(super) fn sweep(&self) {
+        if self.is_forked() {
+            return;
+        }
         context::while_draining(self.address(), || {
             for core in &self.cores {
                 while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
@@ -388,8 +403,13 @@ impl<P: Park> Shared<P> {
     }
 
     pub(crate) fn meet_panic(&self, line: &str) {
-        if self.unhandled.meet(line) {
-            self.shut_down();
+        // Whoever drops the last owner of the shards has closed them.
+        if self.unhandled.meet(line)
+            && let Some(shards) = self.siblings.get().and_then(Weak::upgrade)
+        {
+            for shared in &*shards {
+                shared.shut_down();
+            }
         }
     }
 }
@@ -444,7 +464,7 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
         }
     }
 
-    fn admit(&self, task: Task) -> Result<u32, Task> {
+    fn admit(&self, task: Task) -> Result<(), Task> {
         let thread = context::core_in(self.address()).map_or(task.id().get() as usize, |(index, _)| index);
         self.live.admit(task, 0, thread)
     }
