@@ -1,14 +1,14 @@
 //! What a thread knows about the `block_on` that it is inside.
 
-use std::{
-    any::Any,
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-    panic::Location,
-    sync::Arc,
-};
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::Location;
+use std::sync::Arc;
 
-use crate::{sync::thread_local, sys, task::Task};
+use crate::sync::thread_local;
+use crate::task::Task;
+use crate::{sys, unwind};
 
 thread_local! {
     static CONTEXT: Context = const { Context::new() };
@@ -28,13 +28,17 @@ pub(crate) struct Context {
     /// One more than the number of the thread's core in its runtime, or 0.
     core: Cell<usize>,
     /// The thread is one of the runtime's own, not inside a `block_on`.
-    worker: Cell<bool>,
+    pub(crate) worker: Cell<bool>,
     /// The kernel's number of the thread, once it was asked for.
     number: Cell<Option<u64>>,
     /// The thread is inside a turn of a park: what is woken is announced once, when the turn is over.
-    turning: Cell<bool>,
+    pub(crate) turning: Cell<bool>,
     /// The runtime whose injector the thread is emptying for good, or 0.
     draining: Cell<usize>,
+    /// How deep the thread is inside [`drop_in_turn`].
+    depth: Cell<usize>,
+    /// What it found to drop at the greatest depth.
+    left_to_drop: RefCell<Vec<Box<dyn FnOnce()>>>,
     seat_handle: RefCell<Option<Arc<dyn Any + Send + Sync>>>,
     /// The thread's own run queue: local tasks, and, where a runtime's cores are private, all others too.
     queue: RefCell<VecDeque<Task>>,
@@ -51,6 +55,8 @@ impl Context {
             number: Cell::new(None),
             turning: Cell::new(false),
             draining: Cell::new(0),
+            depth: Cell::new(0),
+            left_to_drop: RefCell::new(Vec::new()),
             seat_handle: RefCell::new(None),
             queue: RefCell::new(VecDeque::new()),
         }
@@ -87,20 +93,11 @@ impl Context {
         self.core.set(core.map_or(0, |core| core + 1));
     }
 
-    /// Says that the thread is one of the runtime's own.
-    pub(crate) fn set_worker(&self) {
-        self.worker.set(true);
-    }
-
     /// The kernel's number of the thread, or 0 where it does not tell.
     pub(crate) fn thread_number(&self) -> u64 {
         let number = self.number.get().unwrap_or_else(sys::thread_number);
         self.number.set(Some(number));
         number
-    }
-
-    pub(crate) fn set_turning(&self, turning: bool) {
-        self.turning.set(turning);
     }
 
     #[inline]
@@ -125,6 +122,12 @@ impl Context {
 /// In a destructor of a thread-local, after the context itself is gone.
 pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
     CONTEXT.with(body)
+}
+
+/// As [`with`], but the default after that.
+#[inline]
+fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
+    CONTEXT.try_with(body).unwrap_or_default()
 }
 
 /// Queues a task on the calling thread, if that thread has a core of the runtime; else gives it back.
@@ -155,13 +158,15 @@ fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), 
 /// The number of the calling thread's core in the runtime, if it has one, and whether the thread is inside a turn.
 #[inline]
 pub(crate) fn core_in(runtime: usize) -> Option<(usize, bool)> {
-    CONTEXT
-        .try_with(|context| {
-            let is_here = context.core.get() > 0 && context.runtime.get() == runtime;
-            is_here.then(|| (context.core.get() - 1, context.turning.get()))
-        })
-        .ok()
-        .flatten()
+    read(|context| {
+        let is_here = context.core.get() > 0 && context.runtime.get() == runtime;
+        is_here.then(|| (context.core.get() - 1, context.turning.get()))
+    })
+}
+
+/// Tells whether the calling thread is inside a turn of that runtime.
+pub(crate) fn is_turning(runtime: usize) -> bool {
+    read(|context| context.turning.get() && context.runtime.get() == runtime)
 }
 
 /// Calls `work` as if the thread had no core.
@@ -178,31 +183,28 @@ pub(crate) fn without_core<T>(work: impl FnOnce() -> T) -> T {
 
 /// Tells whether the calling thread is one of that runtime's own.
 pub(crate) fn is_worker_of(runtime: usize) -> bool {
-    CONTEXT.try_with(|context| context.worker.get() && context.runtime.get() == runtime).unwrap_or(false)
+    read(|context| context.worker.get() && context.runtime.get() == runtime)
 }
 
 /// Tells whether the calling thread is one of a runtime's own.
 pub(crate) fn is_worker() -> bool {
-    CONTEXT.try_with(|context| context.worker.get()).unwrap_or(false)
+    read(|context| context.worker.get())
 }
 
 /// Tells whether the calling thread sits on the seat.
 pub(crate) fn is_seated(seat: usize) -> bool {
-    CONTEXT.try_with(|context| context.seat.get() == seat).unwrap_or(false)
+    read(|context| context.seat.get() == seat)
 }
 
 /// Where the `block_on` that the calling thread is inside was called.
 pub(crate) fn entered_at() -> Option<&'static Location<'static>> {
-    CONTEXT.try_with(|context| context.entered_at.get()).ok().flatten()
+    read(|context| context.entered_at.get())
 }
 
 /// The calling thread's seat, if it is of this type and in this runtime.
 pub(crate) fn seat_in<T: Any + Send + Sync>(runtime: usize) -> Option<Arc<T>> {
-    let handle = CONTEXT
-        .try_with(|context| if context.runtime.get() == runtime { context.seat_handle.borrow().clone() } else { None })
-        .ok()
-        .flatten()?;
-    handle.downcast().ok()
+    let here = |context: &Context| context.seat_handle.borrow().clone().filter(|_| context.runtime.get() == runtime);
+    read(here)?.downcast().ok()
 }
 
 /// Calls `drain` unless the calling thread is inside such a call for the same runtime already.
@@ -216,4 +218,30 @@ pub(crate) fn while_draining(runtime: usize, drain: impl FnOnce()) {
         drain();
     }
     let _gone = CONTEXT.try_with(|context| context.draining.set(outer));
+}
+
+/// Calls `work`, which drops something foreign: now, or, deep inside such calls, after them, for what is dropped may own
+/// the next, and so on.
+pub(crate) fn drop_in_turn(work: impl FnOnce() + 'static) {
+    const DEPTH: usize = 16;
+    let mut work = Some(work);
+    let depth = CONTEXT.try_with(|context| {
+        let depth = context.depth.get() + 1;
+        if depth > DEPTH {
+            let work = work.take().map(|work| Box::new(work) as Box<dyn FnOnce()>);
+            context.left_to_drop.borrow_mut().extend(work);
+        } else {
+            context.depth.set(depth);
+        }
+        depth
+    });
+    let Some(work) = work else { return };
+    unwind::run(work);
+    let Ok(depth) = depth else { return };
+    while depth == DEPTH
+        && let Some(work) = with(|context| context.left_to_drop.borrow_mut().pop())
+    {
+        unwind::run(work);
+    }
+    with(|context| context.depth.set(depth - 1));
 }

@@ -1,20 +1,17 @@
 //! The way to spawn tasks from anywhere, whatever runs them.
 
-use std::{
-    fmt,
-    future::Future,
-    panic::Location,
-    pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll},
-};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 
-use crate::{
-    context, misuse,
-    park::Park,
-    task::{JoinError, JoinHandle, Options, Schedule, Task, TaskInfo},
-    worker::{Metrics, Seat, Shared},
-};
+use crate::park::Park;
+use crate::task::{JoinError, JoinHandle, Options, Schedule, Task, TaskInfo};
+use crate::worker::{Metrics, Seat, Shared};
+use crate::{context, misuse};
 
 /// A handle to an executor, for any thread.
 ///
@@ -35,21 +32,17 @@ impl<P: Park> Handle<P> {
     /// Starts a task. Without workers it runs when a thread is inside `block_on`; where workers share nothing, it stays
     /// with the one that calls this, or, from elsewhere, they take turns.
     #[track_caller]
-    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.spawn_with(Options::new(), future)
     }
 
     /// Starts a task with [`Options`], such as a name.
     #[track_caller]
-    pub fn spawn_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    pub fn spawn_with<T: Send + 'static>(
+        &self,
+        options: Options,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
         spawn_on(self.shard(), options, future, Location::caller())
     }
 
@@ -60,11 +53,7 @@ impl<P: Park> Handle<P> {
     ///
     /// If this thread is neither inside `block_on` of this executor nor one of its own.
     #[track_caller]
-    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         self.spawn_local_with(Options::new(), future)
     }
 
@@ -74,11 +63,11 @@ impl<P: Park> Handle<P> {
     ///
     /// If this thread is neither inside `block_on` of this executor nor one of its own.
     #[track_caller]
-    pub fn spawn_local_with<F>(&self, options: Options, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    pub fn spawn_local_with<T: 'static>(
+        &self,
+        options: Options,
+        future: impl Future<Output = T> + 'static,
+    ) -> JoinHandle<T> {
         let location = Location::caller();
         let seat = self.shards.iter().find_map(|shared| context::seat_in::<Seat<P>>(shared.address()));
         match seat {

@@ -71,11 +71,9 @@ pub fn is_inside() -> bool {
     context::entered_at().is_some()
 }
 
-pub use crate::{
-    blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions},
-    handle::{Handle, OnEach},
-    park::{Park, ThreadPark, Turn, Wait},
-    task::{AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now},
-    unhandled::UnhandledPanic,
-    worker::{Executor, ExecutorOptions, LocalExecutor, Metrics, Stall, StallCause, WorkerMetrics},
-};
+pub use crate::blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions};
+pub use crate::handle::{Handle, OnEach};
+pub use crate::park::{Park, ThreadPark, Turn, Wait};
+pub use crate::task::{AbortHandle, Id, JoinError, JoinHandle, Options, TaskInfo, TaskState, YieldNow, yield_now};
+pub use crate::unhandled::UnhandledPanic;
+pub use crate::worker::{Executor, ExecutorOptions, LocalExecutor, Metrics, Stall, StallCause, WorkerMetrics};

@@ -1,6 +1,7 @@
 //! What is said to a programmer who used the runtime in a way that cannot work: what happened, where, how to mend it.
 
-use std::{io, panic::Location};
+use std::io;
+use std::panic::Location;
 
 pub(crate) fn nested_block_on(here: &Location<'_>, outer: &Location<'_>) -> String {
     format!(

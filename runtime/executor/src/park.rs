@@ -1,8 +1,10 @@
 //! What a thread of an executor sleeps in when it has nothing to run.
 
-use std::{fmt, io, sync::Arc, time::Instant};
+use std::sync::Arc;
+use std::time::Instant;
+use std::{fmt, io};
 
-use crate::sync::{Condvar, Mutex, lock};
+use crate::sync::{Condvar, Mutex, lock, wait_until};
 
 /// How long a [`Park::turn`] may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,21 +119,8 @@ impl Park for ThreadPark {
             return Turn::Busy;
         }
         state.waiting = true;
-        while !state.notified && !state.closed {
-            let poisoned = match deadline {
-                None => self.changed.wait(state).map_err(|error| error.into_inner()),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    match self.changed.wait_timeout(state, left) {
-                        Ok((guard, _)) => Ok(guard),
-                        Err(error) => Err(error.into_inner().0),
-                    }
-                }
-            };
-            state = poisoned.unwrap_or_else(|guard| guard);
+        while !state.notified && !state.closed && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            state = wait_until(&self.changed, state, deadline);
         }
         state.waiting = false;
         state.notified = false;

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use crate::sync::{
-    AtomicUsize,
-    thread::{self, Thread},
-};
+use crate::sync::AtomicUsize;
+use crate::sync::thread::{self, Thread};
 
 /// The future of `block_on` was woken.
 pub(crate) const WOKEN: usize = 1;
@@ -138,7 +136,8 @@ mod tests {
     /// What the waker of `block_on` did before the wake is seen after it. Kills `executor-signal-carries`.
     #[test]
     fn loom_signal_carries() {
-        use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
+        use loom::sync::atomic::AtomicBool;
+        use loom::sync::atomic::Ordering::Relaxed;
 
         loom::model(|| {
             let shared = Arc::new((Signal::new(), AtomicBool::new(false)));

@@ -19,7 +19,8 @@ pub(crate) use std::{
 
 #[cfg(not(loom))]
 use std::io;
-use std::{sync::PoisonError, time::Instant};
+use std::sync::PoisonError;
+use std::time::Instant;
 
 /// Locks `mutex`, also after a panic under it: no code of ours leaves a half-made change behind a lock, and a runtime
 /// that refuses to work on because one task panicked would be worse.

@@ -1,6 +1,7 @@
 //! What a runtime does about a panic that nobody will see.
 
-use std::{process, sync::OnceLock};
+use std::process;
+use std::sync::OnceLock;
 
 use crate::unwind;
 

@@ -1,12 +1,9 @@
 //! Panics of foreign code: caught where they would take the runtime along, and reported where nobody else sees them.
 
-use std::{
-    any::Any,
-    fmt,
-    io::Write,
-    mem,
-    panic::{self, AssertUnwindSafe},
-};
+use std::any::Any;
+use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
+use std::{fmt, mem};
 
 pub(crate) type Payload = Box<dyn Any + Send>;
 
@@ -21,7 +18,12 @@ pub(crate) fn catch<R>(foreign: impl FnOnce() -> R) -> Result<R, Payload> {
 
 /// Drops a foreign value whose Drop may panic.
 pub(crate) fn dispose<T>(value: T) {
-    if let Err(payload) = catch(|| drop(value)) {
+    run(|| drop(value));
+}
+
+/// Runs foreign code; nobody is told of its panic but the panic hook.
+pub(crate) fn run(foreign: impl FnOnce()) {
+    if let Err(payload) = catch(foreign) {
         discard(payload);
     }
 }

@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::{future::pending, thread};
+use std::future::pending;
+use std::thread;
 
 use bourn_executor::yield_now;
 use support::{Door, Drops, runtime, watchdog};

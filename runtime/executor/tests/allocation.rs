@@ -4,12 +4,10 @@
 
 mod support;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    future::poll_fn,
-    task::Poll,
-};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use bourn_executor::yield_now;
 use support::{runtime, watchdog};

@@ -2,27 +2,22 @@
 
 mod support;
 
-use std::{
-    env, fs,
-    panic::set_hook,
-    process::Command,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-        mpsc,
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::panic::set_hook;
+use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use bourn_executor::{BlockingPool, Options, PoolHost, PoolMetrics, PoolOptions, TaskState};
 use futures_lite::future::block_on;
-use support::{Door, DropBomb, Drops, watchdog};
+use support::{Door, DropBomb, Drops, watchdog, with};
 
 const LONG: Duration = Duration::from_secs(40);
 
 fn pool(cap: usize) -> BlockingPool {
-    BlockingPool::new(PoolOptions::new().threads(cap))
+    BlockingPool::new(with(PoolOptions::default(), |options| options.threads = cap))
 }
 
 /// Waits for a state that is bound to come; the watchdog sees to it that it does.
@@ -91,7 +86,9 @@ fn begins_calls_in_the_order_of_their_arrival() {
 fn lets_idle_threads_end() {
     let _watchdog = watchdog();
     let idle = Duration::from_millis(20);
-    let pool = BlockingPool::new(PoolOptions::new().idle(idle).name("short"));
+    let pool = BlockingPool::new(with(PoolOptions::default(), |options| {
+        (options.idle, options.name) = (idle, "short".into())
+    }));
     let begun = Instant::now();
     let name = block_on(pool.spawn(|| thread::current().name().map(str::to_owned))).unwrap();
     assert_eq!(name.as_deref(), Some("short-0"));
@@ -234,7 +231,7 @@ fn shutdown_on_a_thread_of_the_pool_does_not_wait_for_itself() {
 fn a_refused_thread_is_told_to_the_caller() {
     let _watchdog = watchdog();
     // No address space has room for that stack.
-    let pool = BlockingPool::new(PoolOptions::new().stack_size(1 << 60));
+    let pool = BlockingPool::new(with(PoolOptions::default(), |options| options.stack_size = Some(1 << 60)));
     let drops = Drops::default();
     let kept = drops.value();
     let call = pool.spawn(move || drop(kept));
@@ -338,7 +335,9 @@ fn no_thread_is_left_behind() {
     set_hook(Box::new(|_| {}));
     let before = threads();
     for _ in 0..200 {
-        let pool = BlockingPool::new(PoolOptions::new().threads(4).idle(Duration::from_micros(50)));
+        let pool = BlockingPool::new(with(PoolOptions::default(), |options| {
+            (options.threads, options.idle) = (4, Duration::from_micros(50))
+        }));
         let calls: Vec<_> = (0..8).map(|_| pool.spawn(thread::yield_now)).collect();
         for call in calls {
             block_on(call).unwrap();

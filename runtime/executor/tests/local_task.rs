@@ -2,14 +2,12 @@
 
 mod support;
 
-use std::{
-    cell::{Cell, RefCell},
-    future::{pending, poll_fn},
-    rc::Rc,
-    sync::{Arc, Mutex},
-    task::{Poll, Waker},
-    thread::{self, ThreadId},
-};
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::thread::{self, ThreadId};
 
 use bourn_executor::{Options, yield_now};
 use support::{Door, runtime, watchdog};

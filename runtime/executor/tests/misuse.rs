@@ -2,12 +2,10 @@
 
 mod support;
 
-use std::{
-    future::pending,
-    io,
-    panic::{AssertUnwindSafe, Location, catch_unwind},
-    sync::Arc,
-};
+use std::future::pending;
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
 
 use bourn_executor::{Executor, Park, Turn, Wait, yield_now};
 use support::{Drops, runtime, watchdog};

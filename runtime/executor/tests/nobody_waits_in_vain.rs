@@ -2,25 +2,21 @@
 
 mod support;
 
-use std::{
-    future::{pending, poll_fn},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-        mpsc,
-    },
-    task::Poll,
-    thread,
-    time::{Duration, Instant},
-};
+use std::future::{pending, poll_fn};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bourn_executor::{Executor, ExecutorOptions, Park, ThreadPark, Turn, UnhandledPanic, Wait, yield_now};
-use support::{CountingPark, Door, Drops, watchdog, workers_with};
+use support::{CountingPark, Door, Drops, watchdog, with, workers_with};
 
 const LONG: Duration = Duration::from_secs(5);
 
 fn unwatched(workers: usize) -> ExecutorOptions {
-    ExecutorOptions::multi_thread().workers(workers).rescue(false)
+    with(ExecutorOptions::multi_thread().workers(workers), |options| options.rescue = false)
 }
 
 #[test]
@@ -130,7 +126,7 @@ fn the_last_thread_closes_the_park_of_a_runtime_that_nobody_waits_for() {
     let _watchdog = watchdog();
     for policy in [UnhandledPanic::Report, UnhandledPanic::Shutdown] {
         let park = Arc::new(CountingPark::default());
-        let options = unwatched(2).unhandled_panic(policy);
+        let options = with(unwatched(2), |options| options.unhandled_panic = policy);
         let runtime = Executor::new(options, || Ok(park.clone())).unwrap();
         runtime.start(None).unwrap();
         let (inside, leave) = (Door::new(), Door::new());
@@ -165,7 +161,7 @@ fn the_last_thread_closes_the_park_of_a_runtime_that_nobody_waits_for() {
 #[test]
 fn a_runtime_that_a_panic_has_shut_down_is_waited_for_all_the_same() {
     let _watchdog = watchdog();
-    let runtime = workers_with(unwatched(2).unhandled_panic(UnhandledPanic::Shutdown));
+    let runtime = workers_with(with(unwatched(2), |options| options.unhandled_panic = UnhandledPanic::Shutdown));
     let (inside, drops) = (Door::new(), Drops::default());
     drop(runtime.handle().spawn({
         let (inside, kept, handle) = (inside.clone(), drops.value(), runtime.handle());
@@ -190,7 +186,7 @@ fn a_runtime_that_a_panic_has_shut_down_is_waited_for_all_the_same() {
 #[test]
 fn block_in_place_hands_its_tasks_to_an_idle_worker() {
     let _watchdog = watchdog();
-    let runtime = workers_with(unwatched(2).spares(0));
+    let runtime = workers_with(with(unwatched(2), |options| options.spares = 0));
     let handle = runtime.handle();
     while handle.metrics().workers.iter().any(|worker| worker.parks == 0) {
         thread::yield_now();
@@ -216,7 +212,7 @@ fn block_in_place_hands_its_tasks_to_an_idle_worker() {
 #[test]
 fn block_in_place_has_a_spare_without_the_sentinel_too() {
     let _watchdog = watchdog();
-    let runtime = workers_with(unwatched(1).spares(1));
+    let runtime = workers_with(with(unwatched(1), |options| options.spares = 1));
     let handle = runtime.handle();
     let count = Arc::new(AtomicUsize::new(0));
     let task = handle.spawn({

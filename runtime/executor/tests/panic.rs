@@ -2,14 +2,12 @@
 
 mod support;
 
-use std::{
-    future::{Future, pending},
-    io,
-    panic::{AssertUnwindSafe, catch_unwind, panic_any},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use std::future::{Future, pending};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bourn_executor::{JoinError, yield_now};
 use support::{DropBomb, Drops, WakeBomb, poll_once, runtime, watchdog};

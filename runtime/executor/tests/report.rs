@@ -2,11 +2,9 @@
 
 mod support;
 
-use std::{
-    env,
-    panic::{panic_any, set_hook},
-    process::Command,
-};
+use std::env;
+use std::panic::{panic_any, set_hook};
+use std::process::Command;
 
 use bourn_executor::{Options, yield_now};
 use support::{DropBomb, runtime, watchdog};

@@ -5,20 +5,16 @@
 
 mod support;
 
-use std::{
-    future::{pending, poll_fn},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-        mpsc,
-    },
-    task::{Poll, Wake, Waker},
-    thread,
-    time::{Duration, Instant},
-};
+use std::future::{pending, poll_fn};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bourn_executor::{ExecutorOptions, Handle, Options, Stall, StallCause, ThreadPark, yield_now};
-use support::{Door, watchdog, workers_with};
+use support::{Door, watchdog, with, workers_with};
 
 const BLOCK: Duration = Duration::from_millis(400);
 const LATE: Duration = Duration::from_millis(100);
@@ -38,7 +34,7 @@ fn worst_delay(handle: &Handle<ThreadPark>, duration: Duration) -> Duration {
 }
 
 fn quiet(workers: usize) -> ExecutorOptions {
-    ExecutorOptions::multi_thread().workers(workers).on_stall(|_| {})
+    with(ExecutorOptions::multi_thread().workers(workers), |options| options.on_stall = Some(Arc::new(|_| {})))
 }
 
 /// All workers are kept busy by `block`, at once and once.
@@ -133,7 +129,7 @@ fn a_task_in_the_slot_of_a_stuck_worker_is_run() {
 #[test]
 fn block_in_place_is_stood_in_for() {
     let _watchdog = watchdog();
-    let runtime = workers_with(quiet(1).spares(1));
+    let runtime = workers_with(with(quiet(1), |options| options.spares = 1));
     let handle = runtime.handle();
     let task = handle.spawn({
         let handle = handle.clone();
@@ -150,7 +146,7 @@ fn block_in_place_is_stood_in_for() {
 #[test]
 fn waves_of_blockers_are_each_rescued_up_to_the_cap() {
     let _watchdog = watchdog();
-    let runtime = workers_with(quiet(2).spares(3));
+    let runtime = workers_with(with(quiet(2), |options| options.spares = 3));
     let handle = runtime.handle();
     let release = Door::new();
     let inside = Arc::new(AtomicUsize::new(0));
@@ -213,9 +209,9 @@ fn a_local_task_on_a_spare_lives_on() {
 
 fn reports_of(block: impl FnOnce() + Send + 'static) -> Vec<Stall> {
     let reports: Arc<Mutex<Vec<Stall>>> = Arc::default();
-    let runtime = workers_with(ExecutorOptions::multi_thread().workers(2).on_stall({
+    let runtime = workers_with(with(ExecutorOptions::multi_thread().workers(2), |options| {
         let reports = reports.clone();
-        move |stall| reports.lock().unwrap().push(stall.clone())
+        options.on_stall = Some(Arc::new(move |stall| reports.lock().unwrap().push(stall.clone())));
     }));
     let task = runtime.handle().spawn_with(Options::new().name("culprit"), async move {
         // In the live table, from which its name is read.
@@ -248,7 +244,7 @@ fn a_blocked_task_is_named() {
 #[test]
 fn many_medium_polls_are_not_reported_but_hurried() {
     let _watchdog = watchdog();
-    let runtime = workers_with(quiet(1).spares(0));
+    let runtime = workers_with(with(quiet(1), |options| options.spares = 0));
     let handle = runtime.handle();
     let (stop, started) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     for _ in 0..20 {
@@ -273,7 +269,7 @@ fn many_medium_polls_are_not_reported_but_hurried() {
 #[test]
 fn without_rescue_nothing_is_noticed() {
     let _watchdog = watchdog();
-    let runtime = workers_with(quiet(1).rescue(false));
+    let runtime = workers_with(with(quiet(1), |options| options.rescue = false));
     let handle = runtime.handle();
     let task = handle.spawn(async { thread::sleep(BLOCK / 8) });
     let later = handle.spawn(poll_fn(|_| Poll::Ready(Instant::now())));

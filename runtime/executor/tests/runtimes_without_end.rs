@@ -3,10 +3,8 @@
 
 mod support;
 
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use bourn_executor::yield_now;
 use support::{watchdog, workers};

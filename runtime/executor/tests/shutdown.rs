@@ -2,16 +2,12 @@
 
 mod support;
 
-use std::{
-    future::{pending, poll_fn},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
-        mpsc,
-    },
-    task::{Poll, Waker},
-    thread,
-};
+use std::future::{pending, poll_fn};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Poll, Waker};
+use std::thread;
 
 use bourn_executor::{Executor, JoinHandle, yield_now};
 use futures_lite::future::block_on;

@@ -2,11 +2,9 @@
 
 mod support;
 
-use std::{
-    future::{pending, poll_fn},
-    sync::{Arc, Mutex},
-    task::{Poll, Waker},
-};
+use std::future::{pending, poll_fn};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 
 use bourn_executor::{JoinHandle, Options, TaskState, yield_now};
 use support::{runtime, watchdog};

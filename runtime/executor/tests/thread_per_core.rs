@@ -2,21 +2,18 @@
 
 mod support;
 
-use std::{
-    collections::BTreeSet,
-    future::pending,
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    thread,
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
 
 use bourn_executor::{Executor, ExecutorOptions, Options, StallCause, ThreadPark, UnhandledPanic, yield_now};
 use futures_lite::future::block_on;
-use support::{Door, Drops, watchdog, workers_with};
+use support::{Door, Drops, watchdog, with, workers_with};
 
 fn shards(count: usize) -> Executor<ThreadPark> {
     workers_with(ExecutorOptions::thread_per_core().workers(count))
@@ -48,7 +45,8 @@ fn a_task_and_what_it_spawns_stay_on_one_thread() {
 #[test]
 fn something_starts_on_each_and_may_stay_there() {
     let _watchdog = watchdog();
-    let runtime = workers_with(ExecutorOptions::thread_per_core().workers(3).pin_workers(true));
+    let runtime =
+        workers_with(with(ExecutorOptions::thread_per_core().workers(3), |options| options.pin_workers = true));
     let each = runtime.handle().spawn_on_each(|number| async move {
         let (here, kept) = (thread::current().id(), Rc::new(number));
         yield_now().await;
@@ -133,7 +131,9 @@ fn a_blocked_worker_is_named_and_holds_up_its_own_tasks_only() {
     let _watchdog = watchdog();
     let (told, heard) = std::sync::mpsc::channel();
     let options = ExecutorOptions::thread_per_core().workers(2);
-    let runtime = workers_with(options.on_stall(move |stall| drop(told.send(stall.clone()))));
+    let runtime = workers_with(with(options, |options| {
+        options.on_stall = Some(Arc::new(move |stall| drop(told.send(stall.clone()))))
+    }));
     let (handle, release) = (runtime.handle(), Door::new());
     let blocked = handle.spawn_with(Options::new().name("culprit"), {
         let release = release.clone();
@@ -159,7 +159,9 @@ fn a_blocked_worker_is_named_and_holds_up_its_own_tasks_only() {
 fn without_workers_a_blocked_task_is_reported_as_well() {
     let _watchdog = watchdog();
     let (told, heard) = std::sync::mpsc::channel();
-    let options = ExecutorOptions::current_thread().on_stall(move |stall| drop(told.send(stall.clone())));
+    let options = with(ExecutorOptions::current_thread(), |options| {
+        options.on_stall = Some(Arc::new(move |stall| drop(told.send(stall.clone()))))
+    });
     let runtime = workers_with(options);
     let task = runtime.handle().spawn(async move { heard.recv().unwrap() });
     let id = task.id();

@@ -2,16 +2,12 @@
 
 mod support;
 
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc, Barrier,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-        mpsc,
-    },
-    task::{Poll, Waker},
-    thread,
-};
+use std::future::poll_fn;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Poll, Waker};
+use std::thread;
 
 use bourn_executor::yield_now;
 use support::{Door, runtime, watchdog};

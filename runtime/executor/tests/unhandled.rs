@@ -2,25 +2,25 @@
 
 mod support;
 
-use std::{
-    env,
-    future::pending,
-    os::unix::process::ExitStatusExt,
-    panic::{AssertUnwindSafe, catch_unwind, set_hook},
-    process::{Command, Output},
-    sync::Arc,
-};
+use std::env;
+use std::future::pending;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::process::{Command, Output};
+use std::sync::Arc;
 
 use bourn_executor::{
     BlockingPool, Executor, ExecutorOptions, Options, PoolOptions, ThreadPark, UnhandledPanic, yield_now,
 };
-use support::{Drops, Runtime, watchdog};
+use support::{Drops, Runtime, watchdog, with};
 
 const CHILD: &str = "BOURN_TEST_UNHANDLED_CHILD";
 
 fn runtime(policy: UnhandledPanic) -> Runtime {
-    Executor::new(ExecutorOptions::current_thread().unhandled_panic(policy), || Ok(Arc::new(ThreadPark::new())))
-        .unwrap()
+    Executor::new(with(ExecutorOptions::current_thread(), |options| options.unhandled_panic = policy), || {
+        Ok(Arc::new(ThreadPark::new()))
+    })
+    .unwrap()
 }
 
 /// Runs the calling test again in a process of its own.
@@ -144,7 +144,7 @@ fn a_blocking_call_that_panics_alone_is_told_to_the_host() {
         }
     }
     let _watchdog = watchdog();
-    let pool = BlockingPool::new(PoolOptions::new());
+    let pool = BlockingPool::new(PoolOptions::default());
     let (sender, told) = std::sync::mpsc::channel();
     pool.set_host(Arc::new(Told(sender)));
     drop(pool.spawn_with(Options::new().name("call"), || panic!("in a call")));

@@ -2,15 +2,12 @@
 
 mod support;
 
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    task::{Poll, Waker},
-    thread,
-};
+use std::future::poll_fn;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Poll, Waker};
+use std::thread;
 
 use bourn_executor::{Executor, Handle, Park, Turn, Wait};
 use support::{Door, runtime, watchdog};

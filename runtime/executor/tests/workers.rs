@@ -2,21 +2,18 @@
 
 mod support;
 
-use std::{
-    cell::RefCell,
-    collections::HashSet,
-    future::poll_fn,
-    rc::Rc,
-    sync::{
-        Arc, Barrier, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    task::{Poll, Waker},
-    thread,
-};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Poll, Waker};
+use std::thread;
 
 use bourn_executor::{ExecutorOptions, yield_now};
-use support::{Door, watchdog, workers, workers_with};
+use support::{Door, watchdog, with, workers, workers_with};
 
 /// What two tasks hand each other, one at a time.
 #[derive(Default)]
@@ -231,7 +228,7 @@ fn local_tasks_stay_on_their_worker() {
 fn a_victim_waits_at_most_61_polls_of_a_busy_worker() {
     let _watchdog = watchdog();
     // One worker and nobody else: what the victim waits for are the polls of the others.
-    let runtime = workers_with(ExecutorOptions::multi_thread().workers(1).rescue(false));
+    let runtime = workers_with(with(ExecutorOptions::multi_thread().workers(1), |options| options.rescue = false));
     let handle = runtime.handle();
     let polls = Arc::new(AtomicUsize::new(0));
     let busy: Vec<_> = (0..2)
@@ -300,7 +297,8 @@ fn idle_workers_rest() {
 #[test]
 fn tasks_of_a_chain_wake_each_other_across_groups() {
     let _watchdog = watchdog();
-    let runtime = workers_with(ExecutorOptions::multi_thread().workers(4).workers_per_park(1));
+    let runtime =
+        workers_with(with(ExecutorOptions::multi_thread().workers(4), |options| options.workers_per_park = 1));
     let handle = runtime.handle();
     let doors: Vec<_> = (0..200).map(|_| Door::new()).collect();
     let tasks: Vec<_> = doors

@@ -2,26 +2,25 @@
 
 mod support;
 
-use std::{
-    future::{pending, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    task::{Poll, Waker},
-    thread,
-    time::Duration,
-};
+use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
 
 use bourn_executor::{ExecutorOptions, JoinHandle, UnhandledPanic, yield_now};
 use futures_lite::future::block_on;
-use support::{Door, DropBomb, Drops, WakeBomb, watchdog, workers, workers_with};
+use support::{Door, DropBomb, Drops, WakeBomb, watchdog, with, workers, workers_with};
 
 #[test]
 fn panics_of_every_kind_leave_the_workers_alone() {
     let _watchdog = watchdog();
-    let runtime = workers_with(ExecutorOptions::multi_thread().workers(2).unhandled_panic(UnhandledPanic::Ignore));
+    let runtime = workers_with(with(ExecutorOptions::multi_thread().workers(2), |options| {
+        options.unhandled_panic = UnhandledPanic::Ignore
+    }));
     let handle = runtime.handle();
     for round in 0..50 {
         let polled = handle.spawn(async { panic!("in a poll") });
@@ -130,7 +129,8 @@ fn races_of_the_end_with_spawns_and_wakes() {
 fn a_long_chain_of_owned_handles_fits_on_a_small_stack() {
     let _watchdog = watchdog();
     let drops = Drops::default();
-    let runtime = workers_with(ExecutorOptions::multi_thread().workers(2).stack_size(256 * 1024));
+    let runtime =
+        workers_with(with(ExecutorOptions::multi_thread().workers(2), |options| options.stack_size = Some(256 * 1024)));
     let handle = runtime.handle();
     let mut next: Option<JoinHandle<()>> = None;
     for _ in 0..100_000 {
@@ -222,7 +222,9 @@ fn mistakes_on_a_worker_say_what_they_are() {
 #[test]
 fn an_unhandled_panic_can_end_the_runtime() {
     let _watchdog = watchdog();
-    let runtime = workers_with(ExecutorOptions::multi_thread().workers(2).unhandled_panic(UnhandledPanic::Shutdown));
+    let runtime = workers_with(with(ExecutorOptions::multi_thread().workers(2), |options| {
+        options.unhandled_panic = UnhandledPanic::Shutdown
+    }));
     let handle = runtime.handle();
     let payload = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {

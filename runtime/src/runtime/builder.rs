@@ -40,7 +40,7 @@ impl Builder {
     pub fn new_current_thread() -> Builder {
         Builder {
             backend: None,
-            pool: PoolOptions::new(),
+            pool: PoolOptions::default(),
             blocking_grace: DEFAULT_GRACE,
             executor: ExecutorOptions::current_thread(),
         }
@@ -90,54 +90,56 @@ impl Builder {
         Builder { executor: ExecutorOptions::thread_per_core(), ..Builder::new_current_thread() }
     }
 
-    fn with_executor(mut self, change: impl FnOnce(ExecutorOptions) -> ExecutorOptions) -> Builder {
-        self.executor = change(self.executor);
-        self
-    }
-
     /// The number of workers, at least 1. Default: the number of processors that the
     /// process may use. Like the other options of workers, it does nothing in a
     /// runtime that has none.
-    pub fn worker_threads(self, workers: usize) -> Builder {
-        self.with_executor(|options| options.workers(workers))
+    pub fn worker_threads(mut self, workers: usize) -> Builder {
+        self.executor = self.executor.workers(workers);
+        self
     }
 
     /// Whether each worker stays on one processor: the first on the first that the
     /// process may use, and so on, round and round. Default: no. It does nothing on
     /// systems other than Linux.
-    pub fn pin_workers(self, pin: bool) -> Builder {
-        self.with_executor(|options| options.pin_workers(pin))
+    pub fn pin_workers(mut self, pin: bool) -> Builder {
+        self.executor.pin_workers = pin;
+        self
     }
 
     /// How many workers share a reactor, at least 1. Default: 4. Workers that share
     /// nothing have one each.
-    pub fn workers_per_reactor(self, workers: usize) -> Builder {
-        self.with_executor(|options| options.workers_per_park(workers))
+    pub fn workers_per_reactor(mut self, workers: usize) -> Builder {
+        self.executor.workers_per_park = workers;
+        self
     }
 
     /// Whether threads that a task blocks are noticed, reported and, beside workers
     /// that share their tasks, stood in for. Default: yes.
-    pub fn rescue(self, rescue: bool) -> Builder {
-        self.with_executor(|options| options.rescue(rescue))
+    pub fn rescue(mut self, rescue: bool) -> Builder {
+        self.executor.rescue = rescue;
+        self
     }
 
     /// The most threads that may stand in for blocked ones at a time. Default: the
     /// number of workers, but at least 4. (Call it after
     /// [`worker_threads`](Builder::worker_threads), which sets it too.)
-    pub fn max_spare_threads(self, threads: usize) -> Builder {
-        self.with_executor(|options| options.spares(threads))
+    pub fn max_spare_threads(mut self, threads: usize) -> Builder {
+        self.executor.spares = threads;
+        self
     }
 
     /// How long a poll may take before it is reported. Default: 10 ms.
-    pub fn stall_threshold(self, threshold: Duration) -> Builder {
-        self.with_executor(|options| options.stall_threshold(threshold))
+    pub fn stall_threshold(mut self, threshold: Duration) -> Builder {
+        self.executor.stall_threshold = threshold;
+        self
     }
 
     /// Has `hook` called for each poll that takes too long, and again each time that
     /// it has taken twice as long, instead of a line on stderr. It should be quick:
     /// while it runs, no other blocked thread is noticed.
-    pub fn on_stall(self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
-        self.with_executor(|options| options.on_stall(hook))
+    pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
+        self.executor.on_stall = Some(Arc::new(hook));
+        self
     }
 
     /// The kernel call that the reactor waits in. Default: what the environment
@@ -151,14 +153,14 @@ impl Builder {
     /// The most threads for [blocking calls](crate::task::spawn_blocking) at a
     /// time, at least one; further calls wait for one. Default: 512.
     pub fn max_blocking_threads(mut self, threads: usize) -> Builder {
-        self.pool = self.pool.threads(threads);
+        self.pool.threads = threads;
         self
     }
 
     /// How long a thread for blocking calls waits for the next one before it ends.
     /// Default: 10 seconds.
     pub fn thread_keep_alive(mut self, limit: Duration) -> Builder {
-        self.pool = self.pool.idle(limit);
+        self.pool.idle = limit;
         self
     }
 
@@ -166,16 +168,16 @@ impl Builder {
     /// number; the kernel keeps 15 bytes of it all. They are the workers and those for
     /// blocking calls. Default: `bourn-worker` and `bourn-block`.
     pub fn thread_name(mut self, name: impl Into<Cow<'static, str>>) -> Builder {
-        let name = name.into();
-        self.pool = self.pool.name(name.clone());
-        self.with_executor(|options| options.thread_name(&name))
+        self.executor.thread_name = name.into();
+        self.pool.name = self.executor.thread_name.clone();
+        self
     }
 
     /// The size of those threads' stacks in bytes. Default: that of
     /// [`std::thread`].
     pub fn thread_stack_size(mut self, bytes: usize) -> Builder {
-        self.pool = self.pool.stack_size(bytes);
-        self.with_executor(|options| options.stack_size(bytes))
+        (self.pool.stack_size, self.executor.stack_size) = (Some(bytes), Some(bytes));
+        self
     }
 
     /// How long the runtime, when it is dropped, waits for blocking calls that have
@@ -189,8 +191,9 @@ impl Builder {
     /// What becomes of a panic in a task whose [`JoinHandle`](crate::JoinHandle)
     /// nobody holds; in a blocking call, too, also while the runtime is being
     /// dropped. Default: [`UnhandledPanic::Report`].
-    pub fn unhandled_panic(self, policy: UnhandledPanic) -> Builder {
-        self.with_executor(|options| options.unhandled_panic(policy))
+    pub fn unhandled_panic(mut self, policy: UnhandledPanic) -> Builder {
+        self.executor.unhandled_panic = policy;
+        self
     }
 
     /// Builds the runtime, and starts its workers, if it has any.

@@ -6,6 +6,7 @@
 //! the machine has processors to give: a thread of std's sleeps at the same time, and what the kernel is late for it is
 //! allowed on top.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -272,7 +273,7 @@ fn a_caller_that_sleeps() {
 /// Never stuck, and yet in everybody's way.
 #[test]
 fn many_medium_polls() {
-    for (micros, tasks) in [(2_000, 20), (9_900, 4)] {
+    for (micros, tasks) in [(2_000, 20), (9_900, 4), (9_900, 20)] {
         let mut worst = Late::default();
         for _ in 0..5 {
             let late = watched("medium polls", || {
@@ -409,5 +410,74 @@ fn the_report_is_in_time() {
                 assert_eq!((location.file(), location.line()), (file!(), line));
             }
         }
+    });
+}
+
+/// Pins this thread to one processor, at the lowest priority that there is if `idle`.
+fn pin(processor: usize, idle: bool) {
+    // SAFETY: a set of processors is plain data, for which zeroes mean none.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a set has room for 1,024 processors.
+    unsafe { libc::CPU_SET(processor, &mut set) };
+    // SAFETY: the set outlives the call, and has the size that is told.
+    let pinned = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    assert_eq!(pinned, 0, "{}", std::io::Error::last_os_error());
+    if idle {
+        // SAFETY: a priority is plain data; SCHED_IDLE needs 0.
+        let priority: libc::sched_param = unsafe { std::mem::zeroed() };
+        // SAFETY: the priority outlives the call.
+        let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &priority) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+#[test]
+fn a_worker_that_the_kernel_does_not_run_is_not_reported() {
+    watched("starved", || {
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .on_stall({
+                let reports = reports.clone();
+                move |stall| reports.lock().expect("the reports").push(stall.clone())
+            })
+            .build()
+            .expect("a runtime");
+        let processor = fs::read_to_string("/proc/self/status")
+            .expect("the status")
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .and_then(|list| list.trim().split(['-', ',']).next()?.parse().ok())
+            .expect("a processor");
+        let end = Instant::now() + Duration::from_secs(2);
+        let hogs: Vec<_> = (0..2)
+            .map(|_| {
+                thread::spawn(move || {
+                    pin(processor, false);
+                    while Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .collect();
+        let longest = runtime.spawn(async move {
+            pin(processor, true);
+            let mut longest = Duration::ZERO;
+            // Each poll computes for a millisecond or so, and lasts as long as the hogs let it.
+            while Instant::now() < end {
+                yield_now().await;
+                let start = Instant::now();
+                for number in 0..300_000 {
+                    std::hint::black_box(number);
+                }
+                longest = longest.max(start.elapsed());
+            }
+            longest
+        });
+        let longest = futures_lite::future::block_on(longest).expect("the starved task");
+        hogs.into_iter().for_each(|hog| hog.join().expect("a hog"));
+        assert!(longest > Duration::from_millis(50), "it was not kept from running: {longest:?}");
+        let reports = reports.lock().expect("the reports");
+        assert!(reports.is_empty(), "{reports:#?}");
     });
 }

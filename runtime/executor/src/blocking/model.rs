@@ -1,13 +1,10 @@
 //! Models of the pool, on the shipped types. A time limit never passes here: who is not rung waits for ever, which loom
 //! reports as a deadlock.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
 
@@ -37,7 +34,9 @@ impl Count {
 }
 
 fn pool() -> BlockingPool {
-    BlockingPool::new(PoolOptions::new().threads(1))
+    let mut options = PoolOptions::default();
+    options.threads = 1;
+    BlockingPool::new(options)
 }
 
 /// Killed by `executor-blocking-bell`: the idle thread that is not rung sleeps on its call.

@@ -1,28 +1,21 @@
 //! The pool, its threads, and the data under its lock.
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    collections::VecDeque,
-    fmt,
-    future::Future,
-    io, mem,
-    panic::Location,
-    pin::Pin,
-    process,
-    sync::Arc,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use std::{fmt, io, mem, process};
 
 use slab::Slab;
 
-use crate::{
-    context, misuse,
-    sync::{Condvar, Mutex, lock, start_thread, thread_local, wait_until},
-    task::{JoinHandle, Options, Schedule, Task, TaskInfo, TaskState},
-    unwind,
-};
+use crate::sync::{Condvar, Mutex, lock, start_thread, thread_local, wait_until};
+use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo, TaskState};
+use crate::{context, misuse, unwind};
 
 thread_local! {
     /// The pool that the thread belongs to, by its address, or 0; and the key of its post.
@@ -45,54 +38,22 @@ pub trait PoolHost: Send + Sync + 'static {
 
 /// How a [`BlockingPool`] is made.
 #[derive(Clone, Debug)]
-#[must_use]
+#[non_exhaustive]
 pub struct PoolOptions {
-    cap: usize,
-    idle: Duration,
-    name: Cow<'static, str>,
-    stack_size: Option<usize>,
-}
-
-impl PoolOptions {
-    /// 512 threads, which end after 10 seconds without a call.
-    pub fn new() -> Self {
-        Self {
-            cap: 512,
-            idle: Duration::from_secs(10),
-            // With three digits after it, as long as the kernel keeps a name: 15 bytes.
-            name: Cow::Borrowed("bourn-block"),
-            stack_size: None,
-        }
-    }
-
-    /// The most threads at a time; at least one. Further calls wait in a queue.
-    pub fn threads(mut self, cap: usize) -> Self {
-        self.cap = cap.max(1);
-        self
-    }
-
-    /// How long a thread waits for its next call before it ends.
-    pub fn idle(mut self, limit: Duration) -> Self {
-        self.idle = limit;
-        self
-    }
-
-    /// What the threads are called, before a hyphen and a number. The default is `bourn-block`.
-    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// The size of the threads' stacks in bytes. The default is that of `std::thread`.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
-        self
-    }
+    /// The most threads at a time; at least one. Further calls wait in a queue. Default: 512.
+    pub threads: usize,
+    /// How long a thread waits for its next call before it ends. Default: 10 seconds.
+    pub idle: Duration,
+    /// What the threads are called, before a hyphen and a number. Default: `bourn-block`.
+    pub name: Cow<'static, str>,
+    /// The size of the threads' stacks in bytes. Default: that of [`std::thread`].
+    pub stack_size: Option<usize>,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        Self::new()
+        // With three digits after the name, as long as the kernel keeps it: 15 bytes.
+        Self { threads: 512, idle: Duration::from_secs(10), name: Cow::Borrowed("bourn-block"), stack_size: None }
     }
 }
 
@@ -125,7 +86,7 @@ pub struct PoolMetrics {
 /// use std::{sync::Arc, time::Duration};
 /// use bourn_executor::{BlockingPool, Executor, PoolOptions, ThreadPark};
 ///
-/// let pool = BlockingPool::new(PoolOptions::new());
+/// let pool = BlockingPool::new(PoolOptions::default());
 /// let runtime = Executor::current_thread(Arc::new(ThreadPark::new()));
 /// let hosts = pool.spawn(|| std::fs::read_to_string("/etc/hosts"));
 /// assert!(runtime.block_on(hosts).is_ok());
@@ -203,11 +164,7 @@ impl BlockingPool {
     ///
     /// In a forked child of the process that made the pool: the threads are the parent's.
     #[track_caller]
-    pub fn spawn<T, W>(&self, work: W) -> JoinHandle<T>
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
+    pub fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         self.spawn_with(Options::new(), work)
     }
 
@@ -217,11 +174,11 @@ impl BlockingPool {
     ///
     /// As `spawn`.
     #[track_caller]
-    pub fn spawn_with<T, W>(&self, options: Options, work: W) -> JoinHandle<T>
-    where
-        W: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
+    pub fn spawn_with<T: Send + 'static>(
+        &self,
+        options: Options,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
         let here = Location::caller();
         assert!(!self.is_forked(), "{}", misuse::forked(here));
         let call = Call { work: Some(work) };
@@ -462,7 +419,7 @@ impl Schedule for Arc<Shared> {
         } else if let Some(key) = crew.idle.pop() {
             // Should another thread be faster, it rests again.
             crew.posts[key].bell.notify_one();
-        } else if crew.posts.len() < self.options.cap {
+        } else if crew.posts.len() < self.options.threads.max(1) {
             let key = crew.posts.insert(Post::default());
             crew.threads += 1;
             drop(crew);

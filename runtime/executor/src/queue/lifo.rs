@@ -1,11 +1,10 @@
 //! The slot for the task that was made runnable last: what it needs is still in the cache, and it runs next.
 
-use std::{
-    ptr::{self, NonNull},
-    sync::atomic::Ordering::{AcqRel, Relaxed},
-};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use crate::{sync::AtomicPtr, task::Task};
+use crate::sync::AtomicPtr;
+use crate::task::Task;
 
 /// Holds a task or nothing. Any thread may take and replace; each task comes out once.
 pub(crate) struct LifoSlot {

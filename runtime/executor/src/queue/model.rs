@@ -1,10 +1,15 @@
 //! Models of the ring and the slot: the shipped types between their owner and a thief.
 
-use std::{collections::BTreeMap, mem, panic::Location, sync::Arc};
+use std::collections::BTreeMap;
+use std::mem;
+use std::panic::Location;
+use std::sync::Arc;
 
-use loom::{sync::Mutex, thread};
+use loom::sync::Mutex;
+use loom::thread;
 
-use super::{lifo::LifoSlot, ring::Ring};
+use super::lifo::LifoSlot;
+use super::ring::Ring;
 use crate::task::{Options, Schedule, Task};
 
 /// The tasks of these models are never run.

@@ -7,15 +7,11 @@
 //!
 //! Both indices count up for ever; with 64 bits none comes back while somebody holds an old one.
 
-use std::{
-    ptr::{self, NonNull},
-    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use crate::{
-    sync::{AtomicPtr, AtomicUsize},
-    task::Task,
-};
+use crate::sync::{AtomicPtr, AtomicUsize};
+use crate::task::Task;
 
 /// How many tasks a ring holds. With 256, 1,000 tasks that take turns spill into the injector all the time.
 #[cfg(not(loom))]

@@ -2,14 +2,10 @@
 
 use std::io;
 
-pub(crate) use loom::{
-    cell::UnsafeCell,
-    sync::{
-        Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
-    },
-    thread,
-};
+pub(crate) use loom::cell::UnsafeCell;
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence};
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::thread;
 
 /// loom's takes no `const` block.
 macro_rules! loom_thread_local {

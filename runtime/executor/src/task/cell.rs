@@ -2,26 +2,21 @@
 //!
 //! Which access is whose is argued at the head of the parent module; the comments here name the argument.
 
-use std::{
-    future::Future,
-    mem::{self, ManuallyDrop},
-    panic::Location,
-    pin::Pin,
-    ptr::{self, NonNull},
-    sync::Arc,
-    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
-};
+use std::future::Future;
+use std::mem::{self, ManuallyDrop};
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use super::{
-    info::Id,
-    join_error::Failure,
-    reference::{Task, release},
-    state::{Cancel, Pend, Start, State, Wake},
-};
-use crate::{
-    sync::UnsafeCell,
-    unwind::{self, Payload},
-};
+use super::info::Id;
+use super::join_error::Failure;
+use super::reference::{Task, release};
+use super::state::{Cancel, Pend, Start, State, Wake};
+use crate::context;
+use crate::sync::UnsafeCell;
+use crate::unwind::{self, Payload};
 
 /// Where a task goes when it can run.
 pub(crate) trait Schedule: Send + Sync + 'static {
@@ -261,7 +256,18 @@ where
     unsafe fn discard(pointer: NonNull<Header>) {
         // SAFETY: the contract of `Calls`.
         let cell = unsafe { Self::from_header(pointer) };
-        cell.discard_result();
+        if !mem::needs_drop::<F::Output>() {
+            return cell.discard_result();
+        }
+        cell.head.header.state.retain();
+        let task = Task { cell: pointer };
+        // What is dropped may hold the handle of a task whose output holds the next, and so on.
+        context::drop_in_turn(move || {
+            // All of it, not its pointer alone.
+            let task = task;
+            // SAFETY: `task` keeps the cell, and the stage was handed over by the caller.
+            unsafe { Self::from_header(task.cell) }.discard_result();
+        });
     }
 
     unsafe fn swap_waker(pointer: NonNull<Header>, waker: Option<Waker>) -> Option<Waker> {
@@ -398,7 +404,8 @@ where
             }
         }
         if complete.discard {
-            cell.discard_result();
+            // SAFETY: COMPLETE was set while HANDLE was not, so the stage is the runner's.
+            unsafe { Self::discard(pointer) };
         }
         release(pointer, references);
     }

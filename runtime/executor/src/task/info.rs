@@ -1,17 +1,14 @@
 //! What a task tells about itself.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    num::NonZeroU64,
-    panic::Location,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    task::Waker,
-    time::Duration,
-};
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+use std::time::Duration;
 
 use super::state::Snapshot;
 

@@ -1,18 +1,14 @@
 //! The handles of a task: to await its output, and to abort it.
 
-use std::{
-    fmt,
-    future::Future,
-    panic::{RefUnwindSafe, UnwindSafe},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::fmt;
+use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use super::{
-    info::Id,
-    join_error::JoinError,
-    reference::{Join, Task},
-};
+use super::info::Id;
+use super::join_error::JoinError;
+use super::reference::{Join, Task};
 
 /// The right to the output of a task, which awaiting it yields.
 ///

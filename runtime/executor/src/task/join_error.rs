@@ -1,17 +1,15 @@
 //! Why a task has no output.
 
-use std::{
-    any::Any,
-    error::Error,
-    fmt, io,
-    panic::{RefUnwindSafe, UnwindSafe},
-    sync::{Mutex, PoisonError},
-};
+use std::any::Any;
+use std::error::Error;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{Mutex, PoisonError};
+use std::{fmt, io};
 
 use super::info::Id;
 use crate::unwind::{self, Payload};
 
-/// How a task failed, as its cell keeps it.
+/// How a task failed.
 pub(super) enum Failure {
     Cancelled,
     Panicked(Payload),

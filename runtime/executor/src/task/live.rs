@@ -3,18 +3,15 @@
 //! It is in several parts, so that threads that admit and retire tasks at the same time do not meet at one lock. A key
 //! says in its low bits which part it belongs to.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
-use super::{
-    info::{Id, TaskInfo},
-    reference::Task,
-};
-use crate::{
-    sync::{Mutex, lock},
-    sys,
-};
+use super::info::{Id, TaskInfo};
+use super::reference::Task;
+use crate::sync::{Mutex, lock};
+use crate::sys;
 
 pub(crate) struct Live {
     /// A power of two of them.

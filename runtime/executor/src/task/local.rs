@@ -1,11 +1,9 @@
 //! A future that never leaves its thread, in a type that may be passed around.
 
-use std::{
-    future::Future,
-    mem::ManuallyDrop,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use crate::sync::thread::{self, ThreadId};
 

@@ -48,11 +48,11 @@ mod yield_now;
 #[cfg(all(test, loom))]
 mod model;
 
-pub use self::{
-    info::{Id, Options, TaskInfo, TaskState},
-    join::{AbortHandle, JoinHandle},
-    join_error::JoinError,
-    yield_now::{YieldNow, yield_now},
-};
+pub use self::info::{Id, Options, TaskInfo, TaskState};
+pub use self::join::{AbortHandle, JoinHandle};
+pub use self::join_error::JoinError;
+pub use self::yield_now::{YieldNow, yield_now};
 
-pub(crate) use self::{cell::Schedule, live::Live, reference::Task};
+pub(crate) use self::cell::Schedule;
+pub(crate) use self::live::Live;
+pub(crate) use self::reference::Task;

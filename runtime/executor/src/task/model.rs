@@ -2,19 +2,15 @@
 //!
 //! The scheduler is behind loom's `Arc`, so a cell that is not freed fails the model as a leak.
 
-use std::{
-    collections::VecDeque,
-    future::{Future, poll_fn},
-    panic::Location,
-    pin::{Pin, pin},
-    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
-    task::{Context, Poll, Wake as StdWake, Waker},
-};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::task::{Context, Poll, Wake as StdWake, Waker};
 
-use loom::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize},
-};
+use loom::sync::atomic::{AtomicBool, AtomicUsize};
+use loom::sync::{Arc, Mutex};
 
 use super::{JoinHandle, Live, Options, Schedule, Task};
 
@@ -32,11 +28,7 @@ impl Scheduler {
     }
 
     #[track_caller]
-    fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         let (task, handle) = Task::new(future, self.clone(), Options::new(), Location::caller());
         self.schedule(task);
         handle

@@ -2,25 +2,21 @@
 //!
 //! Which access is whose is argued at the head of the parent module; the comments here name the argument.
 
-use std::{
-    future::Future,
-    io,
-    marker::PhantomData,
-    mem::ManuallyDrop,
-    panic::Location,
-    ptr::NonNull,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use super::{
-    cell::{Cell, Header, Schedule},
-    info::{Id, Options, TaskInfo},
-    join::JoinHandle,
-    join_error::{Failure, JoinError},
-    local::Local,
-    state::Wake,
-};
+use super::cell::{Cell, Header, Schedule};
+use super::info::{Id, Options, TaskInfo};
+use super::join::JoinHandle;
+use super::join_error::{Failure, JoinError};
+use super::local::Local;
+use super::state::Wake;
 use crate::unwind;
 
 /// A reference to a task.
@@ -39,46 +35,31 @@ unsafe impl Sync for Task {}
 
 impl Task {
     /// Makes a task, and returns the reference that must be queued and the handle.
-    pub(crate) fn new<F, S>(
-        future: F,
+    pub(crate) fn new<T: Send + 'static, S: Schedule>(
+        future: impl Future<Output = T> + Send + 'static,
         scheduler: S,
         options: Options,
         location: &'static Location<'static>,
-    ) -> (Self, JoinHandle<F::Output>)
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-        S: Schedule,
-    {
+    ) -> (Self, JoinHandle<T>) {
         Self::allocate(future, scheduler, options, location)
     }
 
     /// Makes a task that can be run and dropped on this thread only.
-    pub(crate) fn new_local<F, S>(
-        future: F,
+    pub(crate) fn new_local<T: 'static, S: Schedule>(
+        future: impl Future<Output = T> + 'static,
         scheduler: S,
         options: Options,
         location: &'static Location<'static>,
-    ) -> (Self, JoinHandle<F::Output>)
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-        S: Schedule,
-    {
+    ) -> (Self, JoinHandle<T>) {
         Self::allocate(Local::new(future), scheduler, options, location)
     }
 
-    fn allocate<F, S>(
-        future: F,
+    fn allocate<T: 'static, S: Schedule>(
+        future: impl Future<Output = T> + Send + 'static,
         scheduler: S,
         options: Options,
         location: &'static Location<'static>,
-    ) -> (Self, JoinHandle<F::Output>)
-    where
-        F: Future + Send + 'static,
-        F::Output: 'static,
-        S: Schedule,
-    {
+    ) -> (Self, JoinHandle<T>) {
         let cell = Cell::allocate(future, scheduler, options.name, location);
         // A new state counts two references.
         let join = Join { task: Self { cell }, taken: false, output: PhantomData };

@@ -5,10 +5,8 @@
 //! acquires what was done before it. A wake that finds the task already scheduled therefore still writes the word:
 //! the poll that follows must see what the waker's thread did before waking.
 
-use std::{
-    fmt, process,
-    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
-};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::{fmt, process};
 
 use crate::sync::AtomicUsize;
 

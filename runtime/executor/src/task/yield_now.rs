@@ -1,10 +1,8 @@
 //! Giving way to the other tasks.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Lets other tasks run before this one goes on: in a task, all that are queued already; in the future of `block_on`,
 /// the next 61 of them.

@@ -1,21 +1,19 @@
 //! What a thread that runs tasks owns, and how it comes to own it.
 
-use std::{
-    marker::PhantomData,
-    sync::{
-        Arc,
-        atomic::Ordering::{Acquire, Relaxed, Release},
-    },
-};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::{counters::Counters, shared::Shared, sleeper::Sleeper, watch::Watch};
-use crate::{
-    context::{self, Context},
-    park::Park,
-    queue::{lifo::LifoSlot, ring::Ring},
-    sync::AtomicUsize,
-    task::Task,
-};
+use super::counters::Counters;
+use super::shared::Shared;
+use super::sleeper::Sleeper;
+use super::watch::Watch;
+use crate::context::{self, Context};
+use crate::park::Park;
+use crate::queue::lifo::LifoSlot;
+use crate::queue::ring::Ring;
+use crate::sync::AtomicUsize;
+use crate::task::Task;
 
 /// A ring, a slot, and what the others need to know of the thread that has them.
 #[repr(align(128))]

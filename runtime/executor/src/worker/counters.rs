@@ -1,6 +1,7 @@
 //! What a core's thread counts: each counter is stored by that thread alone, and read by anyone.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A number that one thread counts up.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The run loop of every thread that has a core.
 //!
 //! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector.
-//! The same happens when the sentinel asks for it, with a few tasks from the injector. Otherwise the next task is the
+//! The same happens when the sentinel asks for it, with what the turn wakes and the injector has. Otherwise the next task is the
 //! one in the LIFO slot, but at most three times in a row while the ring has others; then the ring's first; then a share
 //! of the injector; then half of what somebody else has. Local tasks take every other step. When nothing is found, the
 //! reactors of other groups are turned, in case nobody waits in them; then the thread rests.
@@ -9,21 +9,21 @@
 //! A *private* core has no thieves, and so neither ring nor slot: all its tasks, local or not, take turns in the thread's
 //! own queue, which the look around fills with all that is in the injector.
 
-use std::{mem, panic::Location, sync::Arc, time::Instant};
+use std::mem;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
-use super::{
-    core::{Core, Lease},
-    seat::Seat,
-    sentinel::TICK,
-    shared::Shared,
-    sleeper::Rest,
-};
-use crate::{
-    context::Context,
-    park::{Park, Turn, Wait},
-    signal::WORK,
-    task::Task,
-};
+use super::core::{Core, Lease};
+use super::seat::Seat;
+use super::sentinel::TICK;
+use super::shared::Shared;
+use super::sleeper::Rest;
+use crate::context::{self, Context};
+use crate::park::{Park, Turn, Wait};
+use crate::signal::WORK;
+use crate::task::Task;
 
 /// A prime, so that it keeps no step with a pattern among the tasks.
 pub(super) const STEPS_PER_LOOK: u32 = 61;
@@ -31,9 +31,8 @@ pub(super) const STEPS_PER_LOOK: u32 = 61;
 /// How often in a row the LIFO slot may come before the ring.
 const LIFO_IN_A_ROW: u32 = 3;
 
-/// How many tasks from the injector run next when the sentinel asks for a look around. In the time of one tick few polls
-/// of medium length fit; with one task a tick, what many threads push would pile up.
-const INJECTED_IN_A_HURRY: u32 = 4;
+/// As long as tasks from the injector go first, so many of them go between two others.
+const INJECTED_IN_A_ROW: u32 = 4;
 
 /// No more than fit into an empty ring beside what a turn may add.
 const SHARE_LIMIT: usize = 255;
@@ -47,7 +46,7 @@ pub(super) struct Driver<'a, P: Park> {
     /// Since the last look around.
     steps: u32,
     lifo_in_a_row: u32,
-    /// As many of the next steps are for tasks from the injector, if it has some.
+    /// In as many of the next steps tasks from the injector go first, but for one step in five.
     injector_first: u32,
     /// When the last look around was, unless the thread has rested since.
     last_look: Option<Instant>,
@@ -67,7 +66,7 @@ impl<'a, P: Park> Driver<'a, P> {
         index: usize,
     ) -> Option<Self> {
         let lease = Lease::take(context, shared, index)?;
-        seat.set_core(index);
+        seat.core.store(index, Relaxed);
         seat.signal.set_driving(true);
         lease.core.watch.set_thread(context.thread_number());
         lease.core.watch.begin(None, None);
@@ -146,7 +145,11 @@ impl<'a, P: Park> Driver<'a, P> {
         }
         if self.injector_first > 0 {
             self.injector_first -= 1;
-            if let Some(task) = self.shared.injector.pop() {
+            if self.shared.injected() == 0 {
+                self.injector_first = 0;
+            } else if !self.injector_first.is_multiple_of(INJECTED_IN_A_ROW + 1)
+                && let Some(task) = self.shared.pop_injected()
+            {
                 return Some(task);
             }
         }
@@ -189,8 +192,7 @@ impl<'a, P: Park> Driver<'a, P> {
     /// Takes what is this thread's share of the injector if all workers come for theirs, and returns the first of it.
     fn share_of_injector(&self) -> Option<Task> {
         let injector = &self.shared.injector;
-        // A vain pop costs a fence.
-        let first = if injector.is_empty() { None } else { injector.pop() }?;
+        let first = self.shared.pop_injected()?;
         if self.shared.options.private {
             self.collect_injector();
             return Some(first);
@@ -228,10 +230,22 @@ impl<'a, P: Park> Driver<'a, P> {
             self.sample();
         }
         self.steps = 0;
-        self.turn(self.park());
-        self.injector_first = if hurry { INJECTED_IN_A_HURRY } else { 1 };
         if self.shared.options.private {
-            self.collect_injector();
+            self.turn(self.park());
+            return self.collect_injector();
+        }
+        let mut first = 1;
+        if hurry {
+            // In the time of one tick few polls of medium length fit: what this turn wakes, and what many threads push, does
+            // not go behind all that is in the ring.
+            context::without_core(|| self.turn(self.park()));
+            first = self.shared.injected();
+        } else {
+            self.turn(self.park());
+        }
+        if self.injector_first == 0 {
+            let others = first / INJECTED_IN_A_ROW as usize;
+            self.injector_first = u32::try_from(first + others + 1).unwrap_or(u32::MAX);
         }
     }
 
@@ -248,9 +262,9 @@ impl<'a, P: Park> Driver<'a, P> {
     /// A turn without waiting; what it wakes is announced at its end.
     fn turn(&self, park: &Arc<P>) {
         let before = self.core().ring.len();
-        self.context.set_turning(true);
+        self.context.turning.set(true);
         let turn = park.turn(Wait::No);
-        self.context.set_turning(false);
+        self.context.turning.set(false);
         match turn {
             Turn::Done => self.core().counters.turns.add(1),
             // Whoever is in it delivers what happens.
@@ -317,19 +331,20 @@ impl<'a, P: Park> Driver<'a, P> {
         self.last_look = None;
         shared.idle.publish(index, mem::take(&mut self.searching));
         // The second look; see the head of `idle`.
-        let found = shared.has_work() || !core.lifo.is_empty();
+        // A local task may have been woken by a turn of another group's reactor, at the end of the search.
+        let found = shared.has_work() || !core.lifo.is_empty() || self.context.queued() > 0;
         let (mut picked, mut failure) = (None, None);
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
             core.watch.rest();
-            self.context.set_turning(true);
+            self.context.turning.set(true);
             let rest = core.sleeper.rest(&shared.posts[core.group()], &**self.park(), wait, || {
                 // Before any waker runs, which may block: from here on nobody counts on this thread.
                 picked = Some(shared.idle.withdraw(index));
                 core.watch.begin(None, None);
                 shared.rouse_sentinel();
             });
-            self.context.set_turning(false);
+            self.context.turning.set(false);
             match rest {
                 Rest::Napped => {}
                 Rest::Turned => {

@@ -3,26 +3,20 @@
 //! A caller claims one of the cores for callers and runs tasks while its future waits. If none is free it is a
 //! *stranger*: it polls its own future and its local tasks, rests by itself, and is called when a core becomes free.
 
-use std::{
-    cell::RefCell,
-    future::Future,
-    panic::Location,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{self, Poll, Waker},
-};
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{self, Poll, Waker};
 
-use super::{
-    driver::{Driver, STEPS_PER_LOOK},
-    seat::Seat,
-    shared::Shared,
-};
-use crate::{
-    context::{self, Context},
-    misuse,
-    park::{Park, Wait},
-    signal::{WOKEN, WORK},
-};
+use super::driver::{Driver, STEPS_PER_LOOK};
+use super::seat::Seat;
+use super::shared::Shared;
+use crate::context::{self, Context};
+use crate::misuse;
+use crate::park::{Park, Wait};
+use crate::signal::{WOKEN, WORK};
 
 /// Panics if this thread is inside a `block_on` already.
 #[track_caller]
@@ -99,7 +93,7 @@ pub(super) fn serve<P: Park>(
 ) {
     context::with(|context| {
         let stay = Stay::begin(context, shared, None, shared.location);
-        context.set_worker();
+        context.worker.set(true);
         let Some(mut driver) = Driver::take(context, shared, &stay.seat, index) else {
             return;
         };

@@ -1,38 +1,26 @@
 //! The owner of an executor.
 
-use std::{
-    fmt,
-    future::Future,
-    io,
-    marker::PhantomData,
-    panic::Location,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use std::{fmt, io, thread};
 
-use super::{
-    enter,
-    options::ExecutorOptions,
-    seat::Seat,
-    sentinel::{self, Sentinel},
-    shared::Shared,
-};
-use crate::{
-    blocking::PoolHost,
-    context,
-    handle::Handle,
-    misuse,
-    park::Park,
-    sync::start_thread,
-    sys,
-    task::{JoinHandle, Options, Schedule, Task, TaskInfo},
-    unhandled::Unhandled,
-    unwind,
-};
+use super::enter;
+use super::options::ExecutorOptions;
+use super::seat::Seat;
+use super::sentinel::{self, Sentinel};
+use super::shared::Shared;
+use crate::blocking::PoolHost;
+use crate::handle::Handle;
+use crate::park::Park;
+use crate::sync::start_thread;
+use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo};
+use crate::unhandled::Unhandled;
+use crate::{context, misuse, sys, unwind};
 
 /// How long an executor that is dropped waits for its threads.
 const GRACE: Duration = Duration::from_secs(10);
@@ -84,7 +72,7 @@ impl<P: Park> Executor<P> {
     pub fn new(options: ExecutorOptions, make_park: impl FnMut() -> io::Result<Arc<P>>) -> io::Result<Self> {
         let location = Location::caller();
         let mut make_park = make_park;
-        let sentinel = Arc::new(Sentinel::new(options.lazy && options.rescue));
+        let sentinel = Arc::new(Sentinel::new(options.is_lazy() && options.rescue));
         let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
         let shards: io::Result<Arc<[_]>> = (0..options.shards)
             .map(|shard| {
@@ -122,7 +110,7 @@ impl<P: Park> Executor<P> {
                 let number = shared.shard + index;
                 let name = format!("{}-{number}", shared.options.thread_name);
                 start(shared, name, true, move |shared| {
-                    if shared.options.pin {
+                    if shared.options.pin_workers {
                         sys::pin_thread(number);
                     }
                     enter::work(shared, index);
@@ -130,7 +118,7 @@ impl<P: Park> Executor<P> {
             }
         }
         let options = &self.shards[0].options;
-        if options.rescue && !options.lazy { sentinel::start(self.shards.to_vec()) } else { Ok(()) }
+        if options.rescue && !options.is_lazy() { sentinel::start(self.shards.to_vec()) } else { Ok(()) }
     }
 
     /// Panics as [`block_on`](Self::block_on) would on this thread, for whoever builds an executor only to call it.
@@ -344,11 +332,7 @@ impl<P: Park> LocalExecutor<P> {
 
     /// Starts a task whose future may not leave this thread. It runs inside [`block_on`](Self::block_on).
     #[track_caller]
-    pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         self.seat.spawn_local(Options::new(), future, Location::caller())
     }
 }
@@ -369,16 +353,12 @@ impl<P: Park> fmt::Debug for LocalExecutor<P> {
 
 impl<P: Park> Seat<P> {
     /// Starts a local task. On the seat's thread.
-    pub(crate) fn spawn_local<F>(
+    pub(crate) fn spawn_local<T: 'static>(
         self: &Arc<Self>,
         options: Options,
-        future: F,
+        future: impl Future<Output = T> + 'static,
         location: &'static Location<'static>,
-    ) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-        F::Output: 'static,
-    {
+    ) -> JoinHandle<T> {
         let (task, handle) = Task::new_local(future, Arc::clone(self), options, location);
         self.host();
         self.schedule(task);

@@ -1,11 +1,11 @@
 //! What an executor counts.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use super::{core::Core, shared::Shared};
+use super::core::Core;
+use super::shared::Shared;
 use crate::park::Park;
 
 /// What an executor has done so far, and what is queued in it.
@@ -86,7 +86,7 @@ impl Metrics {
             let (workers, helpers) = shared.cores.split_at(shared.options.workers);
             metrics.workers.extend(workers.iter().map(WorkerMetrics::of));
             metrics.helpers.extend(helpers.iter().map(WorkerMetrics::of));
-            metrics.injected += shared.injector.len();
+            metrics.injected += shared.injected();
             metrics.live_tasks += shared.live.len();
         }
         metrics

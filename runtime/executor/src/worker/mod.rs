@@ -65,10 +65,9 @@ mod watch;
 #[cfg(all(test, loom))]
 mod model;
 
-pub use self::{
-    executor::{Executor, LocalExecutor},
-    metrics::{Metrics, WorkerMetrics},
-    options::ExecutorOptions,
-    stall::{Stall, StallCause},
-};
-pub(crate) use self::{seat::Seat, shared::Shared};
+pub use self::executor::{Executor, LocalExecutor};
+pub use self::metrics::{Metrics, WorkerMetrics};
+pub use self::options::ExecutorOptions;
+pub(crate) use self::seat::Seat;
+pub(crate) use self::shared::Shared;
+pub use self::stall::{Stall, StallCause};

@@ -2,32 +2,26 @@
 //!
 //! A lost wake-up is a deadlock, which loom reports.
 
-use std::{
-    future::{Future, pending, poll_fn},
-    panic::Location,
-    pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll, Wake, Waker},
-    time::Duration,
-};
+use std::future::{Future, pending, poll_fn};
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use loom::{
-    sync::{Mutex, atomic::AtomicBool},
-    thread,
-};
+use loom::sync::Mutex;
+use loom::sync::atomic::AtomicBool;
+use loom::thread;
 
-use super::{
-    executor::Executor,
-    idle::Idle,
-    options::ExecutorOptions,
-    sentinel::Sentinel,
-    sleeper::{Post, Sleeper},
-    watch::Watch,
-};
-use crate::{
-    park::{Park, ThreadPark, Wait},
-    task::{Id, JoinHandle, yield_now},
-};
+use super::executor::Executor;
+use super::idle::Idle;
+use super::options::ExecutorOptions;
+use super::sentinel::Sentinel;
+use super::sleeper::{Post, Sleeper};
+use super::watch::Watch;
+use crate::park::{Park, ThreadPark, Wait};
+use crate::task::{Id, JoinHandle, yield_now};
 
 fn bounded(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -159,7 +153,8 @@ fn loom_watch_is_not_torn() {
 }
 
 fn options(workers: usize, callers: usize) -> ExecutorOptions {
-    let mut options = ExecutorOptions::multi_thread().workers(workers).spares(0).rescue(false);
+    let mut options = ExecutorOptions::multi_thread().workers(workers);
+    (options.spares, options.rescue) = (0, false);
     options.callers = callers;
     options
 }
@@ -253,7 +248,9 @@ fn loom_core_of_callers_is_handed_back() {
 const ALONE: usize = 4;
 
 fn alone() -> ExecutorOptions {
-    ExecutorOptions::current_thread().rescue(false)
+    let mut options = ExecutorOptions::current_thread();
+    options.rescue = false;
+    options
 }
 
 /// An unpark before, during or after the start of a wait ends it. Killed by: executor-park-token.

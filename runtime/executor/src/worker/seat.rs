@@ -1,22 +1,17 @@
 //! A thread's place in a runtime while it is inside `block_on`, or one of the runtime's own: the home of its local tasks.
 
-use std::{
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    task::Wake,
-};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::task::Wake;
 
 use super::shared::Shared;
-use crate::{
-    context::{self, Context},
-    park::Park,
-    signal::{Door, Signal, WOKEN, WORK},
-    sync::{Mutex, lock},
-    task::{Schedule, Task},
-};
+use crate::context::{self, Context};
+use crate::park::Park;
+use crate::signal::{Door, Signal, WOKEN, WORK};
+use crate::sync::{Mutex, lock};
+use crate::task::{Schedule, Task};
 
 /// Is also what is behind the waker of the future of `block_on`, so it may outlive its `block_on`.
 pub(crate) struct Seat<P: Park> {
@@ -29,8 +24,8 @@ pub(crate) struct Seat<P: Park> {
     live: AtomicUsize,
     /// Local tasks were spawned here since the last eviction. Only the seat's thread changes it.
     is_host: AtomicBool,
-    /// The number of the thread's core. Only the seat's thread changes it.
-    core: AtomicUsize,
+    /// The number of the thread's core. Only the seat's thread changes it, before its signal is raised to driving.
+    pub(super) core: AtomicUsize,
 }
 
 impl<P: Park> Seat<P> {
@@ -60,7 +55,7 @@ impl<P: Park> Seat<P> {
         match door {
             // On its own thread it is up.
             Door::Thread if !context::is_seated(self.address()) => self.signal.unpark(),
-            Door::Park if !context::is_seated(self.address()) => self.shared.unpark(self.core()),
+            Door::Park if !context::is_seated(self.address()) => self.shared.unpark(self.core.load(Relaxed)),
             Door::Thread | Door::Park | Door::Known | Door::Closed => {}
         }
     }
@@ -78,15 +73,6 @@ impl<P: Park> Seat<P> {
     /// Whether local tasks have waited and not ended. Only on the seat's thread.
     pub(super) fn has_live(&self) -> bool {
         self.live.load(Relaxed) > 0
-    }
-
-    /// Says which core the thread has from now on. Its signal is raised to driving after that.
-    pub(super) fn set_core(&self, core: usize) {
-        self.core.store(core, Relaxed);
-    }
-
-    fn core(&self) -> usize {
-        self.core.load(Relaxed)
     }
 
     /// Moves the local tasks that other threads have woken into the thread's queue.
@@ -181,7 +167,7 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
-        self.shared.live.admit(task, self.address(), self.core())?;
+        self.shared.live.admit(task, self.address(), self.core.load(Relaxed))?;
         self.live.fetch_add(1, Relaxed);
         Ok(())
     }

@@ -18,29 +18,19 @@
 //!
 //! A runtime without workers has no sentinel until a thread in it has rested, or made 61 steps.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU64,
-            Ordering::{Relaxed, SeqCst},
-        },
-    },
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::{Duration, Instant};
 
-use super::{
-    core::Core,
-    executor,
-    shared::Shared,
-    spare::Spares,
-    stall::{Clocks, Reporter},
-};
-use crate::{
-    park::Park,
-    sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until},
-    unwind,
-};
+use super::core::Core;
+use super::executor;
+use super::shared::Shared;
+use super::spare::Spares;
+use super::stall::{Clocks, Reporter};
+use crate::park::Park;
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until};
+use crate::unwind;
 
 /// A thread that blocks has helpers after at most two of them, and after one at the least.
 pub(super) const TICK: Duration = Duration::from_millis(4);
@@ -211,7 +201,8 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
             unwind::report(format_args!(
                 "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
                  until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
-                shared.options.spares, shared.location
+                shared.options.cap(),
+                shared.location
             ));
         }
     }
@@ -253,16 +244,20 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::{panic::Location, thread};
+    use std::panic::Location;
+    use std::thread;
 
     use super::*;
-    use crate::{park::ThreadPark, unhandled::Unhandled, worker::ExecutorOptions};
+    use crate::park::ThreadPark;
+    use crate::unhandled::Unhandled;
+    use crate::worker::ExecutorOptions;
 
     /// A bell may have it look at any time; a step is stuck after a tick, not after a look.
     #[test]
     fn two_looks_in_a_row_find_nobody_stuck() {
         let parks = Box::new([Arc::new(ThreadPark::new())]);
-        let options = ExecutorOptions::multi_thread().workers(1).spares(0);
+        let mut options = ExecutorOptions::multi_thread().workers(1);
+        options.spares = 0;
         let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
         let sentinel = Arc::new(Sentinel::new(false));
         let shared = Arc::new(Shared::new(parks, options, 0, unhandled, sentinel, Location::caller()));

@@ -1,36 +1,28 @@
 //! What the threads of a runtime share.
 
-use std::{
-    mem,
-    panic::{Location, RefUnwindSafe, UnwindSafe},
-    process,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::Ordering::{Relaxed, SeqCst},
-    },
-    time::Instant,
-};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
+use std::{mem, process};
 
-use super::{
-    core::{Core, Owned},
-    idle::Idle,
-    options::ExecutorOptions,
-    seat::Seat,
-    sentinel::{self, Sentinel},
-    sleeper::Post,
-    spare::Spares,
-};
-use crate::{
-    blocking::PoolHost,
-    context, misuse,
-    park::Park,
-    queue::injector::Injector,
-    signal::WORK,
-    sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until},
-    task::{Live, Schedule, Task, TaskInfo},
-    unhandled::Unhandled,
-    unwind,
-};
+use crossbeam_queue::SegQueue;
+
+use super::core::{Core, Owned};
+use super::idle::Idle;
+use super::options::ExecutorOptions;
+use super::seat::Seat;
+use super::sentinel::{self, Sentinel};
+use super::sleeper::Post;
+use super::spare::Spares;
+use crate::blocking::PoolHost;
+use crate::park::Park;
+use crate::queue::injector::Injector;
+use crate::signal::WORK;
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until};
+use crate::task::{Live, Schedule, Task, TaskInfo};
+use crate::unhandled::Unhandled;
+use crate::{context, misuse, unwind};
 
 pub(crate) struct Shared<P: Park> {
     /// One for each group of workers.
@@ -47,6 +39,9 @@ pub(crate) struct Shared<P: Park> {
     pub(super) idle: Idle,
     /// Tasks woken or spawned by threads without a core, and what did not fit into a ring.
     pub(super) injector: Injector<Task>,
+    /// What a turn in a hurry has woken. It goes before the injector, where spares leave what they had.
+    /// Not loom's: no model has a sentinel, and so none has a hurry.
+    urgent: SegQueue<Task>,
     pub(crate) live: Live,
     /// One for all shards, like the sentinel.
     pub(super) unhandled: Arc<Unhandled>,
@@ -96,9 +91,9 @@ impl<P: Park> Shared<P> {
         location: &'static Location<'static>,
     ) -> Self {
         let workers = options.workers;
-        let count = workers + options.callers + options.spares;
+        let count = workers + options.callers + options.cap();
         let group = |index: usize| {
-            if index < workers { index / options.workers_per_park } else { index % parks.len() }
+            if index < workers { options.group(index) } else { index % parks.len() }
         };
         Self {
             cores: (0..count).map(|index| Core::new(group(index), options.private)).collect(),
@@ -107,6 +102,7 @@ impl<P: Park> Shared<P> {
             next_shard: AtomicUsize::new(0),
             idle: Idle::new(count, workers),
             injector: Injector::new(),
+            urgent: SegQueue::new(),
             live: Live::new(if options.private { 1 } else { 2 * workers }),
             unhandled,
             siblings: OnceLock::new(),
@@ -148,7 +144,20 @@ impl<P: Park> Shared<P> {
 
     /// Whether a queue that anybody may take from is not empty.
     pub(super) fn has_work(&self) -> bool {
-        !self.injector.is_empty() || (!self.options.private && self.cores.iter().any(Core::has_work))
+        !self.urgent.is_empty()
+            || !self.injector.is_empty()
+            || (!self.options.private && self.cores.iter().any(Core::has_work))
+    }
+
+    /// How many tasks wait in the queues that are nobody's.
+    pub(super) fn injected(&self) -> usize {
+        self.urgent.len() + self.injector.len()
+    }
+
+    pub(super) fn pop_injected(&self) -> Option<Task> {
+        // A vain pop costs a fence.
+        let urgent = if self.urgent.is_empty() { None } else { self.urgent.pop() };
+        urgent.or_else(|| if self.injector.is_empty() { None } else { self.injector.pop() })
     }
 
     /// Wakes somebody for a task that the caller has queued, if nobody looks for one already.
@@ -184,17 +193,23 @@ impl<P: Park> Shared<P> {
 
     /// Queues a task for anyone, and wakes somebody.
     #[cold]
-    fn inject(&self, task: Task) {
+    fn inject(self: &Arc<Self>, task: Task) {
         if self.is_closed() && self.is_forked() {
             // The child of a fork(2) has a copy of the parent's tasks: none is dropped in it.
             return mem::forget(task);
         }
-        self.injector.push(task);
+        if context::is_turning(self.address()) {
+            self.urgent.push(task);
+        } else {
+            self.injector.push(task);
+        }
         self.notify();
         // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
         // sees that it is closed.
         if self.is_closed() {
-            self.sweep();
+            // In turn, for a chain of tasks may go back and forth between runtimes, whose sweeps would nest.
+            let shared = Arc::clone(self);
+            context::drop_in_turn(move || shared.sweep());
         }
     }
 
@@ -396,7 +411,7 @@ impl<P: Park> Shared<P> {
                 }
             }
             self.live.of_seat(0).into_iter().for_each(Task::cancel);
-            while let Some(task) = self.injector.pop() {
+            while let Some(task) = self.pop_injected() {
                 task.cancel();
             }
         });

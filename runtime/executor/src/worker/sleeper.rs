@@ -6,15 +6,11 @@
 //! An unpark of the park ends whoever's wait is under way, or else the next one. So only a thread that holds the group's
 //! *post* says that it is in the park: two that say so could take each other's unparks.
 
-use std::{
-    io,
-    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
+use std::io;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use crate::{
-    park::{Park, ThreadPark, Turn, Wait},
-    sync::{AtomicUsize, thread},
-};
+use crate::park::{Park, ThreadPark, Turn, Wait};
+use crate::sync::{AtomicUsize, thread};
 
 /// The thread is up, or there is none.
 const UP: usize = 0;

@@ -4,13 +4,16 @@
 //! beside it, with a core of its own, in the same park, until the thread's next step. Then it hands back what it has and
 //! rests; rested long enough, it ends.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{enter, executor, sentinel::TICK, shared::Shared};
-use crate::{
-    park::{Park, Wait},
-    sync::{Condvar, Mutex, lock, wait_until},
-};
+use super::sentinel::TICK;
+use super::shared::Shared;
+use super::{enter, executor};
+use crate::park::{Park, Wait};
+use crate::sync::{Condvar, Mutex, lock, wait_until};
 
 /// How long a spare rests before it ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -1,14 +1,15 @@
 //! Reports of polls that take too long.
 
-use std::{
-    fmt, fs,
-    panic::Location,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use super::shared::Shared;
-use crate::{park::Park, task::Id, unwind};
+use crate::park::Park;
+use crate::task::Id;
+use crate::unwind;
 
 /// A poll that takes too long, as it was when it was looked at.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ impl fmt::Display for Stall {
 pub(super) struct Clocks {
     ran: Duration,
     queued: Duration,
+    /// It runs, or would if the kernel let it.
+    runnable: bool,
     at: Instant,
 }
 
@@ -77,7 +80,11 @@ impl Clocks {
         let mut fields =
             stat.iter().flat_map(|stat| stat.split_whitespace()).map(|field| field.parse().map(Duration::from_nanos));
         let mut next = || fields.next().and_then(Result::ok).unwrap_or_default();
-        Some(Self { ran: next(), queued: next(), at: Instant::now() })
+        // proc(5): the state follows the name, which is in parentheses and may have some itself. The time in a run queue
+        // is added up only when it ends, so a thread that has been there all the while shows by this alone.
+        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+        let runnable = stat.rsplit(')').next().is_some_and(|after| after.trim_start().starts_with('R'));
+        Some(Self { ran: next(), queued: next(), runnable, at: Instant::now() })
     }
 
     /// What the thread has mostly done from then to now; `None`: it was not let run.
@@ -90,6 +97,8 @@ impl Clocks {
             None
         } else if now.ran.saturating_sub(self.ran) > half {
             Some(StallCause::Computing)
+        } else if now.runnable {
+            None
         } else {
             Some(StallCause::Blocked)
         }

@@ -17,20 +17,14 @@
 //! If the watcher has read a task of a later step, then by the two fences it reads that step's WRITING, or a later
 //! value, in the end.
 
-use std::{
-    panic::Location,
-    ptr,
-    sync::atomic::{
-        AtomicBool,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
-    },
-    time::Duration,
-};
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::time::Duration;
 
-use crate::{
-    sync::{AtomicPtr, AtomicU64, AtomicUsize, fence},
-    task::Id,
-};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, fence};
+use crate::task::Id;
 
 /// The thread rests, or there is none.
 const PARKED: usize = 1;

@@ -3,21 +3,17 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
-use std::{
-    future::Future,
-    io::{self, Write},
-    panic::Location,
-    pin::Pin,
-    process,
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-        mpsc::{self, RecvTimeoutError, Sender},
-    },
-    task::{Context, Poll, Wake, Waker},
-    thread,
-    time::Duration,
-};
+use std::future::Future;
+use std::io::{self, Write};
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use std::{process, thread};
 
 use bourn_executor::{Executor, ExecutorOptions, Park, ThreadPark, Turn, Wait};
 
@@ -30,6 +26,12 @@ pub fn runtime() -> Runtime {
 /// A runtime with workers that runs.
 pub fn workers(count: usize) -> Executor<ThreadPark> {
     workers_with(ExecutorOptions::multi_thread().workers(count))
+}
+
+/// These options, changed.
+pub fn with<T>(mut options: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut options);
+    options
 }
 
 pub fn workers_with(options: ExecutorOptions) -> Executor<ThreadPark> {
