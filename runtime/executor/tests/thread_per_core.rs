@@ -171,7 +171,11 @@ fn without_workers_a_blocked_task_is_reported_as_well() {
 #[test]
 fn a_panic_that_shuts_down_ends_every_shard() {
     let _watchdog = watchdog();
-    let runtime = workers_with(ExecutorOptions::thread_per_core().workers(3).unhandled_panic(UnhandledPanic::Shutdown));
+    let runtime = {
+        let mut options = ExecutorOptions::thread_per_core().workers(3);
+        options.unhandled_panic = UnhandledPanic::Shutdown;
+        workers_with(options)
+    };
     let handle = runtime.handle();
     // They take turns: one on each.
     let waiting: Vec<_> = (0..3).map(|_| handle.spawn(pending::<()>())).collect();

@@ -57,7 +57,7 @@ impl Live {
             // Four billion live tasks do not fit into any memory that the rest of the cells fit into.
             return Err(task);
         };
-        task.set_live_key(key);
+        task.header().set_live_key(key);
         table.entries.insert(Entry { task, seat, since: sys::coarse_now() });
         Ok(())
     }

@@ -116,11 +116,6 @@ impl Task {
         }
     }
 
-    /// See [`Header::set_live_key`].
-    pub(super) fn set_live_key(&self, key: u32) {
-        self.header().set_live_key(key);
-    }
-
     pub(crate) fn id(&self) -> Id {
         self.header().id
     }
@@ -150,7 +145,7 @@ impl Task {
         }
     }
 
-    fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         header(&self.cell)
     }
 }
