@@ -74,14 +74,13 @@ impl<P: Park> Executor<P> {
         let mut make_park = make_park;
         let sentinel = Arc::new(Sentinel::new(options.is_lazy() && options.rescue));
         let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
-        let shards: io::Result<Arc<[_]>> = (0..options.shards)
+        let shards = (0..options.shards)
             .map(|shard| {
                 let parks: io::Result<Box<[_]>> = (0..options.groups()).map(|_| make_park()).collect();
                 let (unhandled, sentinel) = (Arc::clone(&unhandled), Arc::clone(&sentinel));
                 Ok(Arc::new(Shared::new(parks?, options.clone(), shard, unhandled, sentinel, location)))
             })
-            .collect();
-        let shards = shards?;
+            .collect::<io::Result<Arc<[_]>>>()?;
         for shared in &*shards {
             let _unset = shared.siblings.set(Arc::downgrade(&shards));
         }
