@@ -4,46 +4,44 @@
 //! send a whole line at once. A server answers each line with the same line. Rows 38 to 41 of the sockets checklist.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use bourn_examples::picture::{self, Lane, Span};
+use bourn_examples::process::{Server, Usage};
 use bourn_reactor::{Backend, Interest, Poller};
 
 const FAST: usize = 50;
 const PAUSE: Duration = Duration::from_millis(600);
+type Serve = fn(TcpListener) -> io::Result<()>;
+const SERVERS: [(&str, Serve); 5] = [
+    ("one at a time", one_at_a_time),
+    ("a thread for each", thread_for_each),
+    ("busy loop", busy_loop),
+    ("poll", poll),
+    ("bourn", with_bourn),
+];
 
 fn main() -> picture::Result<()> {
     if let Some(how) = env::args().nth(1) {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?);
-        return Ok(match how.as_str() {
-            "one at a time" => one_at_a_time(&listener),
-            "a thread for each" => thread_for_each(&listener),
-            "busy loop" => busy_loop(listener),
-            "poll" => poll(listener),
-            _ => with_bourn(listener),
-        }?);
+        let (_, serve) = SERVERS.into_iter().find(|(name, _)| *name == how).expect("a server");
+        return Ok(serve(listener)?);
     }
-    let mut lanes = Vec::new();
-    let mut seen = Vec::new();
-    for (step, how) in ["one at a time", "a thread for each", "busy loop", "poll", "bourn"].into_iter().enumerate() {
-        let mut server = Command::new(env::current_exe()?).arg(how).stdout(Stdio::piped()).spawn()?;
-        let run = measure(&mut server);
-        server.kill()?;
-        server.wait()?;
-        let (clients, cpu, threads) = run?;
-        let fast = clients[1..].iter().map(|client| client.1).fold(0.0, f64::max);
-        let line = format!("{how}: {cpu:.2} s of CPU, {threads} threads, last fast client after {fast:.0} ms");
-        println!("{}. {line}", step + 1);
-        seen.push((clients[0].1, fast, cpu, threads));
-        let rows = clients
-            .iter()
-            .enumerate()
-            .map(|(index, &(from, to))| (String::new(), vec![Span { from, to, kind: usize::from(index == 0) }]));
-        lanes.push(Lane { title: line, rows: rows.collect() });
+    let (mut lanes, mut seen) = (Vec::new(), Vec::new());
+    for (step, (how, _)) in SERVERS.into_iter().enumerate() {
+        let (clients, Usage { cpu, threads, .. }) = measure(&Server::start(how)?)?;
+        let (slow, fast) = (clients[0].1, clients[1..].iter().map(|client| client.1).fold(0.0, f64::max));
+        let cpu = cpu.as_secs_f64();
+        let title = format!("{how}: {cpu:.2} s of CPU, {threads} threads, last fast client after {fast:.0} ms");
+        println!("{}. {title}", step + 1);
+        seen.push((slow, fast, cpu, threads));
+        let kinds = [1].into_iter().chain([0].into_iter().cycle());
+        let rows =
+            clients.into_iter().zip(kinds).map(|((from, to), kind)| (String::new(), vec![Span { from, to, kind }]));
+        lanes.push(Lane { title, rows: rows.collect() });
     }
     let title = "One slow client and fifty fast ones: how long each waits for its answer";
     let legend = ["a fast client, from connect to answer", "the slow client"];
@@ -54,67 +52,47 @@ fn main() -> picture::Result<()> {
     for other in [threads, busy, poll, bourn] {
         assert!(other.1 < other.0, "a fast client waited for the slow one: {other:?}");
     }
-    assert!(
-        threads.3 > FAST && bourn.3 <= 2 && poll.3 == 1,
-        "a thread for each client, or one for all (and in bourn one that watches it)"
-    );
-    assert!(busy.2 > 5.0 * poll.2.max(0.02), "asking without end costs a processor: {busy:?} beside {poll:?}");
+    let counts = (threads.3, poll.3, bourn.3); // bourn has one more, which watches the first
+    assert!(counts.0 > FAST && counts.1 == 1 && counts.2 <= 2, "a thread for each client, or one for all: {counts:?}");
+    assert!(busy.2 > 5.0 * poll.2, "asking without end costs a processor: {busy:?} beside {poll:?}");
     println!("6. holds: one blocked call made fifty clients wait; the busy loop answered, and burned a processor");
     Ok(())
 }
 
-/// When each client began and was answered (ms).
-type Clients = Vec<(f64, f64)>;
-
-/// The clients, the server's CPU seconds, and its threads at most.
-fn measure(server: &mut Child) -> io::Result<(Clients, f64, usize)> {
-    let mut address = String::new();
-    BufReader::new(server.stdout.take().expect("piped")).read_line(&mut address)?;
-    let address: SocketAddr = address.trim().parse().map_err(io::Error::other)?;
-    let began = Instant::now();
-    let client = move |pause: Duration| -> io::Result<(f64, f64)> {
-        let from = began.elapsed();
-        let mut stream = TcpStream::connect(address)?;
+/// When each client began and was answered (ms), and what the server has used when all have been and none has left.
+fn measure(server: &Server) -> io::Result<(Vec<(f64, f64)>, Usage)> {
+    let (address, began) = (server.address, Instant::now());
+    let connect = move || io::Result::Ok((began.elapsed(), TcpStream::connect(address)?));
+    let talk = move |(from, mut stream): (Duration, TcpStream), pause| {
         stream.write_all(b"half a ")?;
         thread::sleep(pause);
         stream.write_all(b"line\n")?;
         let mut answer = String::new();
         BufReader::new(&stream).read_line(&mut answer)?;
         assert_eq!(answer, "half a line\n");
-        let to = began.elapsed();
-        thread::sleep(Duration::from_millis(900).saturating_sub(to)); // stay until everybody has been served
-        Ok((from.as_secs_f64() * 1e3, to.as_secs_f64() * 1e3))
+        io::Result::Ok((from.as_secs_f64() * 1e3, began.elapsed().as_secs_f64() * 1e3, stream))
     };
-    let mut clients = vec![thread::spawn(move || client(PAUSE))];
-    thread::sleep(Duration::from_millis(20)); // the slow one is the first
-    clients.extend((0..FAST).map(|_| thread::spawn(move || client(Duration::ZERO))));
-    thread::sleep(PAUSE / 2);
-    let status = fs::read_to_string(format!("/proc/{}/status", server.id()))?;
-    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")).expect("a count").trim();
-    let threads = threads.parse().map_err(io::Error::other)?;
-    let clients = clients.into_iter().map(|client| client.join().expect("a client")).collect::<io::Result<_>>()?;
-    let stat = fs::read_to_string(format!("/proc/{}/stat", server.id()))?;
-    let fields = stat.rsplit(')').next().expect("a name").split_whitespace(); // proc(5): utime, stime are 14 and 15
-    let ticks: f64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("ticks")).sum();
-    Ok((clients, ticks / 100.0, threads))
+    let slow = connect()?; // the first in the queue
+    let mut clients = vec![thread::spawn(move || talk(slow, PAUSE))];
+    clients.extend((0..FAST).map(|_| thread::spawn(move || talk(connect()?, Duration::ZERO))));
+    let clients = clients.into_iter().map(|client| client.join().expect("a client")).collect::<io::Result<Vec<_>>>()?;
+    let usage = server.usage()?;
+    Ok((clients.iter().map(|&(from, to, _)| (from, to)).collect(), usage))
 }
 
-/// Reads and writes until the client leaves or, if the stream does not block, until there is nothing to do.
+/// Answers what is a whole line by now; `WouldBlock`: the client is silent, `Ok`: it has left.
 fn serve(mut stream: &TcpStream, line: &mut Vec<u8>) -> io::Result<()> {
     let mut buf = [0; 256];
-    loop {
-        let length = stream.read(&mut buf)?;
+    while let length @ 1.. = stream.read(&mut buf)? {
         line.extend(&buf[..length]);
         if line.ends_with(b"\n") {
             stream.write_all(&std::mem::take(line))?;
         }
-        if length == 0 {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
-fn one_at_a_time(listener: &TcpListener) -> io::Result<()> {
+fn one_at_a_time(listener: TcpListener) -> io::Result<()> {
     loop {
         // Until this client leaves, nobody else is accepted. It is let go after one line, to be fair.
         let (stream, _) = listener.accept()?;
@@ -124,7 +102,7 @@ fn one_at_a_time(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
-fn thread_for_each(listener: &TcpListener) -> io::Result<()> {
+fn thread_for_each(listener: TcpListener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
         thread::spawn(move || serve(&stream, &mut Vec::new()));
@@ -153,20 +131,20 @@ fn poll(listener: TcpListener) -> io::Result<()> {
     loop {
         poller.wait(&mut events, None)?; // asleep until the kernel knows of something
         for event in events.drain(..) {
-            if let Some(index) = event.key.checked_sub(1) {
-                let (stream, line) = &mut clients[index as usize];
-                match serve(stream, line) {
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => poller.rearm(event.key, Interest::READ),
-                    _ => poller.remove(&*stream, event.key)?,
+            if event.key == 0 {
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    clients.push((stream, Vec::new()));
+                    poller.add(&clients[clients.len() - 1].0, clients.len() as u64)?;
                 }
-                continue;
+            } else {
+                let (stream, line) = &mut clients[event.key as usize - 1];
+                if !matches!(serve(stream, line), Err(e) if e.kind() == ErrorKind::WouldBlock) {
+                    poller.remove(&*stream, event.key)?;
+                    continue;
+                }
             }
-            while let Ok((stream, _)) = listener.accept() {
-                stream.set_nonblocking(true)?;
-                clients.push((stream, Vec::new()));
-                poller.add(&clients[clients.len() - 1].0, clients.len() as u64)?;
-            }
-            poller.rearm(0, Interest::READ);
+            poller.rearm(event.key, Interest::READ);
         }
     }
 }

@@ -10,9 +10,10 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
+
+use bourn_examples::process::Server;
 
 const CLIENTS: usize = 20;
 const QUESTIONS: i64 = 100;
@@ -42,12 +43,10 @@ mod protocol {
 
     /// The callback that every server gets: a line in, a line out.
     pub fn reply(line: &str) -> String {
-        match decode(line) {
+        match decode(line).map(calculator::answer) {
+            Some(Some(number)) => format!("= {number}\n"),
+            Some(None) => "! no such number\n".into(),
             None => "! not a question\n".into(),
-            Some(request) => match calculator::answer(request) {
-                Some(number) => format!("= {number}\n"),
-                None => "! no such number\n".into(),
-            },
         }
     }
 }
@@ -58,6 +57,14 @@ mod server {
     use std::io::{ErrorKind, Read};
 
     pub type Callback = fn(&str) -> String;
+    type Architecture = fn(TcpListener, Callback) -> io::Result<()>;
+    pub const ARCHITECTURES: [(&str, Architecture); 5] = [
+        ("iterative", iterative),
+        ("fork", fork),
+        ("thread for each", threads),
+        ("callbacks", callbacks),
+        ("async", asynchronous),
+    ];
 
     /// One conversation, for whoever may block.
     fn converse(stream: &TcpStream, callback: Callback) -> io::Result<()> {
@@ -67,13 +74,13 @@ mod server {
         Ok(())
     }
 
-    pub fn iterative(listener: &TcpListener, callback: Callback) -> io::Result<()> {
+    fn iterative(listener: TcpListener, callback: Callback) -> io::Result<()> {
         loop {
             _ = converse(&listener.accept()?.0, callback); // everybody else waits
         }
     }
 
-    pub fn fork(listener: &TcpListener, callback: Callback) -> io::Result<()> {
+    fn fork(listener: TcpListener, callback: Callback) -> io::Result<()> {
         // SAFETY: it installs no handler; the kernel then removes children that have ended.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
         loop {
@@ -86,7 +93,7 @@ mod server {
         }
     }
 
-    pub fn threads(listener: &TcpListener, callback: Callback) -> io::Result<()> {
+    fn threads(listener: TcpListener, callback: Callback) -> io::Result<()> {
         loop {
             let stream = listener.accept()?.0;
             thread::spawn(move || converse(&stream, callback));
@@ -94,7 +101,7 @@ mod server {
     }
 
     /// A reactor with callbacks: what has been read of a line is kept by hand.
-    pub fn callbacks(listener: TcpListener, callback: Callback) -> io::Result<()> {
+    fn callbacks(listener: TcpListener, callback: Callback) -> io::Result<()> {
         listener.set_nonblocking(true)?;
         let poller = Poller::new()?;
         poller.add(&listener, 0)?;
@@ -102,41 +109,33 @@ mod server {
         loop {
             poller.wait(&mut events, None)?;
             for event in events.drain(..) {
-                let Some(index) = event.key.checked_sub(1) else {
+                if event.key == 0 {
                     while let Ok((stream, _)) = listener.accept() {
                         stream.set_nonblocking(true)?;
                         clients.push((stream, Vec::new()));
                         poller.add(&clients[clients.len() - 1].0, clients.len() as u64)?;
                     }
-                    poller.rearm(0, Interest::READ);
-                    continue;
-                };
-                let (stream, partial) = &mut clients[index as usize];
-                let mut buf = [0; 1024];
-                let again = loop {
-                    match stream.read(&mut buf) {
-                        Ok(length @ 1..) => partial.extend(&buf[..length]),
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
-                        Ok(_) | Err(_) => break false,
-                    }
-                };
-                while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<u8> = partial.drain(..=end).collect();
-                    // Small answers fit; a real server keeps what does not (see `buffers_and_backpressure`).
-                    stream.write_all(callback(&String::from_utf8_lossy(&line)).as_bytes())?;
-                }
-                if again {
-                    poller.rearm(event.key, Interest::READ);
                 } else {
-                    poller.remove(&*stream, event.key)?;
-                    _ = stream.shutdown(std::net::Shutdown::Both);
+                    let (stream, partial) = &mut clients[event.key as usize - 1];
+                    let outcome = stream.read_to_end(partial); // what is there, and then EAGAIN or the end
+                    while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
+                        let line: Vec<u8> = partial.drain(..=end).collect();
+                        // Small answers fit; a real server keeps what does not (see `buffers_and_backpressure`).
+                        _ = stream.write_all(callback(&String::from_utf8_lossy(&line)).as_bytes());
+                    }
+                    if !matches!(outcome, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+                        poller.remove(&*stream, event.key)?;
+                        _ = stream.shutdown(std::net::Shutdown::Both);
+                        continue;
+                    }
                 }
+                poller.rearm(event.key, Interest::READ);
             }
         }
     }
 
     /// Written like `converse`, waiting like `callbacks`.
-    pub fn asynchronous(listener: TcpListener, callback: Callback) -> io::Result<()> {
+    fn asynchronous(listener: TcpListener, callback: Callback) -> io::Result<()> {
         use futures_util::StreamExt;
         use tokio_util::codec::{FramedRead, LinesCodec};
         listener.set_nonblocking(true)?;
@@ -157,33 +156,28 @@ mod server {
     }
 }
 
-/// One client's questions, and how long it waited for the first answer.
-fn ask(address: SocketAddr, client: i64) -> io::Result<Duration> {
+/// One client's questions; when it heard the first and the last answer.
+fn ask(address: SocketAddr, client: i64, began: Instant) -> io::Result<(Duration, Duration)> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    let (mut answers, began, mut first) = (BufReader::new(&stream), Instant::now(), None);
+    let (mut answers, mut heard) = (BufReader::new(&stream), Vec::new());
     for question in 0..QUESTIONS {
+        thread::sleep(Duration::from_millis(1)); // thinks
         (&stream).write_all(format!("{client} * {question}\n").as_bytes())?;
         let mut answer = String::new();
         answers.read_line(&mut answer)?;
         assert_eq!(answer, format!("= {}\n", client * question));
-        first.get_or_insert(began.elapsed());
-        thread::sleep(Duration::from_millis(1)); // thinks
+        heard.push(began.elapsed());
     }
-    Ok(first.expect("an answer"))
+    Ok((heard[0], heard[heard.len() - 1]))
 }
 
 fn main() -> io::Result<()> {
     if let Some(how) = env::args().nth(1) {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?);
-        return match how.as_str() {
-            "iterative" => server::iterative(&listener, protocol::reply),
-            "fork" => server::fork(&listener, protocol::reply),
-            "thread for each" => server::threads(&listener, protocol::reply),
-            "callbacks" => server::callbacks(listener, protocol::reply),
-            _ => server::asynchronous(listener, protocol::reply),
-        };
+        let (_, serve) = server::ARCHITECTURES.into_iter().find(|(name, _)| *name == how).expect("an architecture");
+        return serve(listener, protocol::reply);
     }
     println!("1. the layers alone: no socket needed to test them");
     for (line, expected) in [("3 + 4", "= 7\n"), ("1 / 0", "! no such number\n"), ("what?", "! not a question\n")] {
@@ -191,25 +185,21 @@ fn main() -> io::Result<()> {
         assert_eq!(protocol::reply(line), expected);
     }
     println!("2. {CLIENTS} clients with {QUESTIONS} questions each, under five architectures");
-    let mut waits = Vec::new();
-    for how in ["iterative", "fork", "thread for each", "callbacks", "async"] {
-        let mut child = Command::new(env::current_exe()?).arg(how).stdout(Stdio::piped()).spawn()?;
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut address)?;
-        let address = address.trim().parse().map_err(io::Error::other)?;
-        let began = Instant::now();
-        let clients: Vec<_> = (0..CLIENTS).map(|client| thread::spawn(move || ask(address, client as i64))).collect();
-        let firsts = clients.into_iter().map(|client| client.join().expect("a client")).collect::<io::Result<Vec<_>>>();
-        let took = began.elapsed();
-        child.kill()?;
-        child.wait()?;
-        let longest = firsts?.into_iter().max().expect("clients");
-        println!("   {how:<16} all answered in {took:>6.0?}, the longest wait for a first answer {longest:>6.0?}");
-        waits.push((longest, took));
-    }
-    assert!(waits[0].0 > waits[0].1 / 2, "iterative: the last client waits for all others");
-    for (longest, took) in &waits[1..] {
-        assert!(*longest < *took / 2, "the others have somebody for everybody: {longest:?} of {took:?}");
+    for (how, _) in server::ARCHITECTURES {
+        let server = Server::start(how)?;
+        let (address, began) = (server.address, Instant::now());
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|client| thread::spawn(move || ask(address, client as i64, began))).collect();
+        let heard =
+            clients.into_iter().map(|client| client.join().expect("a client")).collect::<io::Result<Vec<_>>>()?;
+        let first_end = heard.iter().map(|at| at.1).min();
+        let at_once = heard.iter().filter(|at| Some(at.0) < first_end).count();
+        let took = began.elapsed().as_millis();
+        println!("   {how:<16} all answered in {took:>5} ms; {at_once:>2} heard before the first had done");
+        match how {
+            "iterative" => assert_eq!(at_once, 1, "the last client waits for all others"),
+            _ => assert!(at_once > CLIENTS / 2, "{how}: somebody for everybody"),
+        }
     }
     println!("3. holds: one calculator, one protocol; only the waiting differs");
     Ok(())

@@ -29,11 +29,11 @@ fn moment() {
     }
 }
 
-/// Times (ms) and states; `None`: the kernel has forgotten this side.
-type History = Vec<(f64, Option<usize>)>;
+/// One side: the states it went through ("gone": the kernel has forgotten it), and from when to when (ms).
+type History = (Vec<&'static str>, Vec<Span>);
 
 /// Runs one way of ending, while another thread asks the kernel every millisecond.
-fn watch(way: impl FnOnce(TcpStream, TcpStream)) -> [History; 2] {
+fn watch(way: fn(TcpStream, TcpStream)) -> [History; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let b = listener.accept().unwrap().0;
@@ -44,11 +44,17 @@ fn watch(way: impl FnOnce(TcpStream, TcpStream)) -> [History; 2] {
         let began = Instant::now();
         let mut seen: [History; 2] = Default::default();
         while stopped.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let at = began.elapsed().as_secs_f64() * 1e3;
-            for (history, (local, peer)) in seen.iter_mut().zip([(here, there), (there, here)]) {
-                let side = kernel::tcp(local, peer).unwrap();
-                let state = side.map(|side| STATES.iter().position(|state| *state == side.state).expect(side.state));
-                history.push((at, state));
+            for ((names, spans), (local, peer)) in seen.iter_mut().zip([(here, there), (there, here)]) {
+                let (at, side) = (began.elapsed().as_secs_f64() * 1e3, kernel::tcp(local, peer).unwrap());
+                if let (Some(span), true) = (spans.last_mut(), names.last() != Some(&"gone")) {
+                    span.to = at;
+                }
+                let name = side.map_or("gone", |side| side.state);
+                if names.last() != Some(&name) {
+                    names.push(name);
+                    let kind = |name| STATES.iter().position(|state| *state == name).expect(name);
+                    spans.extend(side.map(|side| Span { from: at, to: at, kind: kind(side.state) }));
+                }
             }
             LOOKS.fetch_add(1, Relaxed);
         }
@@ -72,48 +78,36 @@ fn read(mut stream: &TcpStream) -> String {
     }
 }
 
+/// How B behaves: it reads the end, and closes a moment later.
+fn answered(b: TcpStream) {
+    assert_eq!(read(&b), "end of stream");
+    moment();
+    drop(b);
+}
+
+const ORDERLY: [&[&str]; 2] = [&["ESTABLISHED", "FIN_WAIT2", "TIME_WAIT"], &["ESTABLISHED", "CLOSE_WAIT", "gone"]];
+const RESET: [&[&str]; 2] = [&["ESTABLISHED", "gone"], &["ESTABLISHED", "gone"]];
+
 fn main() -> picture::Result<()> {
     let mut lanes = Vec::new();
-    let mut check = |title: &str, seen: [History; 2], expected: [&[&str]; 2]| {
+    let mut end = |title: &str, why: &str, expected: [&[&str]; 2], way: fn(TcpStream, TcpStream)| {
+        println!("{}. {title}: {why}", lanes.len() + 1);
         let mut rows = Vec::new();
-        for (side, history) in ["A", "B"].into_iter().zip(&seen) {
-            let mut names: Vec<&str> = Vec::new();
-            let mut spans: Vec<Span> = Vec::new();
-            let ends = history.iter().skip(1).map(|sample| sample.0).chain([history[history.len() - 1].0]);
-            for ((from, state), to) in history.iter().zip(ends) {
-                let name = state.map_or("gone", |state| STATES[state]);
-                if names.last() != Some(&name) {
-                    names.push(name);
-                    spans.extend(state.map(|kind| Span { from: *from, to, kind }));
-                } else if let (Some(span), Some(_)) = (spans.last_mut(), state) {
-                    span.to = to;
-                }
-            }
+        for ((side, (mut names, spans)), expected) in ["A", "B"].into_iter().zip(watch(way)).zip(expected) {
             println!("   {side}: {}", names.join(" -> "));
             // Short stays on the way may be seen or not.
             names.retain(|name| !["FIN_WAIT1", "LAST_ACK", "CLOSE"].contains(name));
-            assert_eq!(names, expected[rows.len()], "{title}: side {side}");
+            assert_eq!(names, expected, "{title}: side {side}");
             rows.push((side.to_string(), spans));
         }
-        lanes.push(Lane { title: title.to_string(), rows });
-    };
-    const ORDERLY: [&[&str]; 2] = [&["ESTABLISHED", "FIN_WAIT2", "TIME_WAIT"], &["ESTABLISHED", "CLOSE_WAIT", "gone"]];
-    const RESET: [&[&str]; 2] = [&["ESTABLISHED", "gone"], &["ESTABLISHED", "gone"]];
-    let answered = |b: TcpStream| {
-        assert_eq!(read(&b), "end of stream");
-        moment();
-        drop(b);
+        lanes.push(Lane { title: format!("{title}: {why}"), rows });
     };
 
-    println!("1. close: FIN, and the half of A's waves that the kernel does without the program");
-    let seen = watch(|a, b| {
+    end("close", "FIN, and the half of A's waves that the kernel does without the program", ORDERLY, |a, b| {
         drop(a);
         answered(b);
     });
-    check("close", seen, ORDERLY);
-
-    println!("2. shutdown(Write): the same FIN, but A still hears the answer");
-    let seen = watch(|a, mut b| {
+    end("shutdown(Write)", "the same FIN, but A still reads the answer", ORDERLY, |a, mut b| {
         a.shutdown(Shutdown::Write).unwrap();
         assert_eq!(read(&b), "end of stream");
         moment();
@@ -121,10 +115,8 @@ fn main() -> picture::Result<()> {
         drop(b);
         assert_eq!(read(&a), "answer");
     });
-    check("shutdown(Write): A still reads the answer", seen, ORDERLY);
-
-    println!("3. shutdown(Read): nothing is sent, and on Linux later data still arrives");
-    let seen = watch(|a, mut b| {
+    const STAYS: [&[&str]; 2] = [&["ESTABLISHED"]; 2];
+    end("shutdown(Read)", "nothing is sent, and on Linux later data still arrives", STAYS, |a, mut b| {
         a.shutdown(Shutdown::Read).unwrap();
         assert_eq!(read(&a), "end of stream");
         moment();
@@ -134,38 +126,24 @@ fn main() -> picture::Result<()> {
         moment();
         std::mem::forget((a, b)); // the sample ends before they do
     });
-    check("shutdown(Read): nothing on the wire", seen, [&["ESTABLISHED"], &["ESTABLISHED"]]);
-
-    println!("4. shutdown(Both): as close, but A keeps its descriptor");
-    let seen = watch(|a, b| {
+    end("shutdown(Both)", "as close, but A keeps its descriptor", ORDERLY, |a, b| {
         a.shutdown(Shutdown::Both).unwrap();
         answered(b);
     });
-    check("shutdown(Both)", seen, ORDERLY);
-
-    println!("5. close with a linger time of 0: RST. No FIN, no TIME_WAIT, B's read fails");
-    let seen = watch(|a, b| {
+    end("close with linger 0", "RST. No FIN, no TIME_WAIT, B's read fails", RESET, |a, b| {
         SockRef::from(&a).set_linger(Some(Duration::ZERO)).unwrap();
         drop(a);
         assert_eq!(read(&b), "ECONNRESET");
         moment();
-        moment();
     });
-    check("close with linger 0: RST", seen, RESET);
-
-    println!("6. close with unread data: RST, too, although nobody asked for one");
-    let seen = watch(|a, mut b| {
+    end("close with unread data", "RST, too, although nobody asked for one", RESET, |a, mut b| {
         b.write_all(b"never read").unwrap();
         while a.peek(&mut [0]).unwrap() == 0 {}
         drop(a);
         assert_eq!(read(&b), "ECONNRESET");
         moment();
-        moment();
     });
-    check("close with unread data: RST", seen, RESET);
-
-    println!("7. two descriptors of one socket: the first close does nothing, the last one sends the FIN");
-    let seen = watch(|a, b| {
+    end("close of a dup, then of the last descriptor", "only the last one sends the FIN", ORDERLY, |a, b| {
         let twin = a.try_clone().unwrap();
         drop(a);
         moment();
@@ -175,7 +153,6 @@ fn main() -> picture::Result<()> {
         drop(twin);
         answered(b);
     });
-    check("close of a dup (40 ms), then of the last descriptor (80 ms)", seen, ORDERLY);
 
     let title = "How a TCP connection ends, by what A does at 40 ms (blank: the kernel has forgotten it)";
     picture::timeline("close_vs_shutdown", title, "time (ms)", 18, &STATES, &lanes)?;

@@ -1,139 +1,103 @@
 //! One task in five forms: blocking, nonblocking, multiplexed, signal-driven, asynchronous.
 //!
 //! The task: answer each message with the same message. A process for each form; this one sends a message every
-//! millisecond and measures. Rows 38 to 43 of the sockets checklist. (System calls are counted by strace.)
+//! millisecond and measures. System calls are counted by strace. All threads count: with bourn also the one that watches
+//! whether the first gets on. Rows 38 to 43 of the sockets checklist.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use bourn_examples::picture::{self, Panel};
+use bourn_examples::process::Server;
 use bourn_reactor::{Backend, Interest, Poller};
 
-const FORMS: [&str; 5] = ["blocking", "nonblocking (spins)", "multiplexed (poll)", "signal-driven", "asynchronous"];
+type Form = fn(TcpStream) -> io::Result<()>;
+const FORMS: [(&str, Form); 5] = [
+    ("blocking", blocking),
+    ("nonblocking (spins)", spin),
+    ("multiplexed (poll)", multiplexed),
+    ("signal-driven", signal_driven),
+    ("asynchronous", asynchronous),
+];
 
 fn main() -> picture::Result<()> {
-    if let [form, address] = &env::args().skip(1).collect::<Vec<_>>()[..] {
-        let stream = TcpStream::connect(address)?;
+    if let Some(form) = env::args().nth(1) {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        println!("{}", listener.local_addr()?);
+        let (stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        match form.as_str() {
-            "blocking" => blocking(&stream)?,
-            "nonblocking (spins)" => spin(&stream)?,
-            "multiplexed (poll)" => multiplexed(&stream)?,
-            "signal-driven" => signal_driven(&stream)?,
-            _ => asynchronous(stream)?,
-        }
-        return Ok(());
+        let (_, answer_all) = FORMS.into_iter().find(|(name, _)| *name == form).expect("a form");
+        return Ok(answer_all(stream)?);
     }
     let mut panels = ["system calls", "voluntary context switches", "CPU time (us)", "median time to answer (us)"]
         .map(|measure| Panel { title: format!("{measure}, for each message"), bars: Vec::new() });
     println!("   for each message:       calls  switches  CPU (us)  answer (us)");
-    for (step, form) in FORMS.into_iter().enumerate() {
+    for (step, (form, _)) in FORMS.into_iter().enumerate() {
         // The first message finds the process still starting: differences leave that out.
-        let run = drive(form, 200, false)?;
-        let calls = (drive(form, 120, true)?.calls - drive(form, 20, true)?.calls) / 100.0;
-        let values = [calls, run.switches, run.cpu, run.answer];
-        let [_, switches, cpu, answer] = values;
+        let calls = (calls(form, 120)? - calls(form, 20)?) / 100.0;
+        let [switches, cpu, answer] = drive(&Server::start(form)?, 200)?;
         println!("{}. {form:<20} {calls:>8.1} {switches:>9.2} {cpu:>9.1} {answer:>12.1}", step + 1);
-        for (panel, value) in panels.iter_mut().zip(values) {
+        for (panel, value) in panels.iter_mut().zip([calls, switches, cpu, answer]) {
             panel.bars.push((form.to_string(), value));
         }
     }
-    picture::bars(
-        "five_io_models",
-        "One echo, five forms of I/O: what a message costs, one each millisecond",
-        &panels,
-    )?;
+    let title = "One echo, five forms of I/O: what a message costs, one each millisecond";
+    picture::bars("five_io_models", title, &panels)?;
 
     let value = |panel: usize, form: usize| panels[panel].bars[form].1;
     assert!((1.9..2.1).contains(&value(0, 0)), "blocking: recv and send, and nothing else");
     for form in [0, 2, 3, 4] {
-        assert!(value(0, 1) > 3.0 * value(0, form), "asking is the dearest in calls: {}", FORMS[form]);
-        assert!(value(2, 1) > 3.0 * value(2, form), "and in processor time: {}", FORMS[form]);
-        assert!(value(1, form) > 0.5, "{} sleeps between messages", FORMS[form]);
+        assert!(value(0, 1) > 3.0 * value(0, form), "asking is the dearest in calls: {}", FORMS[form].0);
+        assert!(value(2, 1) > 3.0 * value(2, form), "and in processor time: {}", FORMS[form].0);
+        assert!(value(1, form) > 0.5, "{} sleeps between messages", FORMS[form].0);
     }
-    println!(
-        "6. holds: whoever waits in the kernel sleeps, whoever asks burns; the forms differ in who keeps the list"
-    );
-    println!(
-        "   (asynchronous: your code is resumed with the data in its buffer. bourn waits in epoll beneath; a kernel"
-    );
-    println!("   that itself fills your buffer, like io_uring, is the pure form.)");
+    println!("6. holds: who waits in the kernel sleeps, who asks burns; the forms differ in who keeps the list");
+    println!("   (asynchronous: your code is resumed with the data in its buffer. bourn waits in epoll beneath; a");
+    println!("   kernel that itself fills your buffer, like io_uring, is the pure form.)");
     Ok(())
 }
 
-struct Run {
-    calls: f64,
-    switches: f64,
-    cpu: f64,
-    answer: f64,
-}
-
-/// Sends `count` messages, one each millisecond, to a process of that form.
-fn drive(form: &str, count: u32, traced: bool) -> io::Result<Run> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let log = env::temp_dir().join(format!("bourn-five-io-models-{}", std::process::id()));
-    let mut command = Command::new(if traced { "strace".into() } else { env::current_exe()? });
-    if traced {
-        command.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&log).arg(env::current_exe()?);
-    }
-    let mut child: Child = command
-        .args([form, &listener.local_addr()?.to_string()])
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|error| io::Error::other(format!("cannot start {command:?}: {error} (strace is needed)")))?;
-    let (mut stream, _) = listener.accept()?;
+/// Sends `count` messages, one each millisecond: switches, CPU (us) of each, and the median time to an answer (us).
+fn drive(server: &Server, count: u32) -> io::Result<[f64; 3]> {
+    let mut stream = TcpStream::connect(server.address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut message = *b"a message";
-    let mut answers = Vec::new();
-    let mut begin = (0.0, 0.0);
-    for number in 0..=count {
+    let (mut answers, mut begin) = (Vec::new(), None);
+    for _ in 0..=count {
         let sent = Instant::now();
         stream.write_all(&message)?;
         stream.read_exact(&mut message)?;
-        answers.push(sent.elapsed().as_secs_f64() * 1e6);
-        if number == 0 {
-            begin = usage(child.id())?;
-            answers.clear();
+        match begin {
+            None => begin = Some(server.usage()?),
+            Some(_) => answers.push(sent.elapsed().as_secs_f64() * 1e6),
         }
         thread::sleep(Duration::from_millis(1));
     }
-    let end = usage(child.id())?;
-    drop(stream); // the other process reads the end, and ends
-    assert!(child.wait()?.success());
-    let trace = if traced { fs::read_to_string(&log)? } else { "0 total".into() };
-    let calls = trace.lines().find_map(|line| line.trim().strip_suffix("total")).expect("a total").trim();
+    let (begin, end) = (begin.expect("a first message"), server.usage()?);
     answers.sort_by(f64::total_cmp);
-    Ok(Run {
-        calls: calls.parse().map_err(io::Error::other)?,
-        switches: (end.0 - begin.0) / f64::from(count),
-        cpu: (end.1 - begin.1) / f64::from(count),
-        answer: answers[answers.len() / 2],
-    })
+    let cpu = (end.cpu - begin.cpu).as_secs_f64() * 1e6;
+    Ok([(end.switches - begin.switches) / f64::from(count), cpu / f64::from(count), answers[answers.len() / 2]])
 }
 
-/// Voluntary switches and microseconds of CPU of a process with one thread.
-fn usage(process: u32) -> io::Result<(f64, f64)> {
-    let number = |text: &str| text.trim().parse::<f64>().map_err(io::Error::other);
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
-    let schedstat = fs::read_to_string(format!("/proc/{process}/schedstat"))?;
-    Ok((number(switches)?, number(schedstat.split(' ').next().expect("a time"))? / 1e3))
+/// All system calls of a process that answers `count` messages, as strace counts them.
+fn calls(form: &str, count: u32) -> io::Result<f64> {
+    let log = env::temp_dir().join(format!("bourn-five-io-models-{}", std::process::id()));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&log).arg(env::current_exe()?).arg(form);
+    let mut server = Server::spawn(&mut strace)?;
+    drive(&server, count)?; // its connection ends here, and so does the server
+    assert!(server.wait()?.success());
+    let table = fs::read_to_string(&log)?;
+    let total = table.lines().find_map(|line| line.trim().strip_suffix("total")).expect("a total");
+    total.trim().parse().map_err(io::Error::other)
 }
 
-fn blocking(mut stream: &TcpStream) -> io::Result<()> {
-    let mut buf = [0; 64];
-    while let length @ 1.. = stream.read(&mut buf)? {
-        stream.write_all(&buf[..length])?;
-    }
-    Ok(())
-}
-
-/// Answers what is there; `WouldBlock` when nothing is.
+/// Answers what is there; `WouldBlock` when nothing is, `true` at the end.
 fn answer(mut stream: &TcpStream) -> io::Result<bool> {
     let mut buf = [0; 64];
     let length = stream.read(&mut buf)?;
@@ -141,40 +105,41 @@ fn answer(mut stream: &TcpStream) -> io::Result<bool> {
     Ok(length == 0)
 }
 
+fn blocking(stream: TcpStream) -> io::Result<()> {
+    while !answer(&stream)? {}
+    Ok(())
+}
+
 /// Goes on until the end of the stream, with `wait` whenever there is nothing to do.
 fn until_end(stream: &TcpStream, mut wait: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     loop {
         match answer(stream) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => wait()?,
-            Err(error) => return Err(error),
+            Ok(false) => {}
+            end => return end.map(drop),
         }
     }
 }
 
-fn spin(stream: &TcpStream) -> io::Result<()> {
-    until_end(stream, || Ok(()))
+fn spin(stream: TcpStream) -> io::Result<()> {
+    until_end(&stream, || Ok(()))
 }
 
-fn multiplexed(stream: &TcpStream) -> io::Result<()> {
+fn multiplexed(stream: TcpStream) -> io::Result<()> {
     let poller = Poller::with_backend(Backend::Poll)?;
-    poller.add(stream, 0)?;
+    poller.add(&stream, 0)?;
     let mut events = Vec::new();
-    until_end(stream, || {
+    until_end(&stream, || {
         events.clear();
         poller.rearm(0, Interest::READ);
         poller.wait(&mut events, None)
     })
 }
 
-fn signal_driven(stream: &TcpStream) -> io::Result<()> {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: it fills the set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: the set has been filled just now.
-    let mut set = unsafe { set.assume_init() };
+fn signal_driven(stream: TcpStream) -> io::Result<()> {
+    // SAFETY: bits, of which none is set: the empty set on Linux.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is valid.
     unsafe { libc::sigaddset(&mut set, libc::SIGIO) };
     // Blocked, so that it waits for sigwait instead of killing us.
@@ -184,7 +149,7 @@ fn signal_driven(stream: &TcpStream) -> io::Result<()> {
     unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETOWN, std::process::id()) };
     // SAFETY: as above.
     unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK | libc::O_RDWR) };
-    until_end(stream, || {
+    until_end(&stream, || {
         let mut signal = 0;
         // SAFETY: both are valid. A signal that came since the last EAGAIN is still pending: no wake-up is lost.
         unsafe { libc::sigwait(&set, &mut signal) };

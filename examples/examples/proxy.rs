@@ -7,13 +7,14 @@
 //!
 //! Rows 8, 9, 50 and 61 of the sockets checklist.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{self, Shutdown};
-use std::process::{Command, Stdio};
-use std::{env, fs, thread};
+use std::process::Command;
+use std::{env, thread};
 
 use bourn::net::{TcpListener, TcpStream, copy_bidirectional};
 use bourn_examples::picture::{self, Panel};
+use bourn_examples::process::Server;
 
 const BYTES: usize = 512 << 20;
 
@@ -57,23 +58,10 @@ fn count(listener: &net::TcpListener) -> io::Result<()> {
     }
 }
 
-/// Milliseconds that the threads of a process have run, by the kernel's own clock (proc(5), schedstat).
-fn cpu(process: u32) -> io::Result<f64> {
-    let mut nanoseconds = 0.0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
-        nanoseconds += times.split(' ').next().expect("a time").parse::<f64>().map_err(io::Error::other)?;
-    }
-    Ok(nanoseconds / 1e6)
-}
-
 /// Sends everything through a proxy of its own, hears the answer, and returns what the proxy's CPU time was (ms).
 fn transfer(backend: &str, option: Option<&str>) -> io::Result<f64> {
-    let mut proxy =
-        Command::new(env::current_exe()?).args(["127.0.0.1:0", backend]).args(option).stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    BufReader::new(proxy.stdout.take().expect("piped")).read_line(&mut line)?;
-    let mut client = net::TcpStream::connect(line.trim())?;
+    let proxy = Server::spawn(Command::new(env::current_exe()?).args(["127.0.0.1:0", backend]).args(option))?;
+    let mut client = net::TcpStream::connect(proxy.address)?;
     let chunk = vec![b'x'; 1 << 20];
     for _ in 0..BYTES >> 20 {
         client.write_all(&chunk)?;
@@ -82,10 +70,7 @@ fn transfer(backend: &str, option: Option<&str>) -> io::Result<f64> {
     let mut answer = String::new();
     client.read_to_string(&mut answer)?; // and back, on the half that is still open
     assert_eq!(answer, BYTES.to_string(), "every byte, and the answer after our FIN");
-    let used = cpu(proxy.id())?;
-    proxy.kill()?;
-    proxy.wait()?;
-    Ok(used)
+    Ok(proxy.usage()?.cpu.as_secs_f64() * 1e3)
 }
 
 fn main() -> picture::Result<()> {

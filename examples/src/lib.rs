@@ -1,5 +1,6 @@
-//! What the examples of bourn share: drawing, and asking the kernel about a
-//! connection. Everything that an example is about stands in the example.
+//! What the examples of bourn share: drawing, starting a second process, and
+//! asking the kernel about it and about a connection. Everything that an example
+//! is about stands in the example.
 //!
 //! In tests, this crate also compiles and runs the code of the README and of the
 //! handbook (`cargo test -p bourn-examples --doc`).
@@ -7,6 +8,7 @@
 
 pub mod kernel;
 pub mod picture;
+pub mod process;
 
 #[cfg(doctest)]
 mod handbook;

@@ -1,0 +1,83 @@
+//! An example's own program as a second process: a server to talk to, and what the kernel counts of it.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use std::{env, fs};
+
+/// A server in a process of its own, which ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where it listens: the first line that it has printed.
+    pub address: SocketAddr,
+}
+
+/// What the threads of a process that are alive have used up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// How many they are.
+    pub threads: usize,
+    /// How often they gave their processor up to wait.
+    pub switches: f64,
+    /// Their time on a processor.
+    pub cpu: Duration,
+}
+
+impl Server {
+    /// Starts this program with one argument.
+    ///
+    /// # Errors
+    /// What keeps a program from starting, and a first line that is no address.
+    pub fn start(argument: &str) -> io::Result<Self> {
+        Self::spawn(Command::new(env::current_exe()?).arg(argument))
+    }
+
+    /// Starts a program that prints its address first.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let child = child.map_err(|error| io::Error::other(format!("cannot start {command:?}: {error}")))?;
+        let mut server = Self { child, address: SocketAddr::from(([0; 4], 0)) };
+        let mut line = String::new();
+        BufReader::new(server.child.stdout.take().expect("piped")).read_line(&mut line)?;
+        server.address = line.trim().parse().map_err(io::Error::other)?;
+        Ok(server)
+    }
+
+    /// What it has used up so far.
+    ///
+    /// # Errors
+    /// What reading `/proc` says, for example after its end.
+    pub fn usage(&self) -> io::Result<Usage> {
+        let mut usage = Usage::default();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let read = |name| fs::read_to_string(thread.as_ref().expect("a folder").path().join(name));
+            let (status, schedstat) = (read("status")?, read("schedstat")?);
+            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            usage.threads += 1;
+            usage.switches += switches.expect("a count").trim().parse::<f64>().map_err(io::Error::other)?;
+            let nanoseconds = schedstat.split(' ').next().expect("a time").parse().map_err(io::Error::other)?;
+            usage.cpu += Duration::from_nanos(nanoseconds);
+        }
+        Ok(usage)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// What the kernel says to `wait`.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill(); // may have ended
+        _ = self.child.wait();
+    }
+}
