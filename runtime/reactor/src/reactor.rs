@@ -264,6 +264,10 @@ impl Reactor {
         // lock after us sees it through that lock; a turn, through the swap in
         // `notify`; `occupied` and the like, through the Acquire in `is_closed`.
         self.closed.store(true, Ordering::Release);
+        if self.is_forked() {
+            // The locks may be held for ever, and who waits is the parent's.
+            return;
+        }
         let mut wakers = Vec::new();
         let sources = self.table.lock().close();
         for source in sources {

@@ -94,6 +94,10 @@ where
             stream.reset_on_close();
             continue;
         };
+        // Whoever stopped the server may have cancelled everybody before this one came.
+        if shared.phase() == Phase::Stopped && !shared.handed_over.load(Ordering::SeqCst) {
+            life.cancel();
+        }
         let connection = Connection { stream, life: Arc::clone(&life), shared: Arc::clone(shared), place };
         let name = life.task_name();
         let running = Running { plan: Arc::clone(&plan), life, run: Some(run), polling: false };
@@ -124,8 +128,12 @@ async fn next(shared: &Shared, listener: &Listener) -> Option<io::Result<(Stream
 /// Enters a connection into the table, waiting for room if that is the policy: several
 /// loops may have seen the same one.
 async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<(Arc<Life>, Place, Run)> {
-    let most = shared.limits.connections;
-    let enter = || shared.table.enter(stream, peer.clone(), shared.tick(), most);
+    let enter = || {
+        // What was accepted here is nobody else's, and there will be no more.
+        let handed_over = shared.handed_over.load(Ordering::SeqCst);
+        let most = shared.limits.connections.filter(|_| !handed_over);
+        shared.table.enter(stream, peer.clone(), shared.tick(), most)
+    };
     if shared.limits.when_full == WhenFull::Shed {
         return enter();
     }

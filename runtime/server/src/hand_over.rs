@@ -134,8 +134,9 @@ impl Offer {
                 Ok((stream, _)) => give(&stream, &path, &listeners, &shared).await,
                 Err(error) => Err(error),
             };
-            shared.sockets_out.store(false, Ordering::SeqCst);
+            // They stay out when they are the new one's: this process has no door to close any more.
             let Err(error) = given else { return };
+            shared.sockets_out.store(false, Ordering::SeqCst);
             shared.notices.say("hand-over", format_args!("no hand-over: {error}; this process goes on"));
             // An error of accept(2) may come again at once.
             Sleep::after(PAUSE).await;
@@ -187,12 +188,10 @@ async fn give(
     if word != [READY] {
         return Err(protocol("the new process says something else"));
     }
-    // If it drains already, the queues are the new one's all the same.
-    if shared.is_draining() {
-        shared.advance(Phase::Stopped);
-    } else {
-        shared.drain(Cause::HandedOver);
-    }
+    // If it drains already, for another cause, the queues are the new one's all the same.
+    shared.handed_over.store(true, Ordering::SeqCst);
+    shared.drain(Cause::HandedOver);
+    shared.advance(Phase::Stopped);
     shared.phase_changed.until(|_| when(shared.loops.load(Ordering::Acquire) == 0)).await;
     // It is the owner, whether it hears that or not.
     let _ = stream.write_all(&[YOURS]).await;

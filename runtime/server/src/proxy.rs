@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use proxy_header::{ParseConfig, ProxyHeader};
 
 use crate::connection::Connection;
+use crate::listener::{Stream, either};
 
 /// The first bytes of version 2, and where its length stands.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -68,10 +69,11 @@ pub(crate) async fn read(connection: &Connection) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads from the stream itself: for the limits a header is not what the peer has to say.
 async fn fill(connection: &Connection, header: &mut Vec<u8>, length: usize) -> io::Result<()> {
     let start = header.len();
     header.resize(length, 0);
-    connection.read_exact(&mut header[start..]).await
+    either!(Stream, &*connection.stream, stream => stream.read_exact(&mut header[start..]).await)
 }
 
 /// Looks for the end of the line before it takes anything out of the stream.

@@ -48,7 +48,7 @@ where
         host.spawn("server hand-over".to_owned(), offer);
     }
     drop(plan);
-    let mut watch = Watch { shared: &shared, signals };
+    let mut watch = Watch { shared: &shared, signals, signalled: false };
     let cause = watch.cause().await;
     Ok(watch.drain(cause, &drain, listeners).await)
 }
@@ -67,13 +67,16 @@ impl Drop for End<'_> {
 struct Watch<'a, S> {
     shared: &'a Shared,
     signals: Option<S>,
+    /// A signal has come.
+    signalled: bool,
 }
 
 impl<S: Signals> Watch<'_, S> {
     async fn cause(&mut self) -> Cause {
-        let (shared, signals) = (self.shared, &mut self.signals);
+        let Watch { shared, signals, signalled } = self;
         let check = |cx: &mut Context<'_>| {
             if let Some(number) = poll_signal(signals, cx) {
+                *signalled = true;
                 shared.drain(Cause::Signal(number));
             }
             shared.cause().map_or(Poll::Pending, Poll::Ready)
@@ -85,18 +88,14 @@ impl<S: Signals> Watch<'_, S> {
         let shared = self.shared;
         let start = Instant::now();
         shared.advance(Phase::Announced);
-        if cause == Cause::HandedOver {
-            // The queues are somebody else's.
-            shared.advance(Phase::Stopped);
-        } else {
-            self.until(start + drain.announce, || false).await;
-            shared.advance(Phase::Closing);
-            // Read after the phase is written: whoever has the sockets out keeps the doors open.
-            for listener in listeners.iter().filter(|_| !shared.sockets_out.load(Ordering::SeqCst)) {
-                if let Err(error) = listener.close_door() {
-                    let addr = listener.addr();
-                    shared.notices.say("drain", format_args!("the door at {addr} stays open: {error}"));
-                }
+        // A hand-over stops at once, whenever it comes: the queues are somebody else's.
+        self.until(start + drain.announce, || shared.phase() == Phase::Stopped).await;
+        shared.advance(Phase::Closing);
+        // Read after the phase is written: whoever has the sockets out, or has given them away, keeps the doors open.
+        for listener in listeners.iter().filter(|_| !shared.sockets_out.load(Ordering::SeqCst)) {
+            if let Err(error) = listener.close_door() {
+                let addr = listener.addr();
+                shared.notices.say("drain", format_args!("the door at {addr} stays open: {error}"));
             }
         }
         let closing = Instant::now();
@@ -120,13 +119,17 @@ impl<S: Signals> Watch<'_, S> {
         report
     }
 
-    /// Waits for `done`, at most until `deadline`. Another signal ends the process.
+    /// Waits for `done`, at most until `deadline`. A second signal ends the process, and the first one does not:
+    /// whoever sends it asks for the drain that somebody else has begun.
     async fn until(&mut self, deadline: Instant, done: impl Fn() -> bool) {
-        let (shared, signals) = (self.shared, &mut self.signals);
+        let Watch { shared, signals, signalled } = self;
         let mut sleep = Sleep::until(deadline);
         let check = |cx: &mut Context<'_>| {
-            if let Some(number) = poll_signal(signals, cx) {
-                at_once(shared, number);
+            while let Some(number) = poll_signal(signals, cx) {
+                if std::mem::replace(signalled, true) {
+                    at_once(shared, number);
+                }
+                shared.notices.say("drain", format_args!("signal {number} while draining: another one ends it"));
             }
             if done() { Poll::Ready(()) } else { Pin::new(&mut sleep).poll(cx) }
         };

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     cause: Mutex<Option<Cause>>,
     /// Another process has the listening sockets as well, and may become their owner.
     pub(crate) sockets_out: AtomicBool,
+    /// And it is their owner: written before the phase.
+    pub(crate) handed_over: AtomicBool,
     /// Accept loops that have not ended.
     pub(crate) loops: AtomicUsize,
     pub(crate) by_listener: OnceLock<Vec<Counter>>,

@@ -74,7 +74,7 @@ impl Life {
         format!("connection {} of {}", self.number, self.peer)
     }
 
-    fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         // The lock orders this and the look that follows the waker's storing.
         let waker = {
             let mut waker = self.marks.waker.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bourn::JoinHandle;
 use bourn::net::{TcpStream, UnixStream};
-use bourn::server::{Cause, Connection, Control, Report, Server};
+use bourn::server::{Cause, Connection, Control, Drain, Limits, Report, Server};
+use bourn::time::timeout;
 
 use harness::{Lines, everywhere, until};
 
@@ -22,6 +24,8 @@ everywhere!(
     sockets_go_from_hand_to_hand,
     what_is_no_server_is_refused,
     a_drain_in_the_middle_leaves_the_door_open,
+    a_server_that_is_to_end_soon_hands_over_for_good,
+    who_was_accepted_before_is_served_whatever_the_limit,
 );
 
 fn scratch() -> PathBuf {
@@ -174,5 +178,78 @@ async fn a_drain_in_the_middle_leaves_the_door_open() {
     let new = serve(new, "new");
     old.served.await.expect("no panic").expect("it served");
     assert_eq!(who_serves(new.addr).await, "new");
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn a_server_that_is_to_end_soon_hands_over_for_good() {
+    let (path, unix) = (scratch(), scratch());
+    let old = server(&path, any_port()).await.bind_unix(&unix).await.expect("a path");
+    let old = serve(old.drain(Drain::new().announce(Duration::from_secs(60))), "old");
+    old.control.drain();
+    until("it drains", || old.control.is_draining()).await;
+    assert_eq!(who_serves(old.addr).await, "old");
+    let new = server(&path, old.addr).await.bind_unix(&unix).await.expect("handed over");
+    let new = serve(new, "new");
+    // Not after the announcement, for which there is no reason any more.
+    let served = timeout(Duration::from_secs(50), old.served).await.expect("at once");
+    assert_eq!(served.expect("no panic").expect("it served").cause, Cause::Asked);
+    for _ in 0..5 {
+        // A closed door of TCP does not answer.
+        let name = timeout(Duration::from_secs(20), who_serves(new.addr)).await;
+        assert_eq!(name.expect("the door is open"), "new");
+        let mut name = Vec::new();
+        UnixStream::connect(&unix).await.expect("a server").read_to_end(&mut name).await.expect("an answer");
+        assert_eq!(name, b"new");
+    }
+    std::fs::remove_file(&path).expect("it stays");
+    std::fs::remove_file(&unix).expect("it stays");
+}
+
+async fn who_was_accepted_before_is_served_whatever_the_limit() {
+    let path = scratch();
+    let mut old = server(&path, any_port()).await.limits(Limits::new().connections(1));
+    for _ in 0..3 {
+        old = old.bind(any_port()).await.expect("a port is free");
+    }
+    let addrs: Vec<_> = old.local_addrs().iter().map(|addr| addr.tcp().expect("TCP")).collect();
+    let control = old.control();
+    let old = bourn::spawn(old.serve(async |connection: Connection| {
+        connection.read_exact(&mut [0]).await?;
+        connection.write_all(b"old").await
+    }));
+    // Every loop waits for a peer, with room for it; then each gets one, and there is room for one. A loop that looks
+    // for room only then does not take its own: so it is tried until all were waiting.
+    let mut clients = Vec::new();
+    for round in 1.. {
+        assert!(round < 50, "the loops never waited all at once");
+        let before = control.stats().accepted;
+        for addr in &addrs {
+            let client = std::net::TcpStream::connect(addr).expect("a server");
+            clients.push(TcpStream::from_std(client).expect("a stream"));
+        }
+        let all = async || until("all are accepted", || control.stats().accepted == before + 4).await;
+        if timeout(Duration::from_millis(200), all()).await.is_ok() && control.stats().open == 1 {
+            break;
+        }
+        clients.clear();
+        all().await;
+        until("nobody is there", || control.stats().open == 0).await;
+        bourn::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut new = Server::new().signals(false).hand_over(&path).await.expect("the old server");
+    for addr in &addrs {
+        new = new.bind(addr).await.expect("handed over");
+    }
+    let new = serve(new, "new");
+    for client in &clients {
+        client.write_all(b"?").await.expect("room");
+        let mut name = Vec::new();
+        client.read_to_end(&mut name).await.expect("an answer");
+        assert_eq!(name, b"old");
+    }
+    let report = old.await.expect("no panic").expect("it served");
+    assert_eq!(report.stats.shed_full, 0);
+    assert_eq!(who_serves(addrs[0]).await, "new");
+    drop(new);
     std::fs::remove_file(&path).expect("it stays");
 }

@@ -4,6 +4,7 @@ mod harness;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bourn::net::TcpStream;
 use bourn::server::{Connection, Limits, Server};
@@ -18,6 +19,9 @@ everywhere!(
     what_is_malformed_is_refused,
     a_peer_that_is_not_trusted_is_not_believed,
     the_share_of_an_address_is_the_real_peer_s,
+    a_header_is_not_the_first_byte,
+    a_header_comes_within_the_time_of_the_first_byte,
+    the_rate_does_not_begin_with_the_header,
 );
 
 /// Tells the peer, then serves each byte with itself.
@@ -161,4 +165,48 @@ async fn the_share_of_an_address_is_the_real_peer_s() {
     let refused: SocketAddr = running.addr;
     assert!(ask([203, 0, 113, 7]).await.read(&mut [0]).await.is_err(), "{refused} has its share");
     assert_eq!(running.control.stats().shed_address, 1);
+}
+
+async fn limited(limits: Limits) -> Running {
+    let server = Server::new().limits(limits).proxy_from([127, 0, 0, 1], 32);
+    start(server, async |connection: Connection| {
+        connection.read_exact(&mut [0; 3]).await?;
+        bourn::time::sleep(Duration::from_millis(200)).await;
+        connection.write_all(b"!").await
+    })
+    .await
+}
+
+async fn a_header_is_not_the_first_byte() {
+    let running = limited(Limits::none().first_byte(Duration::from_millis(200))).await;
+    let headers = [b"PROXY TCP4 203.0.113.7 192.0.2.1 9 443\r\n".to_vec(), version_2([203, 0, 113, 7], 9)];
+    for (number, header) in headers.iter().enumerate() {
+        let client = running.connect().await;
+        client.write_all(header).await.expect("room");
+        until("it is cut", || running.control.stats().cut_first_byte == number as u64 + 1).await;
+    }
+    assert_eq!(running.control.stats().bad_header, 0);
+}
+
+async fn a_header_comes_within_the_time_of_the_first_byte() {
+    let running = limited(Limits::none().first_byte(Duration::from_millis(200))).await;
+    let client = running.connect().await;
+    for byte in [&b"PROXY TCP4 203.0.113.7"[..], &[b' '; 80]].concat() {
+        if client.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        bourn::time::sleep(Duration::from_millis(20)).await;
+    }
+    until("it is refused", || running.control.stats().bad_header == 1).await;
+    assert_eq!(running.control.stats().cut_first_byte, 1);
+}
+
+async fn the_rate_does_not_begin_with_the_header() {
+    let running = limited(Limits::none().min_rate(1_000_000, Duration::from_millis(200))).await;
+    let client = running.connect().await;
+    client.write_all(&version_2([203, 0, 113, 7], 9)).await.expect("room");
+    bourn::time::sleep(Duration::from_millis(600)).await;
+    client.write_all(b"ask").await.expect("room");
+    client.read_exact(&mut [0]).await.expect("an answer");
+    assert_eq!(running.control.stats().cut_min_rate, 0);
 }

@@ -8,23 +8,28 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
-use bourn::server::{Connection, Drain, Server};
+use bourn::server::{Connection, Control, Drain, Server};
 
 use harness::{again, multi_thread, watched};
 
 /// In the process of the server: how many seconds it may drain.
 const DEADLINE: &str = "BOURN_TEST_DEADLINE";
 
-/// Answers each byte; "!" takes for ever.
+/// In the process of the server.
+static CONTROL: OnceLock<Control> = OnceLock::new();
+
+/// Answers each eight bytes; "!" takes for ever, "d" has the server drain.
 async fn handle(connection: Connection) -> std::io::Result<()> {
     let mut request = [0; 8];
     while connection.more().await? {
         connection.read_exact(&mut request).await?;
-        if request[0] == b'!' {
-            std::future::pending::<()>().await;
+        match request[0] {
+            b'!' => std::future::pending().await,
+            b'd' => CONTROL.get().expect("set").drain(),
+            _ => {}
         }
         bourn::time::sleep(Duration::from_millis(20)).await;
         connection.write_all(&request).await?;
@@ -37,7 +42,8 @@ fn serve() -> ! {
     let deadline = std::env::var(DEADLINE).expect("set").parse().expect("seconds");
     let code = multi_thread().block_on(async {
         let drain = Drain::new().deadline(Duration::from_secs(deadline));
-        let server = Server::new().drain(drain).bind("127.0.0.1:0").await.expect("a port is free");
+        let mut server = Server::new().drain(drain).bind("127.0.0.1:0").await.expect("a port is free");
+        CONTROL.set(server.control()).expect("one server");
         println!("listening at {}", server.local_addrs()[0]);
         let report = server.serve(handle).await.expect("it serves");
         println!("report: {report}");
@@ -215,5 +221,32 @@ fn a_second_signal_ends_at_once() {
         let (code, said) = served.end();
         assert_eq!(code, Some(128 + 15), "{said}");
         assert!(said.contains("a second signal"), "{said}");
+    });
+}
+
+#[test]
+fn the_first_signal_in_a_drain_that_was_asked_for_ends_nobody() {
+    let name = "the_first_signal_in_a_drain_that_was_asked_for_ends_nobody";
+    if std::env::var_os(DEADLINE).is_some() {
+        serve();
+    }
+    watched(name, || {
+        let mut served = start(name, 100);
+        let (mut begun, mut idle, mut last) = (served.connect(), served.connect(), served.connect());
+        for client in [&mut begun, &mut idle] {
+            finish(client, b"12345678");
+        }
+        begun.write_all(b"1").expect("it reads");
+        last.write_all(b"d2345678").expect("it reads");
+        assert_eq!(idle.read(&mut [0]).expect("the end in order"), 0);
+        served.signal("TERM");
+        // It has come.
+        let mut line = String::new();
+        let mut errors = BufReader::new(served.child.stderr.take().expect("piped"));
+        errors.read_line(&mut line).expect("text");
+        assert!(line.contains("signal 15 while draining"), "{line}");
+        finish(&mut begun, b"2345678");
+        let status = served.child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(0), "{status}");
     });
 }
