@@ -1,15 +1,13 @@
 //! What may stand for an address, and how it becomes one.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use bourn_reactor::Sleep;
 
 use crate::offload;
+use crate::stall::before;
 use crate::sys;
 
 /// Something that stands for one or more addresses: an address, a slice of them,
@@ -104,16 +102,8 @@ pub async fn lookup_host(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
 }
 
 async fn within<T>(limit: Duration, answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let mut answer = pin!(answer);
-    let mut limit = pin!(Sleep::after(limit));
-    poll_fn(|cx| {
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(answer);
-        }
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "the resolver has not answered in time");
-        limit.as_mut().poll(cx).map(|()| Err(late()))
-    })
-    .await
+    let late = || Err(io::Error::new(io::ErrorKind::TimedOut, "the resolver has not answered in time"));
+    before(&mut Sleep::after(limit), answer).await.unwrap_or_else(late)
 }
 
 /// What `attempt` makes of the first of the addresses that `addr` stands for with which

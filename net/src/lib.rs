@@ -90,7 +90,6 @@
 mod addr;
 mod async_fd;
 mod datagram;
-#[cfg(target_os = "linux")]
 pub mod inspect;
 pub mod offload;
 mod option;
@@ -118,6 +117,5 @@ pub use tcp::{
     OwnedWriteHalf, Queues, ReadHalf, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpState, TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
-#[cfg(target_os = "linux")]
 pub use udp::{Received, RecvBatch};
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

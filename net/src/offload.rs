@@ -75,11 +75,7 @@ pub fn set(hook: &'static dyn Offload) -> bool {
 /// A call that has begun goes on if this future is dropped, and its result is
 /// dropped on the thread that made it. One that no thread has come to yet is not
 /// made, so that it keeps no other one waiting.
-pub async fn run<T, W>(work: W) -> io::Result<T>
-where
-    T: Send + 'static,
-    W: FnOnce() -> T + Send + 'static,
-{
+pub async fn run<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(work: W) -> io::Result<T> {
     let ours = Arc::new(Mutex::new(Handover { result: None, waker: None, over: false }));
     let giver = Giver(Arc::clone(&ours));
     let job = Job(Box::new(move || {

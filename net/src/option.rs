@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::time::Duration;
 
@@ -50,12 +49,13 @@ macro_rules! options {
 /// What the kernel knows of a socket and nobody sets.
 macro_rules! facts {
     ([$($kind:ident)*] $table:tt) => {$( facts! { @of $kind $table } )*};
-    (@of $kind:ident {$( $(#[doc = $about:literal])* $get:ident: $value:ty = $ask:path; )*}) => {
+    (@of $kind:ident {$( $(#[doc = $about:literal])* $get:ident: $value:ty = $ask:expr; )*}) => {
         /// What the kernel knows.
         impl $kind {$(
             $(#[doc = $about])*
             pub fn $get(&self) -> io::Result<$value> {
-                $ask(self.as_fd())
+                let ask: fn(&Socket) -> io::Result<$value> = $ask;
+                ask(&*sys::option(self)?)
             }
         )*}
     };
@@ -66,13 +66,19 @@ facts! { [TcpSocket TcpListener TcpStream UdpSocket] {
     ///
     /// # Errors
     /// What the kernel says.
-    local_addr: SocketAddr = sys::local_addr;
+    local_addr: SocketAddr = |socket| sys::internet(&socket.local_addr()?);
     /// An error that is pending at the socket, which the kernel then forgets
     /// (`SO_ERROR`). Operations return it by themselves.
     ///
     /// # Errors
     /// What the kernel says.
-    take_error: Option<io::Error> = sys::take_error;
+    take_error: Option<io::Error> = Socket::take_error;
+    /// The network interface that the socket is [bound](Self::bind_device) to, if any.
+    /// Accepted streams inherit it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    device: Option<Vec<u8>> = Socket::device;
 }}
 
 facts! { [TcpStream UdpSocket] {
@@ -81,7 +87,7 @@ facts! { [TcpStream UdpSocket] {
     /// # Errors
     /// [`NotConnected`](io::ErrorKind::NotConnected) if there is none, or the connection
     /// is over.
-    peer_addr: SocketAddr = sys::peer_addr;
+    peer_addr: SocketAddr = |socket| sys::internet(&socket.peer_addr()?);
 }}
 
 facts! { [UnixListener UnixStream UnixDatagram] {
@@ -89,7 +95,7 @@ facts! { [UnixListener UnixStream UnixDatagram] {
     ///
     /// # Errors
     /// What the kernel says.
-    local_addr: UnixAddr = sys::unix_local_addr;
+    local_addr: UnixAddr = |socket| sys::unix(&socket.local_addr()?);
 }}
 
 facts! { [UnixStream UnixDatagram] {
@@ -97,7 +103,7 @@ facts! { [UnixStream UnixDatagram] {
     ///
     /// # Errors
     /// [`NotConnected`](io::ErrorKind::NotConnected) if there is no peer.
-    peer_addr: UnixAddr = sys::unix_peer_addr;
+    peer_addr: UnixAddr = |socket| sys::unix(&socket.peer_addr()?);
 }}
 
 options! { [TcpSocket TcpListener TcpStream UdpSocket UnixStream UnixDatagram] {
@@ -119,6 +125,30 @@ options! { [TcpSocket TcpListener TcpStream UdpSocket] {
     /// Sets how many routers may forward a packet to one receiver, 1 to 255 (`IP_TTL`,
     /// `IPV6_UNICAST_HOPS`). 64 by default.
     ttl, set_ttl: u32 = ttl, set_ttl;
+    /// Sets the type-of-service byte of packets: DSCP in the upper 6 bits (`IP_TOS`,
+    /// `IPV6_TCLASS`). 0 by default. The lower 2 bits are TCP's own (ECN); it ignores
+    /// them here.
+    tos, set_tos: u8 = tos, set_tos;
+    /// Sets the mark of packets, for routing and firewalls (`SO_MARK`). 0 by default;
+    /// needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+    mark, set_mark: u32 = Socket::mark, Socket::set_mark;
+    /// Sets the processor that is to handle this socket's packets (`SO_INCOMING_CPU`):
+    /// of several listeners on one address, the one of the processor that receives a
+    /// connection gets it. The getter tells which one received last. None by default.
+    incoming_cpu, set_incoming_cpu: Option<u16> =
+        |socket| Ok(u16::try_from(socket.cpu_affinity()?).ok()),
+        // No processor turns into -1.
+        |socket, cpu| socket.set_cpu_affinity(cpu.map_or(usize::MAX, usize::from));
+    /// Sets for how long, in whole microseconds, a wait for data may ask the network
+    /// card again and again (`SO_BUSY_POLL`). `net.core.busy_read` by default, which is
+    /// mostly 0; more than that needs `CAP_NET_ADMIN`.
+    busy_poll, set_busy_poll: Duration =
+        |socket| Ok(Duration::from_micros(socket.busy_poll()?.into())),
+        |socket, time| socket.set_busy_poll(time.as_micros().min(MOST as u128) as u32);
+    /// Allows `MSG_ZEROCOPY` for those who send through the descriptor
+    /// (`SO_ZEROCOPY`); nothing in this crate does. Off by default.
+    zerocopy, set_zerocopy: bool =
+        |socket| Ok(sys::int(socket, ZEROCOPY)? != 0), |socket, allow| sys::set_int(socket, ZEROCOPY, allow);
 }}
 
 options! { [TcpSocket TcpListener TcpStream] {
@@ -136,6 +166,19 @@ options! { [TcpSocket TcpListener TcpStream] {
     zero_linger, set_zero_linger: bool =
         |socket| Ok(socket.linger()? == Some(Duration::ZERO)),
         |socket, zero| socket.set_linger(zero.then_some(Duration::ZERO));
+    /// Sets how long what was sent may stay unacknowledged, or a window closed, before
+    /// the connection is given up with [`TimedOut`](io::ErrorKind::TimedOut), rounded
+    /// up to milliseconds (`TCP_USER_TIMEOUT`, RFC 5482). Without it, which is the
+    /// default, a peer that has vanished is given up after some 15 minutes
+    /// (`net.ipv4.tcp_retries2`).
+    user_timeout, set_user_timeout: Option<Duration> =
+        Socket::tcp_user_timeout,
+        // Or what is below a millisecond would end it.
+        |socket, time| socket.set_tcp_user_timeout(time.map(|time| time.saturating_add(Duration::from_nanos(999_999))));
+    /// Sets from how many unsent bytes on the stream counts as full
+    /// (`TCP_NOTSENT_LOWAT`), so that it is writable only below. As many as the send
+    /// buffer holds by default, shown as 0 (`net.ipv4.tcp_notsent_lowat`).
+    notsent_lowat, set_notsent_lowat: u32 = Socket::tcp_notsent_lowat, Socket::set_tcp_notsent_lowat;
 }}
 
 options! { [TcpSocket] {
@@ -147,6 +190,13 @@ options! { [TcpSocket] {
     /// Allows several listeners of one user on the same address, among which the kernel
     /// spreads connections (`SO_REUSEPORT`). Off by default.
     reuse_port, set_reuse_port: bool = Socket::reuse_port, Socket::set_reuse_port;
+    /// Sets whether connecting to a peer whose cookie is known is done at once, and the
+    /// first write is the first packet (`TCP_FASTOPEN_CONNECT`, RFC 7413): errors come
+    /// out of that write then, and a read before it is not connected. Off by default. It takes bit 1 of
+    /// `net.ipv4.tcp_fastopen`, which is set by default.
+    fastopen_connect, set_fastopen_connect: bool =
+        |socket| Ok(sys::int(socket, FASTOPEN_CONNECT)? != 0),
+        |socket, at_once| sys::set_int(socket, FASTOPEN_CONNECT, at_once);
 }}
 
 options! { [UdpSocket] {
@@ -175,59 +225,12 @@ options! { [UdpSocket] {
     multicast_if_v6, set_multicast_if_v6: u32 = Socket::multicast_if_v6, Socket::set_multicast_if_v6;
 }}
 
-#[cfg(target_os = "linux")]
-options! { [TcpSocket TcpListener TcpStream UdpSocket] {
-    /// Sets the type-of-service byte of packets: DSCP in the upper 6 bits (`IP_TOS`,
-    /// `IPV6_TCLASS`). 0 by default. The lower 2 bits are TCP's own (ECN); it ignores
-    /// them here.
-    tos, set_tos: u8 = tos, set_tos;
-    /// Sets the mark of packets, for routing and firewalls (`SO_MARK`). 0 by default;
-    /// needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
-    mark, set_mark: u32 = Socket::mark, Socket::set_mark;
-    /// Sets the processor that is to handle this socket's packets (`SO_INCOMING_CPU`):
-    /// of several listeners on one address, the one of the processor that receives a
-    /// connection gets it. The getter tells which one received last. None by default.
-    incoming_cpu, set_incoming_cpu: Option<u16> =
-        |socket| Ok(u16::try_from(socket.cpu_affinity()?).ok()),
-        // No processor turns into -1.
-        |socket, cpu| socket.set_cpu_affinity(cpu.map_or(usize::MAX, usize::from));
-    /// Sets for how long, in whole microseconds, a wait for data may ask the network
-    /// card again and again (`SO_BUSY_POLL`). `net.core.busy_read` by default, which is
-    /// mostly 0; more than that needs `CAP_NET_ADMIN`.
-    busy_poll, set_busy_poll: Duration =
-        |socket| Ok(Duration::from_micros(socket.busy_poll()?.into())),
-        |socket, time| socket.set_busy_poll(time.as_micros().min(MOST as u128) as u32);
-    /// Allows `MSG_ZEROCOPY` for those who send through the descriptor
-    /// (`SO_ZEROCOPY`); nothing in this crate does. Off by default.
-    zerocopy, set_zerocopy: bool =
-        |socket| Ok(sys::int(socket, ZEROCOPY)? != 0), |socket, allow| sys::set_int(socket, ZEROCOPY, allow);
-}}
-
-#[cfg(target_os = "linux")]
-options! { [TcpSocket TcpListener TcpStream] {
-    /// Sets how long what was sent may stay unacknowledged, or a window closed, before
-    /// the connection is given up with [`TimedOut`](io::ErrorKind::TimedOut), rounded
-    /// up to milliseconds (`TCP_USER_TIMEOUT`, RFC 5482). Without it, which is the
-    /// default, a peer that has vanished is given up after some 15 minutes
-    /// (`net.ipv4.tcp_retries2`). A time of zero is none.
-    user_timeout, set_user_timeout: Option<Duration> =
-        Socket::tcp_user_timeout,
-        // Or what is below a millisecond would end it.
-        |socket, time| socket.set_tcp_user_timeout(time.map(|time| time.saturating_add(Duration::from_nanos(999_999))));
-    /// Sets from how many unsent bytes on the stream counts as full
-    /// (`TCP_NOTSENT_LOWAT`), so that it is writable only below. As many as the send
-    /// buffer holds by default, shown as 0 (`net.ipv4.tcp_notsent_lowat`).
-    notsent_lowat, set_notsent_lowat: u32 = Socket::tcp_notsent_lowat, Socket::set_tcp_notsent_lowat;
-}}
-
-#[cfg(target_os = "linux")]
 options! { [TcpStream] {
     /// Sets whether the next acknowledgements are sent at once (`TCP_QUICKACK`). The
     /// kernel changes it back when it sees fit. At the start mostly on.
     quickack, set_quickack: bool = Socket::tcp_quickack, Socket::set_tcp_quickack;
 }}
 
-#[cfg(target_os = "linux")]
 options! { [TcpSocket TcpListener] {
     /// Lets a connection wait to be accepted only when its client has sent something,
     /// or this time has passed (`TCP_DEFER_ACCEPT`), rounded up to a number of
@@ -243,19 +246,7 @@ options! { [TcpSocket TcpListener] {
         |socket| Ok(sys::int(socket, FASTOPEN)?.cast_unsigned()), |socket, most| sys::set_int(socket, FASTOPEN, most);
 }}
 
-#[cfg(target_os = "linux")]
-options! { [TcpSocket] {
-    /// Sets whether connecting to a peer whose cookie is known is done at once, and the
-    /// first write is the first packet (`TCP_FASTOPEN_CONNECT`, RFC 7413): errors come
-    /// out of that write then, and a read before it is not connected. Off by default. It takes bit 1 of
-    /// `net.ipv4.tcp_fastopen`, which is set by default.
-    fastopen_connect, set_fastopen_connect: bool =
-        |socket| Ok(sys::int(socket, FASTOPEN_CONNECT)? != 0),
-        |socket, at_once| sys::set_int(socket, FASTOPEN_CONNECT, at_once);
-}}
-
 /// The interface that a socket is bound to.
-#[cfg(target_os = "linux")]
 macro_rules! bind_device {
     ($($kind:ident)*) => {$(
         impl $kind {
@@ -269,20 +260,10 @@ macro_rules! bind_device {
             pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
                 sys::option(self)?.bind_device(interface)
             }
-
-            /// The network interface that the socket is bound to, if any. Accepted
-            /// streams inherit it.
-            ///
-            /// # Errors
-            /// What the kernel says.
-            pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
-                sys::option(self)?.device()
-            }
         }
     )*};
 }
 
-#[cfg(target_os = "linux")]
 bind_device! { TcpSocket TcpListener TcpStream UdpSocket }
 
 /// More than an `int` holds, the kernel would take for something else.
@@ -361,22 +342,16 @@ fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs().saturating_add(more))
 }
 
-#[cfg(target_os = "linux")]
 const ZEROCOPY: (c_int, c_int) = (libc::SOL_SOCKET, libc::SO_ZEROCOPY);
-#[cfg(target_os = "linux")]
 const DEFER_ACCEPT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
-#[cfg(target_os = "linux")]
 const FASTOPEN: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN);
-#[cfg(target_os = "linux")]
 const FASTOPEN_CONNECT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT);
 
-#[cfg(target_os = "linux")]
 fn tos(socket: &Socket) -> io::Result<u8> {
     let tos = if uses_v6(socket)? { socket.tclass_v6() } else { socket.tos_v4() };
     tos.map(|tos| tos as u8)
 }
 
-#[cfg(target_os = "linux")]
 fn set_tos(socket: &Socket, tos: u8) -> io::Result<()> {
     if socket.domain()? == Domain::IPV6 {
         socket.set_tclass_v6(tos.into())?;

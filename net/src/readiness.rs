@@ -97,7 +97,7 @@ macro_rules! descriptor_traits {
 
             /// Hands it over to std. It stays non-blocking.
             pub fn into_std(self) -> $std {
-                self.socket.into_fd().into()
+                std::os::fd::OwnedFd::from(self).into()
             }
         }
 
@@ -112,6 +112,13 @@ macro_rules! descriptor_traits {
             }
         }
 
+        $crate::readiness::lends_descriptor!($kind);
+    };
+}
+
+/// The traits of a type with a field `socket` that is, or has, a descriptor.
+macro_rules! lends_descriptor {
+    ($kind:ident) => {
         impl std::os::fd::AsFd for $kind {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.socket.as_fd()
@@ -126,10 +133,10 @@ macro_rules! descriptor_traits {
 
         impl From<$kind> for std::os::fd::OwnedFd {
             fn from(owner: $kind) -> std::os::fd::OwnedFd {
-                owner.socket.into_fd()
+                owner.socket.into()
             }
         }
     };
 }
 
-pub(crate) use {descriptor_traits, readiness_methods};
+pub(crate) use {descriptor_traits, lends_descriptor, readiness_methods};

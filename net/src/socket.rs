@@ -6,13 +6,12 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budget};
-use socket2::SockAddr;
 
 use crate::stall::Stalls;
 use crate::sys::{self, Calls, Room};
@@ -21,6 +20,9 @@ use crate::vacancy::Occupancy;
 /// How long to wait at first, and at most, for room that is not reported.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How an operation stands.
+type Polled<R> = Poll<io::Result<R>>;
 
 /// A non-blocking socket, or an end of a pipe, that can be waited for.
 #[derive(Debug)]
@@ -47,14 +49,6 @@ impl Socket {
         self.calls
     }
 
-    /// Deregisters the socket and returns its descriptor.
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        let Socket { source, occupancy, .. } = self;
-        // The descriptor stays occupied by its next owner.
-        std::mem::forget(occupancy);
-        source.into_fd()
-    }
-
     /// Tries `operation` until it says something else than `WouldBlock`, and
     /// waits for a report after each time that it does.
     fn poll_operation<R>(
@@ -63,7 +57,7 @@ impl Socket {
         direction: Direction,
         ticket: &mut Ticket,
         mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
-    ) -> Poll<io::Result<(R, Seen)>> {
+    ) -> Polled<(R, Seen)> {
         ready!(budget::poll_left(cx));
         loop {
             let Poll::Ready(seen) = self.source.poll_ready(cx, direction, ticket) else {
@@ -83,44 +77,42 @@ impl Socket {
         }
     }
 
-    /// Notes that `asked` bytes were asked for and `received` came: fewer mean
-    /// that the socket is empty, which saves the call that would say so.
-    fn conclude(&self, received: usize, asked: usize, seen: Seen) {
-        if 0 < received && received < asked.min(sys::MOST_BYTES) {
-            self.source.clear_short(seen);
-        }
-    }
-
-    pub(crate) fn poll_recv(
+    /// Moves bytes, of which there are `asked` at most.
+    ///
+    /// A read of fewer means that the socket is empty, which saves the call that would
+    /// say so. A short send concludes nothing: it does not always arm the kernel's
+    /// wake-up for writing, which only `WouldBlock` surely does.
+    fn poll_move(
         &self,
         cx: &mut Context<'_>,
+        direction: Direction,
         ticket: &mut Ticket,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv(fd, self.calls, buf));
-        let (received, seen) = ready!(received)?;
-        self.conclude(received, buf.len(), seen);
-        Poll::Ready(Ok(received))
-    }
-
-    /// Like `poll_recv`, into the room that is left in `buf`.
-    pub(crate) fn poll_recv_spare(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-        buf: &mut impl Room,
-    ) -> Poll<io::Result<usize>> {
-        let asked = buf.spare().len();
+        asked: usize,
+        operation: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Polled<usize> {
         if asked == 0 {
             return Poll::Ready(Ok(0));
         }
-        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_spare(fd, self.calls, buf));
-        let (received, seen) = ready!(received)?;
-        self.conclude(received, asked, seen);
-        Poll::Ready(Ok(received))
+        let (moved, seen) = ready!(self.poll_operation(cx, direction, ticket, operation))?;
+        if direction == Direction::Read && 0 < moved && moved < asked.min(sys::MOST_BYTES) {
+            self.source.clear_short(seen);
+        }
+        Poll::Ready(Ok(moved))
+    }
+
+    pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &mut [u8]) -> Polled<usize> {
+        self.poll_move(cx, Direction::Read, ticket, buf.len(), |fd| sys::recv(fd, self.calls, buf))
+    }
+
+    /// Like `poll_recv`, into the room that is left in `buf`.
+    pub(crate) fn poll_recv_spare<B: Room>(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        buf: &mut B,
+    ) -> Polled<usize> {
+        let asked = buf.spare().len();
+        self.poll_move(cx, Direction::Read, ticket, asked, |fd| sys::recv_spare(fd, self.calls, buf))
     }
 
     pub(crate) fn poll_recv_vectored(
@@ -128,40 +120,22 @@ impl Socket {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
         bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let Some(first) = bufs.iter().position(|buf| !buf.is_empty()) else {
-            return Poll::Ready(Ok(0));
-        };
-        // Or 1,024 empty slices would look like the end of the stream.
-        let bufs = &mut bufs[first..];
-        let asked = bufs.iter().take(sys::MOST_SLICES).fold(0, |sum: usize, buf| sum.saturating_add(buf.len()));
-        let received = self.poll_operation(cx, Direction::Read, ticket, |fd| sys::recv_vectored(fd, bufs));
-        let (received, seen) = ready!(received)?;
-        self.conclude(received, asked, seen);
-        Poll::Ready(Ok(received))
+    ) -> Polled<usize> {
+        let asked = sys::asked(bufs);
+        self.poll_move(cx, Direction::Read, ticket, asked, |fd| sys::recv_vectored(fd, bufs))
     }
 
     /// Like `poll_recv`, but what is returned stays in the queue, so its length
     /// says nothing about what else is there.
-    pub(crate) fn poll_peek(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_peek(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &mut [u8]) -> Polled<usize> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.poll_operation(cx, Direction::Read, ticket, |fd| sys::peek(fd, buf)).map_ok(|(peeked, _)| peeked)
+        self.poll_io(cx, Direction::Read, ticket, |fd| sys::peek(fd, buf))
     }
 
-    /// A short send concludes nothing: it does not always arm the kernel's
-    /// wake-up for writing, which only `WouldBlock` surely does.
-    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send(fd, self.calls, buf)).map_ok(|(sent, _)| sent)
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &[u8]) -> Polled<usize> {
+        self.poll_move(cx, Direction::Write, ticket, buf.len(), |fd| sys::send(fd, self.calls, buf))
     }
 
     pub(crate) fn poll_send_vectored(
@@ -169,13 +143,9 @@ impl Socket {
         cx: &mut Context<'_>,
         ticket: &mut Ticket,
         bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let Some(first) = bufs.iter().position(|buf| !buf.is_empty()) else {
-            return Poll::Ready(Ok(0));
-        };
-        let bufs = &bufs[first..];
-        self.poll_operation(cx, Direction::Write, ticket, |fd| sys::send_vectored(fd, self.calls, bufs))
-            .map_ok(|(sent, _)| sent)
+    ) -> Polled<usize> {
+        let send = |fd: BorrowedFd<'_>| sys::send_vectored(fd, self.calls, bufs);
+        self.poll_move(cx, Direction::Write, ticket, sys::asked(bufs), send)
     }
 
     /// What happens to datagrams, which may be empty, and to other than bytes.
@@ -185,7 +155,7 @@ impl Socket {
         direction: Direction,
         ticket: &mut Ticket,
         operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
+    ) -> Polled<R> {
         self.poll_operation(cx, direction, ticket, operation).map_ok(|(done, _)| done)
     }
 
@@ -207,44 +177,16 @@ impl Socket {
         self.source.distrust_short_reads();
     }
 
-    pub(crate) fn poll_accept(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-    ) -> Poll<io::Result<(OwnedFd, SockAddr)>> {
-        self.poll_operation(cx, Direction::Read, ticket, sys::accept).map_ok(|(accepted, _)| accepted)
-    }
-
-    /// Ready when a `connect(2)` that is under way has ended; returns the peer.
-    pub(crate) fn poll_connect(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<SocketAddr>> {
-        self.poll_operation(cx, Direction::Write, ticket, |fd| {
-            if let Some(error) = sys::take_error(fd)? {
-                return Err(error);
-            }
-            sys::peer_addr(fd).map_err(|error| match error.kind() {
-                // Neither connected nor failed: the report was spurious.
-                io::ErrorKind::NotConnected => io::ErrorKind::WouldBlock.into(),
-                _ => error,
-            })
-        })
-        .map_ok(|(peer, _)| peer)
-    }
-
     /// Ready as soon as something was reported of `direction` that no operation
     /// has cleared since.
-    pub(crate) fn poll_reported(
-        &self,
-        cx: &mut Context<'_>,
-        direction: Direction,
-        ticket: &mut Ticket,
-    ) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_reported(&self, cx: &mut Context<'_>, direction: Direction, ticket: &mut Ticket) -> Polled<()> {
         ready!(budget::poll_left(cx));
         let reported = ready!(self.source.poll_reported(cx, direction, ticket));
         budget::spend();
         Poll::Ready(reported.map(drop))
     }
 
-    pub(crate) fn poll_read_closed(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_closed(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Polled<()> {
         ready!(budget::poll_left(cx));
         let closed = ready!(self.source.poll_read_closed(cx, ticket));
         budget::spend();
@@ -258,31 +200,18 @@ impl Socket {
         interest: Interest,
         operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
-        let known = |direction| self.source.seen(direction);
         let reading = interest.contains(Interest::READ) || interest.contains(Interest::CLOSED);
-        let read = reading.then(|| known(Direction::Read)).flatten();
-        let writing = interest.contains(Interest::WRITE);
-        let write = writing.then(|| known(Direction::Write)).flatten();
+        let asked = [(reading, Direction::Read), (interest.contains(Interest::WRITE), Direction::Write)];
+        let known = asked.map(|(asked, direction)| asked.then(|| self.source.seen(direction)).flatten());
         let result = operation(self.source.as_fd());
-        if let Err(error) = &result
-            && error.kind() == io::ErrorKind::WouldBlock
-        {
-            for seen in read.into_iter().chain(write) {
-                self.source.clear(seen);
-            }
-            return result;
-        }
-        for (direction, tried) in [(Direction::Read, reading), (Direction::Write, writing)] {
-            if tried {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            known.into_iter().flatten().for_each(|seen| self.source.clear(seen));
+        } else {
+            for (_, direction) in asked.into_iter().filter(|(asked, _)| *asked) {
                 self.stalls.progress(direction);
             }
         }
         result
-    }
-
-    /// Gives up the place of a ticket whose owner waits no more.
-    pub(crate) fn forget(&self, direction: Direction, ticket: &Ticket) {
-        self.source.forget(direction, ticket);
     }
 
     pub(crate) async fn reported(&self, direction: Direction) -> io::Result<()> {
@@ -310,17 +239,12 @@ impl Socket {
         }
     }
 
-    /// A place among the waiters of `direction`, taken when it is first needed.
-    pub(crate) fn place(&self, direction: Direction) -> Place<'_> {
-        Place { socket: self, direction, ticket: Ticket::new() }
-    }
-
     /// What of `interest` was reported and not cleared since, as soon as some is.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Interest> {
         let mut places = [
-            (Interest::READ, self.place(Direction::Read)),
-            (Interest::WRITE, self.place(Direction::Write)),
-            (Interest::CLOSED, self.place(Direction::Read)),
+            (Interest::READ, Place::new(self, Direction::Read)),
+            (Interest::WRITE, Place::new(self, Direction::Write)),
+            (Interest::CLOSED, Place::new(self, Direction::Read)),
         ];
         poll_fn(|cx| {
             let mut held: Option<Interest> = None;
@@ -328,8 +252,10 @@ impl Socket {
                 if !interest.contains(*part) {
                     continue;
                 }
-                let reported =
-                    if *part == Interest::CLOSED { place.poll_read_closed(cx) } else { place.poll_reported(cx) };
+                let reported = match *part {
+                    Interest::CLOSED => self.poll_read_closed(cx, &mut place.ticket),
+                    _ => self.poll_reported(cx, place.direction, &mut place.ticket),
+                };
                 if let Poll::Ready(result) = reported {
                     result?;
                     held = Some(held.map_or(*part, |held| held | *part));
@@ -347,8 +273,18 @@ impl Socket {
         direction: Direction,
         mut poll: impl FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>,
     ) -> R {
-        let mut place = self.place(direction);
+        let mut place = Place::new(self, direction);
         poll_fn(|cx| poll(cx, &mut place.ticket)).await
+    }
+}
+
+/// Deregisters the socket and returns its descriptor.
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> OwnedFd {
+        let Socket { source, occupancy, .. } = socket;
+        // The descriptor stays occupied by its next owner.
+        std::mem::forget(occupancy);
+        source.into_fd()
     }
 }
 
@@ -358,39 +294,50 @@ impl AsFd for Socket {
     }
 }
 
-/// A waiting operation's place among the waiters of its direction; given up on
-/// drop.
+/// What has a socket.
+pub(crate) trait Holder {
+    fn socket(&self) -> &Socket;
+}
+
+impl Holder for Socket {
+    fn socket(&self) -> &Socket {
+        self
+    }
+}
+
+/// A place among the waiters of one direction, taken when it is first needed; given
+/// up on drop.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
-    socket: &'a Socket,
+pub(crate) struct Place<H: Deref<Target: Holder>> {
+    holder: H,
     direction: Direction,
     ticket: Ticket,
 }
 
-impl Place<'_> {
-    pub(crate) fn ticket(&mut self) -> &mut Ticket {
-        &mut self.ticket
+impl<H: Deref<Target: Holder>> Place<H> {
+    pub(crate) fn new(holder: H, direction: Direction) -> Place<H> {
+        Place { holder, direction, ticket: Ticket::new() }
+    }
+
+    pub(crate) fn holder(&self) -> &H {
+        &self.holder
+    }
+
+    pub(crate) fn with<R>(&mut self, operation: impl FnOnce(&Socket, &mut Ticket) -> R) -> R {
+        operation(self.holder.socket(), &mut self.ticket)
     }
 
     pub(crate) fn poll_io<R>(
         &mut self,
         cx: &mut Context<'_>,
         operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        self.socket.poll_io(cx, self.direction, &mut self.ticket, operation)
-    }
-
-    pub(crate) fn poll_reported(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_reported(cx, self.direction, &mut self.ticket)
-    }
-
-    pub(crate) fn poll_read_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_read_closed(cx, &mut self.ticket)
+    ) -> Polled<R> {
+        self.holder.socket().poll_io(cx, self.direction, &mut self.ticket, operation)
     }
 }
 
-impl Drop for Place<'_> {
+impl<H: Deref<Target: Holder>> Drop for Place<H> {
     fn drop(&mut self) {
-        self.socket.forget(self.direction, &self.ticket);
+        self.holder.socket().source.forget(self.direction, &self.ticket);
     }
 }

@@ -62,9 +62,8 @@ pub async fn copy_bidirectional(one: &TcpStream, other: &TcpStream) -> io::Resul
 /// One direction. What is read goes into a pipe that is empty, and all of it out again
 /// before more is read: so it is always the stream that has said `EAGAIN`.
 struct OneWay<'a> {
-    to: &'a TcpStream,
-    read: Place<'a>,
-    write: Place<'a>,
+    read: Place<&'a TcpStream>,
+    write: Place<&'a TcpStream>,
     pipe: (OwnedFd, OwnedFd),
     in_pipe: usize,
     /// What could not be spliced, and how much of that was written.
@@ -75,9 +74,9 @@ struct OneWay<'a> {
 
 impl<'a> OneWay<'a> {
     fn new(from: &'a TcpStream, to: &'a TcpStream) -> io::Result<OneWay<'a>> {
-        let (read, write) = (from.socket.place(Direction::Read), to.socket.place(Direction::Write));
+        let (read, write) = (Place::new(from, Direction::Read), Place::new(to, Direction::Write));
         let pipe = sys::pipe()?;
-        Ok(OneWay { to, read, write, pipe, in_pipe: 0, aside: ([0; 64], 0, 0), copied: 0, ended: false })
+        Ok(OneWay { read, write, pipe, in_pipe: 0, aside: ([0; 64], 0, 0), copied: 0, ended: false })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
@@ -91,7 +90,7 @@ impl<'a> OneWay<'a> {
             }
             let (aside, length, written) = &mut self.aside;
             while written < length {
-                let sent = ready!(self.to.socket.poll_send(cx, self.write.ticket(), &aside[*written..*length]))?;
+                let sent = ready!(self.write.with(|to, ticket| to.poll_send(cx, ticket, &aside[*written..*length])))?;
                 *written += sent;
                 self.copied += sent as u64;
             }
@@ -107,7 +106,7 @@ impl<'a> OneWay<'a> {
                 }),
             }))?;
             if self.in_pipe == 0 && *length == 0 {
-                close(&self.to.socket)?;
+                self.write.with(|to, _| close(to))?;
                 self.ended = true;
             }
         }

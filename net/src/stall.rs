@@ -1,8 +1,8 @@
 //! Time-outs for streams whose peer neither sends nor takes anything.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -77,4 +77,18 @@ impl Stalls {
         drop(unwanted);
         over.map(|()| io::ErrorKind::TimedOut.into())
     }
+}
+
+/// What `future` comes to, or none when `end` was first.
+pub(crate) async fn before<R>(end: &mut Sleep, future: impl Future<Output = R>) -> Option<R> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        // First, for the other may use up what this task may do.
+        let over = Pin::new(&mut *end).poll(cx);
+        match future.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => over.map(|()| None),
+        }
+    })
+    .await
 }

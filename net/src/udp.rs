@@ -12,7 +12,7 @@ use crate::addr::{ToSocketAddrs, first_of};
 use crate::datagram::datagram_methods;
 use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
-use crate::sys::{self, Group, Queue};
+use crate::sys::{self, Queue};
 
 /// A UDP socket.
 ///
@@ -61,7 +61,7 @@ impl UdpSocket {
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         first_of(addr, |addr| {
             let fd = sys::udp_socket(&addr)?;
-            sys::bind(fd.as_fd(), &addr.into())?;
+            sys::option(&fd)?.bind(&addr.into())?;
             Ok(UdpSocket::new(fd))
         })
         .await
@@ -120,7 +120,6 @@ descriptor_traits!(UdpSocket, net::UdpSocket, |fd| Ok(UdpSocket::new(fd)));
 
 /// Room for datagrams that are received in one call
 /// ([`recv_batch`](UdpSocket::recv_batch)); made once, used again and again.
-#[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub struct RecvBatch {
     slots: Vec<u8>,
@@ -129,7 +128,6 @@ pub struct RecvBatch {
 }
 
 /// A datagram of a [`RecvBatch`].
-#[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Received<'a> {
@@ -141,7 +139,6 @@ pub struct Received<'a> {
     pub truncated: bool,
 }
 
-#[cfg(target_os = "linux")]
 impl RecvBatch {
     /// Room for `datagrams` of at most `size` bytes each. One call receives 32 at
     /// most, so more room is of no use.
@@ -181,7 +178,6 @@ impl RecvBatch {
 }
 
 /// Many datagrams in one call, without an allocation.
-#[cfg(target_os = "linux")]
 impl UdpSocket {
     /// Receives the datagrams that are there, waiting for the first one, as many as
     /// `batch` has room for; returns their number. What was in `batch` before is
@@ -260,7 +256,7 @@ impl UdpSocket {
     /// What the kernel says: [`AddrInUse`](io::ErrorKind::AddrInUse) if the socket
     /// is in that group already, `ENODEV` if there is no such interface.
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        sys::join(self.as_fd(), Group::V4 { group, interface })
+        sys::option(self)?.join_multicast_v4(&group, &interface)
     }
 
     /// Leaves a group.
@@ -270,7 +266,7 @@ impl UdpSocket {
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the socket is not in
     /// it.
     pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        sys::leave(self.as_fd(), Group::V4 { group, interface })
+        sys::option(self)?.leave_multicast_v4(&group, &interface)
     }
 
     /// Joins a group at the interface that has this index (0: the kernel chooses).
@@ -278,7 +274,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
     pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        sys::join(self.as_fd(), Group::V6 { group, interface })
+        sys::option(self)?.join_multicast_v6(&group, interface)
     }
 
     /// Leaves a group.
@@ -286,6 +282,6 @@ impl UdpSocket {
     /// # Errors
     /// As [`leave_multicast_v4`](UdpSocket::leave_multicast_v4).
     pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        sys::leave(self.as_fd(), Group::V6 { group, interface })
+        sys::option(self)?.leave_multicast_v6(&group, interface)
     }
 }

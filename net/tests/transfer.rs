@@ -3,7 +3,7 @@
 
 mod harness;
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::pin::pin;
 
@@ -122,6 +122,54 @@ on_every_backend! {
         assert_eq!(stream.read_vectored(&mut [IoSliceMut::new(&mut [])]).await.expect("nothing"), 0);
         assert_eq!(stream.write_vectored(&[IoSlice::new(&[])]).await.expect("nothing"), 0);
         stream.write_all_vectored(&mut [IoSlice::new(&[])]).await.expect("nothing to do");
+    }
+
+    /// From no slice to many more than the kernel takes, with empty ones between, and more
+    /// of these in front and in the midst than it takes.
+    async fn any_number_of_slices_loses_nothing_whichever_are_empty() {
+        let (writer, reader) = pair().await;
+        for count in [0, 1, 2, 7, 1023, 1024, 1025, 2500, 5000] {
+            for pattern in [|_: usize| 1, |place: usize| place % 5 * 40, |place: usize| usize::from(place % 2 == 1), |place: usize| place / 1_500 % 2 * 9] {
+                let lengths: Vec<usize> = (0..count).map(pattern).collect();
+                let total: usize = lengths.iter().sum();
+                let sent = noise(count as u64, total);
+                let mut rest = sent.as_slice();
+                let mut out: Vec<_> = lengths.iter().map(|length| IoSlice::new(rest.split_off(..*length).unwrap())).collect();
+                let write = async {
+                    // Some by one call, some without waiting, and the rest.
+                    let mut out = out.as_mut_slice();
+                    let written = writer.write_vectored(out).await.expect("there is room");
+                    assert_eq!(written == 0, total == 0);
+                    IoSlice::advance_slices(&mut out, written);
+                    match writer.try_write_vectored(out) {
+                        Ok(written) => IoSlice::advance_slices(&mut out, written),
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                    }
+                    writer.write_all_vectored(out).await.expect("the peer reads");
+                };
+                let mut received = vec![0; total];
+                let mut rest = received.as_mut_slice();
+                // The other way round, so that slices and what they are filled with differ.
+                let bufs = lengths.iter().rev().map(|length| IoSliceMut::new(rest.split_off_mut(..*length).unwrap()));
+                let mut bufs: Vec<_> = bufs.collect();
+                let read = async {
+                    let (mut bufs, mut left) = (bufs.as_mut_slice(), total);
+                    while left > 0 {
+                        let length = match reader.try_read_vectored(bufs) {
+                            Err(error) if error.kind() == ErrorKind::WouldBlock => reader.read_vectored(bufs).await,
+                            done => done,
+                        };
+                        let length = length.expect("the peer writes");
+                        assert!(length > 0, "{left} of {total} bytes in {count} slices are missing");
+                        IoSliceMut::advance_slices(&mut bufs, length);
+                        left -= length;
+                    }
+                    assert_eq!(reader.read_vectored(bufs).await.expect("no room"), 0);
+                };
+                both(write, read).await;
+                assert!(received == sent, "{total} bytes in {count} slices are not what was sent");
+            }
+        }
     }
 
     /// Above 1,024 slices the kernel sees less than it was given: a read that

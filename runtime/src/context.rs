@@ -20,7 +20,8 @@ pub(crate) fn current() -> Option<Handle> {
 pub(crate) fn enter(handle: Handle) -> Entered {
     let number = ENTRIES.get();
     ENTRIES.set(number + 1);
-    ENTERED.with_borrow_mut(|entered| entered.push((number, handle)));
+    // A thread whose locals are gone has no context to enter: a runtime may be dropped on it.
+    let _gone = ENTERED.try_with(|entered| entered.borrow_mut().push((number, handle)));
     Entered { number, thread: PhantomData }
 }
 

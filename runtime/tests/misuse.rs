@@ -186,6 +186,40 @@ fn a_blocking_call_in_a_forked_child() {
     assert_eq!((waited, status), (child, 0));
 }
 
+/// The child has the parent's tasks, timers and locks: dropping its copy of the
+/// runtime runs nothing of theirs and waits for nobody.
+#[test]
+fn a_runtime_dropped_in_a_forked_child() {
+    struct OfParent(u32);
+    impl Drop for OfParent {
+        fn drop(&mut self) {
+            if std::process::id() != self.0 {
+                // SAFETY: ends the process.
+                unsafe { libc::_exit(7) };
+            }
+        }
+    }
+    let runtime = Runtime::new().unwrap();
+    let kept = OfParent(std::process::id());
+    runtime.spawn(async move {
+        let _kept = kept;
+        bourn::time::sleep(Duration::from_secs(3600)).await;
+    });
+    runtime.block_on(bourn::task::yield_now());
+    // SAFETY: the child drops a value, and ends with `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        drop(runtime);
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is writable and lives through the call.
+    let waited = watched("the child", || unsafe { libc::waitpid(child, &raw mut status, 0) });
+    assert_eq!((waited, status), (child, 0));
+}
+
 #[test]
 fn an_interval_without_a_period() {
     assert_eq!(

@@ -200,3 +200,37 @@ async fn the_attribute_makes_workers() {
     assert_eq!(blocked.await.expect("a result"), 7);
     assert_eq!(bourn::Handle::current().metrics().workers.len(), 3);
 }
+
+/// What a task's destructor finds when the runtime ends.
+#[test]
+fn tasks_are_dropped_inside_their_runtime() {
+    struct Probe(Arc<AtomicUsize>);
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            self.0.fetch_add(if bourn::runtime::Handle::try_current().is_some() { 1 } else { 100 }, SeqCst);
+        }
+    }
+    let found = Arc::new(AtomicUsize::new(0));
+    let wait = |probe: Probe| async move {
+        let _probe = probe;
+        std::future::pending::<()>().await;
+    };
+    let runtimes = || {
+        let builders = [Builder::new_current_thread(), Builder::new_multi_thread(), Builder::new_thread_per_core()];
+        builders.into_iter().map(|builder| {
+            let runtime = builder.worker_threads(2).build().unwrap();
+            runtime.spawn(wait(Probe(found.clone())));
+            runtime.block_on(bourn::task::yield_now());
+            runtime
+        })
+    };
+    runtimes().for_each(drop);
+    for runtime in runtimes() {
+        assert!(runtime.shutdown_timeout(Duration::from_secs(60)).is_empty());
+    }
+    let local = bourn::runtime::LocalRuntime::new().unwrap();
+    local.spawn_local(wait(Probe(found.clone())));
+    local.block_on(bourn::task::yield_now());
+    drop(local);
+    assert_eq!(found.load(SeqCst), 7);
+}

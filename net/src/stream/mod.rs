@@ -23,7 +23,7 @@ use crate::sys;
 pub use write::WriteAllError;
 
 pub(crate) use read::{peek_methods, read_methods};
-pub(crate) use split::{either_half, halves, reading, writing};
+pub(crate) use split::{as_the_stream, halves};
 pub(crate) use write::{cut, progress, write_methods};
 
 /// What the traits of generic code are for: a stream, whose callers share the
@@ -34,21 +34,30 @@ pub(crate) trait End {
 
 /// The traits of a whole stream with a field `socket`, borrowed or not.
 macro_rules! whole {
-    ($($stream:ty),*) => {$(
-        impl $crate::stream::End for $stream {
+    ($stream:ident) => {
+        $crate::stream::whole!(@end $stream);
+        $crate::stream::whole!(@end &$stream);
+
+        impl $crate::socket::Holder for $stream {
+            fn socket(&self) -> &$crate::socket::Socket {
+                &self.socket
+            }
+        }
+    };
+    (@end $end:ty) => {
+        impl $crate::stream::End for $end {
             fn with<R>(&mut self, operation: impl FnOnce(&$crate::socket::Socket, &mut Ticket) -> R) -> R {
                 operation(&self.socket, &mut Ticket::shared())
             }
         }
-    )*};
+    };
 }
 
 /// Closes the writing half; one that is closed or reset already is what was
 /// wanted. A pipe has no half, and closes when it is dropped.
 pub(crate) fn close(socket: &Socket) -> io::Result<()> {
     match sys::shutdown(socket.as_fd(), Shutdown::Write) {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ENOTSOCK)) => Ok(()),
         result => result,
     }
 }

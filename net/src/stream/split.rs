@@ -5,17 +5,11 @@ macro_rules! halves {
     ($kind:ident, $addr:ty) => {
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for reading, from [`split`](", stringify!($kind), "::split).")]
         #[derive(Debug)]
-        pub struct ReadHalf<'a> {
-            stream: &'a $kind,
-            ticket: Ticket,
-        }
+        pub struct ReadHalf<'a>(Place<&'a $kind>);
 
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for writing, from [`split`](", stringify!($kind), "::split).")]
         #[derive(Debug)]
-        pub struct WriteHalf<'a> {
-            stream: &'a $kind,
-            ticket: Ticket,
-        }
+        pub struct WriteHalf<'a>(Place<&'a $kind>);
 
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for reading, from")]
         #[doc = concat!(" [`into_split`](", stringify!($kind), "::into_split).")]
@@ -23,10 +17,7 @@ macro_rules! halves {
         /// Dropping it tells the peer nothing; the connection is closed with the second
         /// half that is dropped.
         #[derive(Debug)]
-        pub struct OwnedReadHalf {
-            stream: Arc<$kind>,
-            ticket: Ticket,
-        }
+        pub struct OwnedReadHalf(Place<Arc<$kind>>);
 
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for writing, from")]
         #[doc = concat!(" [`into_split`](", stringify!($kind), "::into_split).")]
@@ -34,33 +25,68 @@ macro_rules! halves {
         /// Dropping it closes this half (TCP sends FIN): the peer reads to the end. [`forget`](OwnedWriteHalf::forget)
         /// drops it without.
         #[derive(Debug)]
-        pub struct OwnedWriteHalf {
-            stream: Arc<$kind>,
-            ticket: Ticket,
-            /// False once the stream is whole again, or the half forgotten.
-            closes: bool,
-        }
+        pub struct OwnedWriteHalf(
+            Place<Arc<$kind>>,
+            /// Whether it closes: no more once the stream is whole again, or the half forgotten.
+            bool,
+        );
 
-        $crate::stream::reading!($kind, 'a, ReadHalf<'a>, &'a $kind);
-        $crate::stream::reading!($kind, , OwnedReadHalf, Arc<$kind>);
-        $crate::stream::writing!($kind, 'a, WriteHalf<'a>);
-        $crate::stream::writing!($kind, , OwnedWriteHalf);
-        $crate::stream::either_half! {
-            $kind, $addr;
-            ReadHalf<'_>: Direction::Read;
-            OwnedReadHalf: Direction::Read;
-            WriteHalf<'_>: Direction::Write;
-            OwnedWriteHalf: Direction::Write;
-        }
+        impl $kind {
+            /// Lends out a half for reading and one for writing.
+            pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+                (ReadHalf(Place::new(self, Direction::Read)), WriteHalf(Place::new(self, Direction::Write)))
+            }
 
-        impl<'a> WriteHalf<'a> {
-            pub(super) fn new(stream: &'a $kind) -> Self {
-                Self {
-                    stream,
-                    ticket: Ticket::new(),
-                }
+            /// Takes the stream apart into a half for reading and one for writing, each
+            /// for a task of its own.
+            pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+                let stream = Arc::new(self);
+                let read = Place::new(Arc::clone(&stream), Direction::Read);
+                (OwnedReadHalf(read), OwnedWriteHalf(Place::new(stream, Direction::Write), true))
             }
         }
+
+        $crate::stream::as_the_stream!($kind: [ReadHalf<'_>, OwnedReadHalf] {
+            mut read(buf: &mut [u8]) -> usize, " Nothing is lost.";
+            mut read_vectored(bufs: &mut [IoSliceMut<'_>]) -> usize, " Nothing is lost.";
+            mut read_exact(buf: &mut [u8]) -> (), " Not cancel safe: how much was read is not known.";
+            mut read_to_end(buf: &mut Vec<u8>) -> usize, " Nothing is lost: what was read is in `buf`.";
+            mut peek(buf: &mut [u8]) -> usize, " Nothing is lost.";
+            async readable() -> (), " Nothing is lost.";
+            async read_closed() -> (), " Nothing is lost.";
+            fn try_read(buf: &mut [u8]) -> usize;
+            fn try_read_vectored(bufs: &mut [IoSliceMut<'_>]) -> usize;
+            fn local_addr() -> $addr;
+            fn peer_addr() -> $addr;
+        } {
+            /// The `poll` form of [`peek`](Self::peek).
+            ///
+            /// # Errors
+            #[doc = concat!(" As [`", stringify!($kind), "::peek`].")]
+            pub fn poll_peek(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.0.with(|socket, ticket| socket.poll_peek(cx, ticket, buf))
+            }
+        });
+        $crate::stream::as_the_stream!($kind: [WriteHalf<'_>, OwnedWriteHalf] {
+            mut write(buf: &[u8]) -> usize, " Nothing is lost.";
+            mut write_vectored(bufs: &[IoSlice<'_>]) -> usize, " Nothing is lost.";
+            mut write_all(buf: &[u8]) -> (), " Not cancel safe: how much was written is not known.";
+            mut write_all_vectored(bufs: &mut [IoSlice<'_>]) -> (), " `bufs` tells what is still to be written.";
+            async writable() -> (), " Nothing is lost.";
+            fn try_write(buf: &[u8]) -> usize;
+            fn try_write_vectored(bufs: &[IoSlice<'_>]) -> usize;
+            fn local_addr() -> $addr;
+            fn peer_addr() -> $addr;
+        } {
+            #[doc = concat!(" Sends FIN after what was written; see [`", stringify!($kind), "::shutdown`].")]
+            ///
+            /// # Errors
+            /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is
+            /// over.
+            pub fn shutdown(&mut self) -> io::Result<()> {
+                self.as_ref().shutdown(Shutdown::Write)
+            }
+        });
 
         impl OwnedReadHalf {
             /// Puts the stream together again.
@@ -73,18 +99,10 @@ macro_rules! halves {
         }
 
         impl OwnedWriteHalf {
-            pub(super) fn new(stream: Arc<$kind>) -> Self {
-                Self {
-                    stream,
-                    ticket: Ticket::new(),
-                    closes: true,
-                }
-            }
-
             /// Drops this half without sending FIN: the connection is closed with the
             /// other half.
             pub fn forget(mut self) {
-                self.closes = false;
+                self.1 = false;
             }
 
             /// Puts the stream together again.
@@ -92,41 +110,21 @@ macro_rules! halves {
             /// # Errors
             /// Both halves, if they are of different streams.
             pub fn reunite(mut self, read: OwnedReadHalf) -> Result<$kind, ReuniteError> {
-                if !Arc::ptr_eq(&self.stream, &read.stream) {
+                let stream = Arc::clone(self.0.holder());
+                if !Arc::ptr_eq(&stream, read.0.holder()) {
                     return Err(ReuniteError(read, self));
                 }
-                self.closes = false;
-                let stream = Arc::clone(&self.stream);
+                self.1 = false;
                 drop((self, read));
-                Ok(Arc::into_inner(stream)
-                    .unwrap_or_else(|| unreachable!("only the two halves hold the stream")))
-            }
-        }
-
-        impl Drop for ReadHalf<'_> {
-            fn drop(&mut self) {
-                self.give_up_place();
-            }
-        }
-
-        impl Drop for WriteHalf<'_> {
-            fn drop(&mut self) {
-                self.give_up_place();
-            }
-        }
-
-        impl Drop for OwnedReadHalf {
-            fn drop(&mut self) {
-                self.give_up_place();
+                Ok(Arc::into_inner(stream).unwrap_or_else(|| unreachable!("only the two halves hold the stream")))
             }
         }
 
         impl Drop for OwnedWriteHalf {
             fn drop(&mut self) {
-                self.give_up_place();
-                if self.closes {
+                if self.1 {
                     // Fails only when the connection is over, which is what was wanted.
-                    $crate::stream::close(&self.stream.socket).ok();
+                    $crate::stream::close(&self.as_ref().socket).ok();
                 }
             }
         }
@@ -150,239 +148,66 @@ macro_rules! halves {
     };
 }
 
-macro_rules! reading {
-    ($kind:ident, $($generics:lifetime)?, $half:ty, $stream:ty) => {
-        impl$(<$generics>)? $half {
-            pub(super) fn new(stream: $stream) -> Self {
-                Self { stream, ticket: Ticket::new() }
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::read`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                self.stream.read(buf).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::read_vectored`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.stream.read_vectored(bufs).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::read_exact`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Not cancel safe: how much was read is not known.
-            pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
-                self.stream.read_exact(buf).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::read_to_end`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost: what was read is in `buf`.
-            pub async fn read_to_end(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
-                self.stream.read_to_end(buf).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::peek`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-                self.stream.peek(buf).await
-            }
-
-            /// The `poll` form of [`peek`](Self::peek).
-            ///
-            /// # Errors
-            #[doc = concat!(" As [`", stringify!($kind), "::peek`].")]
-            pub fn poll_peek(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-                self.stream.socket.poll_peek(cx, &mut self.ticket, buf)
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::try_read`].")]
-            ///
-            /// # Errors
-            /// As there.
-            pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.stream.try_read(buf)
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::try_read_vectored`].")]
-            ///
-            /// # Errors
-            /// As there.
-            pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.stream.try_read_vectored(bufs)
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::readable`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn readable(&self) -> io::Result<()> {
-                self.stream.readable().await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::read_closed`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn read_closed(&self) -> io::Result<()> {
-                self.stream.read_closed().await
-            }
-        }
+/// What halves do as the stream does: alone (`mut`) or not, waiting (these with their
+/// cancel safety) or not; and what they do besides.
+macro_rules! as_the_stream {
+    ($kind:ident: [$($half:ty),*] $table:tt $more:tt) => {
+        $($crate::stream::as_the_stream! { @of $kind $table $more ($half) })*
     };
-}
-
-macro_rules! writing {
-    ($kind:ident, $($generics:lifetime)?, $half:ty) => {
-        impl$(<$generics>)? $half {
-            #[doc = concat!(" See [`", stringify!($kind), "::write`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-                self.stream.write(buf).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::write_vectored`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.stream.write_vectored(bufs).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::write_all`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Not cancel safe: how much was written is not known.
-            pub async fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-                self.stream.write_all(buf).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::write_all_vectored`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// `bufs` tells what is still to be written.
-            pub async fn write_all_vectored(&mut self, bufs: &mut [IoSlice<'_>]) -> io::Result<()> {
-                self.stream.write_all_vectored(bufs).await
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::try_write`].")]
-            ///
-            /// # Errors
-            /// As there.
-            pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.stream.try_write(buf)
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::try_write_vectored`].")]
-            ///
-            /// # Errors
-            /// As there.
-            pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.stream.try_write_vectored(bufs)
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::writable`].")]
-            ///
-            /// # Errors
-            /// As there.
-            ///
-            /// # Cancel safety
-            /// Nothing is lost.
-            pub async fn writable(&self) -> io::Result<()> {
-                self.stream.writable().await
-            }
-
-            #[doc = concat!(" Sends FIN after what was written; see [`", stringify!($kind), "::shutdown`].")]
-            ///
-            /// # Errors
-            /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is
-            /// over.
-            pub fn shutdown(&mut self) -> io::Result<()> {
-                self.stream.shutdown(Shutdown::Write)
-            }
-        }
-    };
-}
-
-macro_rules! either_half {
-    ($kind:ident, $addr:ty; $($half:ty: $direction:expr;)*) => {$(
+    (@of $kind:ident {
+        $(mut $own:ident($arg:ident: $of:ty) -> $done:ty, $safety:literal;)*
+        $(async $wait:ident() -> $waited:ty, $wait_safety:literal;)*
+        $(fn $now:ident($($now_arg:ident: $now_of:ty)?) -> $answer:ty;)*
+    } {$($more:item)*} ($half:ty)) => {
         impl $half {
-            #[doc = concat!(" See [`", stringify!($kind), "::local_addr`].")]
-            ///
-            /// # Errors
-            /// As there.
-            pub fn local_addr(&self) -> io::Result<$addr> {
-                self.stream.local_addr()
-            }
-
-            #[doc = concat!(" See [`", stringify!($kind), "::peer_addr`].")]
-            ///
-            /// # Errors
-            /// As there.
-            pub fn peer_addr(&self) -> io::Result<$addr> {
-                self.stream.peer_addr()
-            }
-
-            fn give_up_place(&mut self) {
-                self.stream.socket.forget($direction, &self.ticket);
-            }
+            $(
+                #[doc = concat!(" See [`", stringify!($kind), "::", stringify!($own), "`].")]
+                ///
+                /// # Errors
+                /// As there.
+                ///
+                /// # Cancel safety
+                #[doc = $safety]
+                pub async fn $own(&mut self, $arg: $of) -> io::Result<$done> {
+                    self.as_ref().$own($arg).await
+                }
+            )*
+            $(
+                #[doc = concat!(" See [`", stringify!($kind), "::", stringify!($wait), "`].")]
+                ///
+                /// # Errors
+                /// As there.
+                ///
+                /// # Cancel safety
+                #[doc = $wait_safety]
+                pub async fn $wait(&self) -> io::Result<$waited> {
+                    self.as_ref().$wait().await
+                }
+            )*
+            $(
+                #[doc = concat!(" See [`", stringify!($kind), "::", stringify!($now), "`].")]
+                ///
+                /// # Errors
+                /// As there.
+                pub fn $now(&self $(, $now_arg: $now_of)?) -> io::Result<$answer> {
+                    self.as_ref().$now($($now_arg)?)
+                }
+            )*
+            $($more)*
         }
 
         impl $crate::stream::End for $half {
             fn with<R>(&mut self, operation: impl FnOnce(&$crate::socket::Socket, &mut Ticket) -> R) -> R {
-                operation(&self.stream.socket, &mut self.ticket)
+                self.0.with(operation)
             }
         }
 
         impl AsRef<$kind> for $half {
             fn as_ref(&self) -> &$kind {
-                &self.stream
+                self.0.holder()
             }
         }
-    )*};
+    };
 }
 
-pub(crate) use {either_half, halves, reading, writing};
+pub(crate) use {as_the_stream, halves};

@@ -128,15 +128,11 @@ pub(crate) fn cut(bufs: &mut [IoSlice<'_>], mut count: usize) {
 
 /// How many bytes more were written, or the error with how many there were.
 pub(crate) fn progress(sent: io::Result<usize>, written: usize) -> io::Result<usize> {
-    let error = match sent {
-        Ok(0) => io::ErrorKind::WriteZero.into(),
-        Ok(sent) => return Ok(sent),
-        Err(error) => error,
-    };
-    if written == 0 {
-        return Err(error);
-    }
-    Err(io::Error::new(error.kind(), WriteAllError { written, error }))
+    let sent = if matches!(sent, Ok(0)) { Err(io::ErrorKind::WriteZero.into()) } else { sent };
+    sent.map_err(|error| match written {
+        0 => error,
+        _ => io::Error::new(error.kind(), WriteAllError { written, error }),
+    })
 }
 
 /// Not everything was written: the payload ([`get_ref`](io::Error::get_ref)) of

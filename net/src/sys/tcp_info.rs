@@ -7,31 +7,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use bourn_reactor::faults::{Call, told};
 use libc::c_int;
 
-use super::read_option;
-
-/// A `tcp_info` as the kernel wrote it; what it did not write is 0.
-pub(crate) struct RawInfo([u8; 256]);
-
-impl RawInfo {
-    pub(crate) fn byte(&self, offset: usize) -> u8 {
-        self.0[offset]
-    }
-
-    pub(crate) fn word(&self, offset: usize) -> u32 {
-        u32::from_ne_bytes(std::array::from_fn(|place| self.0[offset + place]))
-    }
-
-    pub(crate) fn long(&self, offset: usize) -> u64 {
-        u64::from_ne_bytes(std::array::from_fn(|place| self.0[offset + place]))
-    }
-}
+use super::{RawInfo, read_option};
 
 /// `TCP_INFO`.
 pub(crate) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<RawInfo> {
     told(Call::Option, fd.as_raw_fd(), 0)?;
-    let mut raw = RawInfo([0; 256]);
-    read_option(fd, (libc::IPPROTO_TCP, libc::TCP_INFO), &mut raw.0)?;
-    Ok(raw)
+    read_option(fd, (libc::IPPROTO_TCP, libc::TCP_INFO))
 }
 
 /// `SIOCINQ`, `SIOCOUTQ` and `SIOCOUTQNSD` (tcp(7), linux/sockios.h).

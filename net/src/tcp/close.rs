@@ -1,15 +1,13 @@
 //! Closing with the certainty of what became of the bytes.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::pin::{Pin, pin};
-use std::task::Poll;
 use std::time::Duration;
 
 use bourn_reactor::{Direction, Sleep};
 
+use crate::stall::before;
 use crate::sys;
 use crate::tcp::{TcpState, TcpStream};
 
@@ -110,7 +108,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     pub async fn close_within(self, limit: Duration) -> io::Result<CloseReport> {
-        let mut end = pin!(Sleep::after(limit));
+        let mut end = Sleep::after(limit);
         self.set_read_timeout(None);
         // What was shut down before has its FIN, too. Not connected is what is over, whose
         // FIN, if there was one, is mostly acknowledged.
@@ -127,18 +125,16 @@ impl TcpStream {
                 }
             }
         };
-        let drain = before(end.as_mut(), drain).await;
+        let drain = before(&mut end, drain).await;
         let peer_closed = matches!(drain, Some(Ok(())));
         if peer_closed {
             // If that fails, the counts tell.
-            let _ = before(end, self.acknowledged()).await;
+            let _ = before(&mut end, self.acknowledged()).await;
         }
-        let mut error = drain.and_then(Result::err);
+        let error = drain.and_then(Result::err);
         let info = self.info()?;
         let queues = self.queues()?;
-        if error.is_none() {
-            error = self.take_error()?;
-        }
+        let error = if error.is_none() { self.take_error()? } else { error };
         // The FIN is the last byte of what was written.
         let fin = u64::from(has_fin);
         let unacknowledged = (queues.unacknowledged as u64).saturating_sub(fin);
@@ -188,18 +184,4 @@ impl TcpStream {
         sys::option(self)?.set_tcp_cork(true)?;
         Ok(Cork { stream: self })
     }
-}
-
-/// What comes of `future`, if it does before the end.
-async fn before<R>(mut end: Pin<&mut Sleep>, future: impl Future<Output = R>) -> Option<R> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        // First, for the other may use up what this task may do.
-        let over = end.as_mut().poll(cx);
-        match future.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => over.map(|()| None),
-        }
-    })
-    .await
 }

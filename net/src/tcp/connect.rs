@@ -23,7 +23,7 @@ pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStre
         Connecting::Done => Ok(TcpStream::new(Socket::new(fd, Kind::Stream))),
         Connecting::UnderWay => {
             let socket = Socket::new(fd, Kind::Connecting);
-            socket.wait(Direction::Write, |cx, ticket| socket.poll_connect(cx, ticket)).await?;
+            socket.operate(Direction::Write, sys::connected).await?;
             Ok(TcpStream::new(socket))
         }
     }
@@ -91,7 +91,7 @@ fn interleaved(addrs: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
 
 async fn connect_to(addr: SocketAddr) -> io::Result<TcpStream> {
     let fd = sys::tcp_socket(&addr)?;
-    sys::set_nodelay(fd.as_fd(), true)?;
+    sys::option(&fd)?.set_tcp_nodelay(true)?;
     let stream = connect(fd, addr).await?;
     // A peer that is gone already is told by the first read, as ever.
     if stream.peer_addr().ok() == Some(stream.local_addr()?) {

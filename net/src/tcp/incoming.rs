@@ -6,8 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bourn_reactor::{Sleep, Ticket};
+use bourn_reactor::{Direction, Sleep};
 
+use crate::socket::{Place, Socket};
+use crate::sys;
+use crate::tcp::listener::stream_of;
 use crate::tcp::{TcpListener, TcpStream};
 use crate::vacancy::Watch;
 
@@ -25,8 +28,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Several may exist for one listener, in several tasks.
 #[derive(Debug)]
 pub struct Incoming<'a> {
-    listener: &'a TcpListener,
-    ticket: Ticket,
+    place: Place<&'a Socket>,
     exhaustion: Option<Exhaustion>,
 }
 
@@ -50,7 +52,7 @@ pub enum AcceptErrorKind {
 
 impl<'a> Incoming<'a> {
     pub(super) fn new(listener: &'a TcpListener) -> Incoming<'a> {
-        Incoming { listener, ticket: Ticket::new(), exhaustion: None }
+        Incoming { place: Place::new(&listener.socket, Direction::Read), exhaustion: None }
     }
 
     /// The next connection.
@@ -77,7 +79,7 @@ impl<'a> Incoming<'a> {
             return Poll::Pending;
         }
         loop {
-            let error = match self.listener.poll_accept_with(cx, &mut self.ticket) {
+            let error = match self.place.poll_io(cx, sys::accept).map(|accepted| accepted.and_then(stream_of)) {
                 Poll::Pending => {
                     // Nobody waits for a descriptor any more.
                     self.exhaustion = None;
@@ -111,12 +113,6 @@ impl<'a> Incoming<'a> {
                 AcceptErrorKind::Fatal => return Poll::Ready(Err(error)),
             }
         }
-    }
-}
-
-impl Drop for Incoming<'_> {
-    fn drop(&mut self) {
-        self.listener.forget(&self.ticket);
     }
 }
 
@@ -157,7 +153,6 @@ impl AcceptErrorKind {
                 | libc::EHOSTDOWN
                 | libc::EHOSTUNREACH,
             ) => AcceptErrorKind::Connection,
-            #[cfg(target_os = "linux")]
             Some(libc::ENONET) => AcceptErrorKind::Connection,
             // The last two are of one connection, or of all for as long as it may be.
             Some(

@@ -33,7 +33,7 @@ use crate::tcp::{Incoming, TcpSocket, TcpStream};
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 impl TcpListener {
@@ -82,8 +82,7 @@ impl TcpListener {
     /// # Cancel safety
     /// No connection is lost: it is accepted only when the future completes.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_accept(cx, ticket));
-        accepted.await.and_then(stream_of)
+        self.socket.operate(Direction::Read, sys::accept).await.and_then(stream_of)
     }
 
     /// Accepts a connection, or wakes the task when there may be one. Up to 32
@@ -92,19 +91,8 @@ impl TcpListener {
     /// # Errors
     /// As [`accept`](TcpListener::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.poll_accept_with(cx, &mut Ticket::shared())
-    }
-
-    pub(super) fn poll_accept_with(
-        &self,
-        cx: &mut Context<'_>,
-        ticket: &mut Ticket,
-    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.socket.poll_accept(cx, ticket).map(|accepted| accepted.and_then(stream_of))
-    }
-
-    pub(super) fn forget(&self, ticket: &Ticket) {
-        self.socket.forget(Direction::Read, ticket);
+        let accepted = self.socket.poll_io(cx, Direction::Read, &mut Ticket::shared(), sys::accept);
+        accepted.map(|accepted| accepted.and_then(stream_of))
     }
 
     /// Accepts a connection that waits already.
@@ -123,14 +111,14 @@ impl TcpListener {
     }
 }
 
-fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+pub(super) fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
     let stream = TcpStream::new(Socket::new(fd, Kind::Stream));
     Ok((stream, sys::internet(&peer)?))
 }
 
 /// With `TCP_NODELAY`, for the streams to inherit.
 fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
-    sys::set_nodelay(fd.as_fd(), true)?;
+    sys::option(&fd)?.set_tcp_nodelay(true)?;
     Ok(TcpListener::new(fd))
 }
 

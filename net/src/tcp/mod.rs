@@ -6,7 +6,6 @@ mod incoming;
 mod info;
 mod listener;
 mod socket;
-mod split;
 mod stream;
 mod transfer;
 
@@ -16,5 +15,5 @@ pub use incoming::{AcceptErrorKind, Incoming};
 pub use info::{ListenQueue, Queues, TcpInfo, TcpState};
 pub use listener::TcpListener;
 pub use socket::TcpSocket;
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::TcpStream;
+pub use transfer::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

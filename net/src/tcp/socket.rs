@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
+use crate::readiness::lends_descriptor;
 use crate::sys;
 use crate::tcp::{TcpListener, TcpStream, connect};
 
@@ -33,7 +34,7 @@ use crate::tcp::{TcpListener, TcpStream, connect};
 /// ```
 #[derive(Debug)]
 pub struct TcpSocket {
-    fd: OwnedFd,
+    socket: OwnedFd,
 }
 
 impl TcpSocket {
@@ -54,7 +55,7 @@ impl TcpSocket {
     }
 
     pub(super) fn of_family(addr: &SocketAddr) -> io::Result<TcpSocket> {
-        let socket = TcpSocket { fd: sys::tcp_socket(addr)? };
+        let socket = TcpSocket { socket: sys::tcp_socket(addr)? };
         socket.set_nodelay(true)?;
         Ok(socket)
     }
@@ -67,7 +68,7 @@ impl TcpSocket {
     /// is not of this host, [`PermissionDenied`](io::ErrorKind::PermissionDenied)
     /// for a privileged port.
     pub fn bind(&self, addr: SocketAddr) -> io::Result<()> {
-        sys::bind(self.fd.as_fd(), &addr.into())
+        sys::option(self)?.bind(&addr.into())
     }
 
     /// Listens (listen(2)) for connections, of which up to `backlog` wait to be
@@ -77,8 +78,8 @@ impl TcpSocket {
     /// # Errors
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) if another socket listens there.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        sys::listen(self.fd.as_fd(), backlog)?;
-        Ok(TcpListener::new(self.fd))
+        sys::listen(self.socket.as_fd(), backlog)?;
+        Ok(TcpListener::new(self.socket))
     }
 
     /// Connects to `addr`.
@@ -93,24 +94,8 @@ impl TcpSocket {
     /// Dropping the future closes the socket, whatever has become of the
     /// connection.
     pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
-        connect::connect(self.fd, addr).await
+        connect::connect(self.socket, addr).await
     }
 }
 
-impl AsFd for TcpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl AsRawFd for TcpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl From<TcpSocket> for OwnedFd {
-    fn from(socket: TcpSocket) -> OwnedFd {
-        socket.fd
-    }
-}
+lends_descriptor!(TcpSocket);

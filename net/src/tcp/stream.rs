@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{self, Shutdown};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bourn_reactor::{Direction, Kind};
@@ -12,7 +11,7 @@ use crate::addr::{ToSocketAddrs, lookup_host};
 use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
 use crate::sys;
-use crate::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, connect};
+use crate::tcp::connect;
 
 /// A TCP connection.
 ///
@@ -190,18 +189,6 @@ impl TcpStream {
     /// What the kernel says.
     pub fn oob_inline(&self) -> io::Result<bool> {
         sys::option(self)?.out_of_band_inline()
-    }
-
-    /// Lends out a half for reading and one for writing.
-    pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        (ReadHalf::new(self), WriteHalf::new(self))
-    }
-
-    /// Takes the stream apart into a half for reading and one for writing, each
-    /// for a task of its own.
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        let stream = Arc::new(self);
-        (OwnedReadHalf::new(Arc::clone(&stream)), OwnedWriteHalf::new(stream))
     }
 }
 

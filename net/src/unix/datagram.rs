@@ -58,7 +58,7 @@ impl UnixDatagram {
 
     fn bind_to(addr: &SockAddr) -> io::Result<UnixDatagram> {
         let fd = sys::unix_socket(Type::DGRAM)?;
-        sys::bind(fd.as_fd(), addr)?;
+        sys::option(&fd)?.bind(addr)?;
         Ok(UnixDatagram::new(fd))
     }
 

@@ -65,7 +65,7 @@ impl UnixListener {
 
     fn bind_to(addr: &SockAddr) -> io::Result<UnixListener> {
         let fd = sys::unix_socket(Type::STREAM)?;
-        sys::bind(fd.as_fd(), addr)?;
+        sys::option(&fd)?.bind(addr)?;
         // The kernel cuts it.
         sys::listen(fd.as_fd(), u32::MAX)?;
         Ok(UnixListener::new(fd))
@@ -81,8 +81,7 @@ impl UnixListener {
     /// # Cancel safety
     /// No connection is lost: it is accepted only when the future completes.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let accepted = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_accept(cx, ticket));
-        accepted.await.and_then(stream_of)
+        self.socket.operate(Direction::Read, sys::accept).await.and_then(stream_of)
     }
 
     /// Accepts a connection, or wakes the task when there may be one. Up to 32
@@ -91,7 +90,8 @@ impl UnixListener {
     /// # Errors
     /// As [`accept`](UnixListener::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        self.socket.poll_accept(cx, &mut Ticket::shared()).map(|accepted| accepted.and_then(stream_of))
+        let accepted = self.socket.poll_io(cx, Direction::Read, &mut Ticket::shared(), sys::accept);
+        accepted.map(|accepted| accepted.and_then(stream_of))
     }
 
     /// Accepts a connection that waits already.

@@ -8,13 +8,11 @@ mod datagram;
 mod descriptors;
 mod listener;
 pub mod pipe;
-mod split;
 mod stream;
 mod transfer;
 
 pub use datagram::UnixDatagram;
 pub use listener::UnixListener;
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
-#[cfg(target_os = "linux")]
 pub use stream::Credentials;
 pub use stream::UnixStream;
+pub use transfer::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

@@ -56,7 +56,8 @@ pub fn pipe() -> io::Result<(Sender, Receiver)> {
 
 read_methods!(Receiver);
 write_methods!(Sender);
-whole!(Receiver, &Receiver, Sender, &Sender);
+whole!(Receiver);
+whole!(Sender);
 readiness_methods!(Receiver);
 readiness_methods!(Sender);
 descriptor_traits!(Receiver, PipeReader, |fd| Ok(Receiver { socket: Socket::of_pipe(fd) }));

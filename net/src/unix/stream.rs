@@ -5,7 +5,6 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 
 use bourn_reactor::{Direction, Kind};
 use socket2::{SockAddr, Type};
@@ -13,7 +12,6 @@ use socket2::{SockAddr, Type};
 use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
 use crate::sys;
-use crate::unix::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 
 /// A connection of two Unix sockets.
 ///
@@ -45,7 +43,6 @@ pub struct UnixStream {
 
 /// Who the peer was when it connected, or began to listen, or made the pair
 /// (`SO_PEERCRED`).
-#[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Credentials {
@@ -110,7 +107,6 @@ impl UnixStream {
     ///
     /// # Errors
     /// What the kernel says.
-    #[cfg(target_os = "linux")]
     pub fn peer_cred(&self) -> io::Result<Credentials> {
         let [pid, uid, gid] = sys::peer_credentials(self.as_fd())?;
         Ok(Credentials { pid, uid, gid })
@@ -137,18 +133,6 @@ impl UnixStream {
     pub async fn read_closed(&self) -> io::Result<()> {
         let closed = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
         closed.await
-    }
-
-    /// Lends out a half for reading and one for writing.
-    pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        (ReadHalf::new(self), WriteHalf::new(self))
-    }
-
-    /// Takes the stream apart into a half for reading and one for writing, each
-    /// for a task of its own.
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        let stream = Arc::new(self);
-        (OwnedReadHalf::new(Arc::clone(&stream)), OwnedWriteHalf::new(stream))
     }
 }
 

@@ -79,6 +79,8 @@ impl Context {
     pub(crate) fn leave(&self) {
         debug_assert!(self.core.get() == 0 && self.queue.borrow().is_empty());
         self.worker.set(false);
+        // A turn may have panicked.
+        self.turning.set(false);
         self.runtime.set(0);
         self.seat.set(0);
         self.entered_at.set(None);

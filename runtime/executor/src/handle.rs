@@ -83,7 +83,8 @@ impl<P: Park> Handle<P> {
     }
 
     /// Has `make` called for each shard, on its own thread and with its number, and runs there what it returns, which
-    /// may stay on that thread. An executor whose workers share, or that has none, is one shard.
+    /// may stay on that thread. An executor whose workers share, or that has none, is one shard: there the future stays with
+    /// whichever thread comes first, and if that is a caller inside `block_on`, it is dropped when that returns.
     #[track_caller]
     pub fn spawn_on_each<M, F>(&self, make: M) -> OnEach<F::Output>
     where

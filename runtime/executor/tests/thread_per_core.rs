@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
-use bourn_executor::{Executor, ExecutorOptions, Options, StallCause, ThreadPark, yield_now};
+use bourn_executor::{Executor, ExecutorOptions, Options, StallCause, ThreadPark, UnhandledPanic, yield_now};
 use futures_lite::future::block_on;
 use support::{Door, Drops, watchdog, with, workers_with};
 
@@ -166,4 +166,23 @@ fn without_workers_a_blocked_task_is_reported_as_well() {
     let task = runtime.handle().spawn(async move { heard.recv().unwrap() });
     let id = task.id();
     assert_eq!(runtime.block_on(task).unwrap().task, Some(id));
+}
+
+#[test]
+fn a_panic_that_shuts_down_ends_every_shard() {
+    let _watchdog = watchdog();
+    let runtime = {
+        let mut options = ExecutorOptions::thread_per_core().workers(3);
+        options.unhandled_panic = UnhandledPanic::Shutdown;
+        workers_with(options)
+    };
+    let handle = runtime.handle();
+    // They take turns: one on each.
+    let waiting: Vec<_> = (0..3).map(|_| handle.spawn(pending::<()>())).collect();
+    drop(handle.spawn(async { panic!("alone") }));
+    for task in waiting {
+        assert!(block_on(task).unwrap_err().is_cancelled());
+    }
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(pending::<()>())));
+    assert!(outcome.unwrap_err().is::<String>(), "whichever shard it was");
 }

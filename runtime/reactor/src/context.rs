@@ -34,7 +34,8 @@ pub struct Entered {
 
 pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
     let number = ENTRIES.with(|entries| entries.replace(entries.get() + 1));
-    ENTERED.with(|entered| entered.borrow_mut().push((number, Arc::clone(reactor))));
+    // A thread whose locals are gone has no context to enter: a runtime may be dropped on it.
+    let _gone = ENTERED.try_with(|entered| entered.borrow_mut().push((number, Arc::clone(reactor))));
     Entered { number, thread: PhantomData }
 }
 

@@ -58,8 +58,7 @@ impl From<Direction> for Interest {
 
 impl fmt::Debug for Interest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(Interest::READ, "READ"), (Interest::WRITE, "WRITE"), (Interest::CLOSED, "CLOSED")];
-        held(formatter, names.map(|(bit, name)| (self.contains(bit), name)))
+        held(formatter, self.0, ["READ", "WRITE", "CLOSED"])
     }
 }
 
@@ -67,14 +66,39 @@ impl fmt::Debug for Interest {
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ready(u8);
 
-impl Ready {
-    const READABLE: u8 = 1;
-    const WRITABLE: u8 = 2;
-    const READ_CLOSED: u8 = 4;
-    const WRITE_CLOSED: u8 = 8;
-    const ERROR: u8 = 16;
-    const PRIORITY: u8 = 32;
+/// The flags of [`Ready`] and who asks for them.
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident: $flag:ident = $bit:literal;)*) => {
+        impl Ready {
+            $(const $flag: u8 = 1 << $bit;)*
 
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $name(self) -> bool {
+                self.any(Self::$flag)
+            })*
+        }
+    };
+}
+
+flags! {
+    /// Reading would not block.
+    is_readable: READABLE = 0;
+    /// Writing would not block.
+    is_writable: WRITABLE = 1;
+    /// The peer has closed its half (`EPOLLRDHUP`) or both are closed
+    /// (`EPOLLHUP`).
+    is_read_closed: READ_CLOSED = 2;
+    /// Nothing can be written any more (`EPOLLHUP`).
+    is_write_closed: WRITE_CLOSED = 3;
+    /// An error is pending (`EPOLLERR`): of the connection, or an entry in the
+    /// error queue of a descriptor that lives on.
+    is_error: ERROR = 4;
+    /// Urgent data or another exceptional condition (`EPOLLPRI`).
+    is_priority: PRIORITY = 5;
+}
+
+impl Ready {
     /// Translates the bits that `poll(2)` and `epoll(7)` share.
     pub(crate) fn from_poll(bits: libc::c_short) -> Ready {
         let ours = |of_kernel, ours| if bits & of_kernel != 0 { ours } else { 0 };
@@ -109,44 +133,6 @@ impl Ready {
         self.0 & bits != 0
     }
 
-    /// Reading would not block.
-    #[must_use]
-    pub fn is_readable(self) -> bool {
-        self.any(Self::READABLE)
-    }
-
-    /// Writing would not block.
-    #[must_use]
-    pub fn is_writable(self) -> bool {
-        self.any(Self::WRITABLE)
-    }
-
-    /// The peer has closed its half (`EPOLLRDHUP`) or both are closed
-    /// (`EPOLLHUP`).
-    #[must_use]
-    pub fn is_read_closed(self) -> bool {
-        self.any(Self::READ_CLOSED)
-    }
-
-    /// Nothing can be written any more (`EPOLLHUP`).
-    #[must_use]
-    pub fn is_write_closed(self) -> bool {
-        self.any(Self::WRITE_CLOSED)
-    }
-
-    /// An error is pending (`EPOLLERR`): of the connection, or an entry in the
-    /// error queue of a descriptor that lives on.
-    #[must_use]
-    pub fn is_error(self) -> bool {
-        self.any(Self::ERROR)
-    }
-
-    /// Urgent data or another exceptional condition (`EPOLLPRI`).
-    #[must_use]
-    pub fn is_priority(self) -> bool {
-        self.any(Self::PRIORITY)
-    }
-
     pub(crate) fn wakes_readers(self) -> bool {
         self.any(Self::READABLE | Self::PRIORITY) || self.closes_reading()
     }
@@ -166,21 +152,13 @@ impl Ready {
 
 impl fmt::Debug for Ready {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            (self.is_readable(), "readable"),
-            (self.is_writable(), "writable"),
-            (self.is_read_closed(), "read_closed"),
-            (self.is_write_closed(), "write_closed"),
-            (self.is_error(), "error"),
-            (self.is_priority(), "priority"),
-        ];
-        held(formatter, names)
+        held(formatter, self.0, ["readable", "writable", "read_closed", "write_closed", "error", "priority"])
     }
 }
 
-/// Lists the names of what holds.
-fn held<const N: usize>(formatter: &mut fmt::Formatter<'_>, names: [(bool, &str); N]) -> fmt::Result {
-    formatter.debug_set().entries(names.iter().filter(|(holds, _)| *holds).map(|(_, name)| name)).finish()
+/// Lists the names of the bits that are set, the lowest first.
+fn held<const N: usize>(formatter: &mut fmt::Formatter<'_>, bits: u8, names: [&str; N]) -> fmt::Result {
+    formatter.debug_set().entries((0..N).filter(|bit| bits >> bit & 1 != 0).map(|bit| names[bit])).finish()
 }
 
 /// One descriptor's answer from a wait.

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::event::{Event, Interest};
 use crate::selector::{self, Registry, Selector};
 use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sys;
 use crate::turn_lock::{Held, TurnLock};
 
 /// Nobody waits, nothing is to be told.
@@ -241,10 +242,9 @@ impl Turn<'_> {
             let wait = limit();
             if wait == Wait::No {
                 // A notification is for a wait that blocks, so it stays.
-                match self.selector.with(|selector| selector.wait(events, Some(Duration::ZERO))) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    result => return result,
-                }
+                return sys::uninterrupted(|| {
+                    self.selector.with(|selector| selector.wait(events, Some(Duration::ZERO)))
+                });
             }
             // Acquire, as in `is_parked` and `notify`; Release, so that who sees
             // PARKED comes after whatever this thread did before.
@@ -254,10 +254,10 @@ impl Turn<'_> {
             let result = self.selector.with(|selector| selector.wait(events, timeout));
             // Acquire, as in `notify`.
             let told = self.poller.state.swap(EMPTY, Ordering::AcqRel) == NOTIFIED || told;
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(()) => {}
+            if let Err(error) = result
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                return Err(error);
             }
             let over = match wait {
                 Wait::No => true,

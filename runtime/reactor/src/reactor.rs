@@ -192,9 +192,7 @@ impl Reactor {
 
     /// The part of a turn that holds the turn lock; no foreign code runs in it.
     fn gather(&self, wait: Wait, batch: &mut Batch) -> io::Result<Turned> {
-        let Some(mut turn) = self.poller.try_turn() else {
-            return Ok(Turned::Busy);
-        };
+        let Some(mut turn) = self.poller.try_turn() else { return Ok(Turned::Busy) };
         let result = turn.wait(&mut batch.events, || self.limit(wait));
         let count = |counter: &core::sync::atomic::AtomicU64, by: u64| {
             counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
@@ -266,17 +264,20 @@ impl Reactor {
         // lock after us sees it through that lock; a turn, through the swap in
         // `notify`; `occupied` and the like, through the Acquire in `is_closed`.
         self.closed.store(true, Ordering::Release);
+        if self.is_forked() {
+            // The locks may be held for ever, and who waits is the parent's.
+            return;
+        }
         let mut wakers = Vec::new();
         let sources = self.table.lock().close();
         for source in sources {
             source.leave(self, &mut wakers);
             guarded(|| drop(source));
         }
-        {
-            let mut timers = self.timers.lock();
-            timers.drain(&mut wakers);
-            self.note_earliest(None);
-        }
+        let mut timers = self.timers.lock();
+        timers.drain(&mut wakers);
+        self.note_earliest(None);
+        drop(timers);
         // A wait under way then sees `closed`. If the notifier can not be written
         // to, that wait ends with its next event; there is nobody to tell.
         drop(self.unpark());
@@ -428,26 +429,17 @@ impl Reactor {
 
     /// Whether the timer waits still; lets it wake `waker` from now on.
     pub(crate) fn watch_timer(&self, key: Key, waker: &Waker) -> bool {
-        {
-            let mut timers = self.timers.lock();
-            match timers.get_mut(&key) {
-                None => return false,
-                Some(placed) if placed.will_wake(waker) => return true,
-                Some(_) => {}
-            }
+        match self.timers.lock().get_mut(&key) {
+            None => return false,
+            Some(placed) if placed.will_wake(waker) => return true,
+            Some(_) => {}
         }
         // Cloned and dropped outside the lock: that is foreign code.
         let mut waker = waker.clone();
         let mut timers = self.timers.lock();
-        let waits = match timers.get_mut(&key) {
-            None => false,
-            Some(placed) => {
-                std::mem::swap(placed, &mut waker);
-                true
-            }
-        };
+        let placed = timers.get_mut(&key).map(|placed| std::mem::swap(placed, &mut waker));
         drop(timers);
-        waits
+        placed.is_some()
     }
 
     /// Takes a timer away, if it has not fired.
@@ -468,12 +460,9 @@ impl Reactor {
 
 impl fmt::Debug for Reactor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Reactor")
-            .field("backend", &self.backend())
-            .field("runtime", &self.runtime)
-            .field("closed", &self.is_closed())
-            .finish_non_exhaustive()
+        let mut about = formatter.debug_struct("Reactor");
+        about.field("backend", &self.backend()).field("runtime", &self.runtime).field("closed", &self.is_closed());
+        about.finish_non_exhaustive()
     }
 }
 

@@ -71,8 +71,9 @@ pub struct WakerId {
 
 /// The part of a source that its reactor knows.
 pub(crate) struct Registered {
-    readiness: Readiness,
-    fd: RawFd,
+    pub(crate) readiness: Readiness,
+    /// For people: it may be closed already.
+    pub(crate) fd: RawFd,
     born: Instant,
     /// See [`sys::forks`].
     forks: u64,
@@ -94,11 +95,8 @@ pub(crate) struct Home {
 
 /// What one look at a source, under its lock, has found.
 pub(crate) enum Look {
-    /// The direction is in the state that was waited for; the waker is in place
-    /// all the same.
-    Done(Half, Option<Displaced>),
-    /// The waker is in place.
-    Waiting(Option<Displaced>),
+    /// The waker is in place; this is how the direction was just before.
+    Placed(Half, Option<Displaced>),
     /// A waker has to be cloned first.
     NoWaker,
     /// The source had to settle here first, and has: the old home, to be dropped
@@ -111,18 +109,9 @@ impl Registered {
         Registered { readiness, fd, born: clock::now(), forks: sys::forks(), state: Mutex::new(State::default()) }
     }
 
-    pub(crate) fn readiness(&self) -> &Readiness {
-        &self.readiness
-    }
-
     #[cfg(all(test, loom))]
     pub(crate) fn is_at_home(&self) -> bool {
         self.state.lock().home.is_some()
-    }
-
-    /// The descriptor's number, for people: it may be closed already.
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.fd
     }
 
     /// Enters a report, and moves the wakers of those who waited for it.
@@ -154,15 +143,13 @@ impl Registered {
         !self.readiness.load(direction).someone_waits()
     }
 
-    /// Looks whether `done` holds of `direction`, and if not, waits for the next
-    /// report at the right home, which is `current` if there is none.
-    #[expect(clippy::too_many_arguments, reason = "one step of `poll_until`, not called elsewhere")]
+    /// Looks at `direction`, and waits for its next report at the right home, which
+    /// is `current` if there is none.
     pub(crate) fn look(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,
         current: &Arc<Reactor>,
         direction: Direction,
-        done: fn(Half) -> bool,
         ticket: &mut Ticket,
         (polled_by, waker): (&Waker, &mut Option<Waker>),
         wakers: &mut Vec<Waker>,
@@ -182,12 +169,7 @@ impl Registered {
         };
         let half = self.readiness.arm(direction);
         drop(state);
-        if done(half) {
-            // The waker stays in place until its ticket is given back: at worst
-            // it is woken once more.
-            return Ok(Look::Done(half, displaced));
-        }
-        Ok(Look::Waiting(displaced))
+        Ok(Look::Placed(half, displaced))
     }
 
     /// Registers at `current`, or moves there; returns the home before.
@@ -213,7 +195,7 @@ impl Registered {
         }
         // Before ADD, which a report may follow at once: whoever finds that one
         // spurious has to know that he must ask again.
-        let was_level = state.home.as_ref().is_some_and(Home::is_level);
+        let was_level = state.home.as_ref().is_some_and(|home| !home.reactor.poller.is_edge_triggered());
         self.readiness.set_level(!current.poller.is_edge_triggered());
         let mut added = current.poller.add(fd, token.0);
         // See the head of this module.
@@ -256,11 +238,10 @@ impl Registered {
     /// The home is closing: wakes everybody to find another.
     pub(crate) fn leave(&self, reactor: &Reactor, wakers: &mut Vec<Waker>) {
         let mut state = self.state.lock();
-        let lives_there = state.home.as_ref().is_some_and(|home| std::ptr::eq(&raw const *home.reactor, reactor));
-        if !lives_there {
+        let home = state.home.take_if(|home| std::ptr::eq(&raw const *home.reactor, reactor));
+        if home.is_none() {
             return;
         }
-        let home = state.home.take();
         self.readiness.revive();
         self.take_all(&mut state, wakers);
         drop(state);
@@ -278,21 +259,16 @@ impl Registered {
         if self.is_forked() {
             return;
         }
-        let home = {
-            let mut state = self.state.lock();
-            let Some(home) = state.home.take() else {
-                return;
-            };
-            home.reactor.unwatch(fd, home.token);
-            home
-        };
+        let mut state = self.state.lock();
+        let Some(home) = state.home.take() else { return };
+        home.reactor.unwatch(fd, home.token);
+        drop(state);
         home.reactor.release(home.token);
     }
 
     /// Asks a level-triggered home to look again.
     pub(crate) fn rearm(&self, interest: Interest) {
-        let state = self.state.lock();
-        if let Some(home) = &state.home {
+        if let Some(home) = &self.state.lock().home {
             home.reactor.poller.rearm(home.token.0, interest);
         }
     }
@@ -312,12 +288,9 @@ impl Registered {
     }
 
     pub(crate) fn info(&self) -> SourceInfo {
-        let ids = |waiters: &Waiters| {
-            waiters
-                .wakers()
-                .map(|waker| WakerId { data: waker.data().addr(), vtable: std::ptr::from_ref(waker.vtable()).addr() })
-                .collect()
-        };
+        let id =
+            |waker: &Waker| WakerId { data: waker.data().addr(), vtable: std::ptr::from_ref(waker.vtable()).addr() };
+        let ids = |waiters: &Waiters| waiters.wakers().map(id).collect();
         let state = self.state.lock();
         SourceInfo { fd: self.fd, born: self.born, readers: ids(&state.read), writers: ids(&state.write) }
     }
@@ -338,9 +311,7 @@ impl State {
 
     /// Whether a wait from `current` may wait at the present home.
     fn is_settled(&mut self, current: &Arc<Reactor>) -> bool {
-        let Some(home) = &self.home else {
-            return false;
-        };
+        let Some(home) = &self.home else { return false };
         if Arc::ptr_eq(&home.reactor, current) {
             self.strays = 0;
             return !current.is_closed();
@@ -350,12 +321,6 @@ impl State {
         }
         self.strays = self.strays.saturating_add(1);
         self.strays < STRAYS || self.read.len() + self.write.len() > 0
-    }
-}
-
-impl Home {
-    fn is_level(&self) -> bool {
-        !self.reactor.poller.is_edge_triggered()
     }
 }
 

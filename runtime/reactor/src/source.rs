@@ -69,7 +69,7 @@ impl Source {
         direction: Direction,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<Seen>> {
-        let half = self.registered.readiness().load(direction);
+        let half = self.registered.readiness.load(direction);
         if half.is_ready() {
             return Poll::Ready(Ok(Seen { direction, half }));
         }
@@ -101,8 +101,7 @@ impl Source {
             Poll::Ready(seen) => Poll::Ready(seen.map(drop)),
             Poll::Pending => {
                 // Watch on, although data may have been reported and not read.
-                let half = self.registered.readiness().load(direction);
-                if half.is_level() {
+                if self.registered.readiness.load(direction).is_level() {
                     self.registered.rearm(Interest::CLOSED);
                 }
                 Poll::Pending
@@ -118,30 +117,21 @@ impl Source {
         done: fn(Half) -> bool,
     ) -> Poll<io::Result<Seen>> {
         let mut wakers = Vec::new();
-        // `Done` needs no clone, a wait mostly needs one; the clone is foreign
+        // A wait mostly needs a clone of the waker; that is foreign
         // code, so it is made before anything is borrowed or locked.
         let mut waker = self.registered.wants_waker(direction).then(|| cx.waker().clone());
         let result = loop {
             let looked = context::with_current(|current| {
                 current.refuse_after_fork();
-                self.registered.look(
-                    self.as_fd(),
-                    current,
-                    direction,
-                    done,
-                    ticket,
-                    (cx.waker(), &mut waker),
-                    &mut wakers,
-                )
+                let polled_by = (cx.waker(), &mut waker);
+                self.registered.look(self.as_fd(), current, direction, ticket, polled_by, &mut wakers)
             });
             match looked.and_then(|look| look) {
-                Ok(Look::Done(half, displaced)) => {
+                Ok(Look::Placed(half, displaced)) => {
                     wakers.extend(displaced.and_then(Displaced::other));
-                    break Poll::Ready(Ok(Seen { direction, half }));
-                }
-                Ok(Look::Waiting(displaced)) => {
-                    wakers.extend(displaced.and_then(Displaced::other));
-                    break Poll::Pending;
+                    // If it is done, the waker stays in place until its ticket is
+                    // given back: at worst it is woken once more.
+                    break if done(half) { Poll::Ready(Ok(Seen { direction, half })) } else { Poll::Pending };
                 }
                 Ok(Look::NoWaker) => waker = Some(cx.waker().clone()),
                 Ok(Look::Settled(_)) => {}
@@ -156,7 +146,7 @@ impl Source {
     /// the level-triggered backends look again from now on. A report that came in
     /// between is kept.
     pub fn clear(&self, seen: Seen) {
-        if self.registered.readiness().clear(seen.direction, seen.half) && seen.half.is_level() {
+        if self.registered.readiness.clear(seen.direction, seen.half) && seen.half.is_level() {
             self.registered.rearm(seen.direction.into());
         }
     }
@@ -167,19 +157,19 @@ impl Source {
     pub fn clear_short(&self, seen: Seen) {
         if seen.half.is_exact() && !seen.half.is_level() {
             // A report in between is kept; then the next read asks the kernel.
-            self.registered.readiness().clear_short(seen.direction, seen.half);
+            self.registered.readiness.clear_short(seen.direction, seen.half);
         }
     }
 
     /// Ends the rule of [`clear_short`](Source::clear_short) for this source: for
     /// whoever enables out-of-band data, or an upper-layer protocol such as kTLS.
     pub fn distrust_short_reads(&self) {
-        self.registered.readiness().distrust();
+        self.registered.readiness.distrust();
     }
 
     /// What is known of `direction` now, if an operation may succeed.
     pub fn seen(&self, direction: Direction) -> Option<Seen> {
-        let half = self.registered.readiness().load(direction);
+        let half = self.registered.readiness.load(direction);
         half.is_ready().then_some(Seen { direction, half })
     }
 
@@ -189,7 +179,7 @@ impl Source {
     /// # Errors
     /// Those of `operation`.
     pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        let half = self.registered.readiness().load(direction);
+        let half = self.registered.readiness.load(direction);
         let result = operation();
         if let Err(error) = &result
             && error.kind() == io::ErrorKind::WouldBlock
@@ -242,8 +232,8 @@ impl fmt::Debug for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Source")
-            .field("fd", &self.registered.raw_fd())
-            .field("readiness", self.registered.readiness())
+            .field("fd", &self.registered.fd)
+            .field("readiness", &self.registered.readiness)
             .finish_non_exhaustive()
     }
 }

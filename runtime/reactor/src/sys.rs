@@ -1,7 +1,8 @@
 //! Every system call of this crate, as small safe functions. With the turn
 //! lock, the only place with `unsafe`.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Once;
@@ -20,6 +21,16 @@ fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Makes a call again as long as a signal has kept it from doing anything (signal(7)).
+pub(crate) fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 fn timespec(timeout: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
@@ -30,13 +41,8 @@ fn timespec(timeout: Duration) -> libc::timespec {
 /// Whole milliseconds for the calls that take no finer time-out: rounded up, so
 /// that no wait ends before its time and none spins through the last fraction.
 fn milliseconds(timeout: Option<Duration>) -> c_int {
-    match timeout {
-        None => -1,
-        Some(timeout) => {
-            let rounded = timeout.as_nanos().div_ceil(1_000_000);
-            c_int::try_from(rounded).unwrap_or(c_int::MAX)
-        }
-    }
+    let rounded = |timeout: Duration| c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX);
+    timeout.map_or(-1, rounded)
 }
 
 /// `epoll_create1(2)`.
@@ -125,31 +131,25 @@ pub(crate) fn epoll_wait(
 
 /// `eventfd(2)`, non-blocking.
 #[cfg(target_os = "linux")]
-pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+pub(crate) fn eventfd() -> io::Result<File> {
     told(Call::Open, NONE, 0)?;
     // SAFETY: takes no pointer.
     let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
     // SAFETY: the kernel just made this descriptor and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Adds one to an eventfd's counter.
 #[cfg(target_os = "linux")]
-pub(crate) fn eventfd_add(fd: BorrowedFd<'_>) -> io::Result<()> {
-    told(Call::Notify, fd.as_raw_fd(), 0)?;
-    let one = 1u64.to_ne_bytes();
-    // SAFETY: `one` is readable for its length.
-    let written = unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    check(written as c_int).map(drop)
+pub(crate) fn eventfd_add(mut eventfd: &File) -> io::Result<()> {
+    told(Call::Notify, eventfd.as_raw_fd(), 0)?;
+    eventfd.write(&1u64.to_ne_bytes()).map(drop)
 }
 
 /// Sets an eventfd's counter back to zero.
 #[cfg(target_os = "linux")]
-pub(crate) fn eventfd_reset(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut counter = [0u8; 8];
-    // SAFETY: `counter` is writable for its length.
-    let read = unsafe { libc::read(fd.as_raw_fd(), counter.as_mut_ptr().cast(), counter.len()) };
-    check(read as c_int).map(drop)
+pub(crate) fn eventfd_reset(mut eventfd: &File) -> io::Result<()> {
+    eventfd.read(&mut [0; 8]).map(drop)
 }
 
 /// Two connected sockets, non-blocking: what is written into the second ends a

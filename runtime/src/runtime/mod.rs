@@ -108,7 +108,9 @@ impl Runtime {
     /// Calls `make` on each worker that shares nothing with the others, with its
     /// number from 0, and runs there the future that it returns, which may stay on
     /// that thread. Awaiting the result yields what each future yields. A runtime of
-    /// another flavour is one worker, in this regard.
+    /// another flavour is one worker, in this regard: there the future stays with
+    /// whichever thread comes first, and if that is inside a
+    /// [`block_on`](Runtime::block_on), it is dropped when that returns.
     ///
     /// # Examples
     /// A listener for each processor; the kernel deals the connections out:

@@ -217,6 +217,10 @@ impl BlockingPool {
 
     /// Drops every call that has not begun and every one that comes later. Waits for nothing.
     pub fn close(&self) {
+        if self.is_forked() {
+            // The lock may be held for ever, and what is queued is the parent's.
+            return;
+        }
         {
             let mut crew = lock(&self.shared.crew);
             crew.closed = true;
@@ -240,7 +244,7 @@ impl BlockingPool {
         self.close();
         if self.is_forked() {
             // fork(2) copies the caller's thread alone: nobody is there who could be waited for, or needs the host.
-            let host = lock(&self.shared.crew).host.take();
+            let host = self.shared.crew.try_lock().ok().and_then(|mut crew| crew.host.take());
             unwind::dispose(host);
             return Vec::new();
         }
@@ -423,7 +427,7 @@ impl Schedule for Arc<Shared> {
         }
     }
 
-    fn admit(&self, task: Task) -> Result<u32, Task> {
+    fn admit(&self, task: Task) -> Result<(), Task> {
         // A call does not return `Pending`.
         Err(task)
     }

@@ -29,7 +29,7 @@ impl LifoSlot {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        // Relaxed: whoever must not miss a task has a fence of its own (see `multi_thread::idle`).
+        // Relaxed: whoever must not miss a task has a fence of its own (see `worker::idle`).
         self.task.load(Relaxed).is_null()
     }
 

@@ -22,7 +22,7 @@ impl Schedule for Nowhere {
         task.cancel();
     }
 
-    fn admit(&self, task: Task) -> Result<u32, Task> {
+    fn admit(&self, task: Task) -> Result<(), Task> {
         Err(task)
     }
 

@@ -31,8 +31,9 @@ pub(crate) trait Schedule: Send + Sync + 'static {
         self.schedule(task);
     }
 
-    /// Enters a task into the live table when it first returns `Pending`; gives it back if the table is closed.
-    fn admit(&self, task: Task) -> Result<u32, Task>;
+    /// Enters a task into the live table when it first returns `Pending`; gives it back if the table is closed. What is
+    /// in the table may be cancelled at once.
+    fn admit(&self, task: Task) -> Result<(), Task>;
 
     /// Takes a task that has ended out of the live table.
     fn retire(&self, key: u32) -> Task;
@@ -53,7 +54,7 @@ pub(super) struct Header {
     pub(super) id: Id,
     pub(super) location: &'static Location<'static>,
     pub(super) name: Option<Arc<str>>,
-    /// The task's key in the live table. Belongs to the runner, like the stage.
+    /// The task's key in the live table. Belongs to the runner, like the stage; before it is in the table, to its maker.
     live: UnsafeCell<u32>,
 }
 
@@ -189,15 +190,10 @@ where
         // SAFETY: the pointer was made here, and the caller gets the references that keep the cell.
         let cell = unsafe { Self::from_header(pointer) };
         if cell.head.header.name.is_some() {
-            // Whoever gave it a name wants to find it, also in its first poll. Nobody has the task yet, so the key is ours.
-            match cell.head.scheduler.admit(Task { cell: pointer }) {
-                Ok(key) => {
-                    cell.head.header.state.retain();
-                    cell.set_live_key(key);
-                }
-                // The scheduler drops the task where it is queued.
-                Err(task) => mem::forget(task),
-            }
+            // Whoever gave it a name wants to find it, also in its first poll. Once it is in the table, a shutdown may
+            // cancel it, and gives the table's reference up. Without a table, the task is dropped where it is queued.
+            cell.head.header.state.retain();
+            drop(cell.head.scheduler.admit(Task { cell: pointer }));
         }
         pointer
     }
@@ -325,7 +321,7 @@ where
             // The table's reference is counted by `pend`. Until then the runner's keeps the cell, and only the runner
             // takes the task out of the table.
             match cell.head.scheduler.admit(Task { cell: pointer }) {
-                Ok(key) => cell.set_live_key(key),
+                Ok(()) => {}
                 Err(task) => {
                     mem::forget(task);
                     let result = Err(cell.drop_future(Failure::Cancelled));
@@ -451,10 +447,13 @@ where
             unsafe { *key }
         })
     }
+}
 
-    fn set_live_key(&self, live: u32) {
-        self.head.header.live.with_mut(|key| {
-            // SAFETY: the key is the runner's, and only the runner calls this.
+impl Header {
+    /// Only for the live table, before it holds the task: so whoever finds the task there sees the key.
+    pub(super) fn set_live_key(&self, live: u32) {
+        self.live.with_mut(|key| {
+            // SAFETY: the key is that of the runner, or of the maker of a task that nobody else has, who is admitting it.
             unsafe { *key = live }
         });
     }

@@ -44,9 +44,9 @@ impl Live {
         Self { parts: (0..threads.next_power_of_two()).map(part).collect() }
     }
 
-    /// Enters a task and returns its key, or gives it back once the table is closed. `thread` is any number that tells
+    /// Enters a task and tells it its key, or gives it back once the table is closed. `thread` is any number that tells
     /// the threads apart.
-    pub(crate) fn admit(&self, task: Task, seat: usize, thread: usize) -> Result<u32, Task> {
+    pub(crate) fn admit(&self, task: Task, seat: usize, thread: usize) -> Result<(), Task> {
         let number = thread % self.parts.len();
         let mut table = lock(&self.parts[number].table);
         if table.closed {
@@ -57,8 +57,9 @@ impl Live {
             // Four billion live tasks do not fit into any memory that the rest of the cells fit into.
             return Err(task);
         };
+        task.header().set_live_key(key);
         table.entries.insert(Entry { task, seat, since: sys::coarse_now() });
-        Ok(key)
+        Ok(())
     }
 
     /// Takes an ended task out. Only the thread that ended it does so, once.

@@ -51,7 +51,7 @@ impl Schedule for Scheduler {
         self.0.tasks.lock().unwrap().push_back(task);
     }
 
-    fn admit(&self, task: Task) -> Result<u32, Task> {
+    fn admit(&self, task: Task) -> Result<(), Task> {
         self.0.live.admit(task, 0, 0)
     }
 
@@ -262,5 +262,30 @@ fn loom_task_last_reference_frees() {
         other.join().unwrap();
         third.join().unwrap();
         assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
+/// A shutdown finds a task with a name before its maker has queued it, and cancels it whole.
+#[test]
+fn loom_task_with_a_name_meets_a_shutdown() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let drops = counter();
+        let other = loom::thread::spawn({
+            let scheduler = scheduler.clone();
+            move || {
+                scheduler.0.live.close();
+                scheduler.0.live.of_seat(0).into_iter().for_each(Task::cancel);
+            }
+        });
+        let kept = Counted(drops.clone());
+        let options = Options::new().name("named");
+        let future = async move { drop(kept) };
+        let (task, handle) = Task::new(future, scheduler.clone(), options, Location::caller());
+        scheduler.schedule(task);
+        other.join().unwrap();
+        scheduler.run();
+        assert_eq!((drops.load(Acquire), scheduler.0.live.len()), (1, 0));
+        assert!(handle.is_finished());
     });
 }

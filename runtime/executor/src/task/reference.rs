@@ -145,7 +145,7 @@ impl Task {
         }
     }
 
-    fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         header(&self.cell)
     }
 }

@@ -271,8 +271,10 @@ impl<'a, P: Park> Driver<'a, P> {
             Turn::Busy => {}
             Turn::Failed(error) => self.shared.meet_failure(&error),
         }
-        if self.core().ring.len() > before.max(1) {
-            self.shared.notify();
+        // Less than before: half of the ring went to the injector.
+        let (len, shared, lifo) = (self.core().ring.len(), self.shared, &self.core().lifo);
+        if len != before && (len > 1 || !shared.injector.is_empty() || !lifo.is_empty()) {
+            shared.notify();
         }
     }
 

@@ -19,6 +19,7 @@ use crate::handle::Handle;
 use crate::park::Park;
 use crate::sync::start_thread;
 use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo};
+use crate::unhandled::Unhandled;
 use crate::{context, misuse, sys, unwind};
 
 /// How long an executor that is dropped waits for its threads.
@@ -72,13 +73,18 @@ impl<P: Park> Executor<P> {
         let location = Location::caller();
         let mut make_park = make_park;
         let sentinel = Arc::new(Sentinel::new(options.is_lazy() && options.rescue));
-        let shards: io::Result<_> = (0..options.shards)
+        let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
+        let shards = (0..options.shards)
             .map(|shard| {
                 let parks: io::Result<Box<[_]>> = (0..options.groups()).map(|_| make_park()).collect();
-                Ok(Arc::new(Shared::new(parks?, options.clone(), shard, Arc::clone(&sentinel), location)))
+                let (unhandled, sentinel) = (Arc::clone(&unhandled), Arc::clone(&sentinel));
+                Ok(Arc::new(Shared::new(parks?, options.clone(), shard, unhandled, sentinel, location)))
             })
-            .collect();
-        Ok(Self { shards: shards?, is_ended: AtomicBool::new(false) })
+            .collect::<io::Result<Arc<[_]>>>()?;
+        for shared in &*shards {
+            let _unset = shared.siblings.set(Arc::downgrade(&shards));
+        }
+        Ok(Self { shards, is_ended: AtomicBool::new(false) })
     }
 
     /// Makes one without workers, with the defaults of [`ExecutorOptions::current_thread`].
@@ -154,14 +160,26 @@ impl<P: Park> Executor<P> {
     /// being polled, and those that belong to such a thread. Each is dropped when its thread comes back, if ever. The
     /// future of a `block_on` goes on, without tasks and without events.
     pub fn shutdown(&self, grace: Duration) -> Vec<TaskInfo> {
-        self.shutdown_background();
-        self.await_end(grace)
+        let mut left = Vec::new();
+        self.inside(&mut || {
+            self.shutdown_background();
+            left = self.await_end(grace);
+        });
+        left
     }
 
     /// As [`shutdown`](Self::shutdown), but waits for nothing: the threads see to it.
     pub fn shutdown_background(&self) {
         self.is_ended.store(true, Relaxed);
-        self.close();
+        self.inside(&mut || self.close());
+    }
+
+    /// Calls `end` inside the host, as long as there is one: destructors of tasks are foreign code.
+    fn inside(&self, end: &mut dyn FnMut()) {
+        match self.shards[0].host() {
+            Some(host) => host.around(end),
+            None => end(),
+        }
     }
 
     fn close(&self) {
@@ -227,6 +245,12 @@ impl<P: Park> Drop for Enrolled<P> {
 
 impl<P: Park> Drop for Executor<P> {
     fn drop(&mut self) {
+        self.inside(&mut || self.end());
+    }
+}
+
+impl<P: Park> Executor<P> {
+    fn end(&self) {
         self.close();
         if self.is_ended.load(Relaxed) {
             return;
@@ -314,7 +338,9 @@ impl<P: Park> LocalExecutor<P> {
 
 impl<P: Park> Drop for LocalExecutor<P> {
     fn drop(&mut self) {
-        self.seat.end();
+        if !self.executor.shards[0].is_forked() {
+            self.executor.inside(&mut || self.seat.end());
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::sync::{AtomicUsize, fence};
 pub(super) struct Idle {
     /// One bit for each core whose thread rests, or is about to.
     words: Box<[AtomicUsize]>,
+    /// Below zero, read as signed, while somebody stops who was taken out of the set, and is counted a moment later.
     searching: AtomicUsize,
     /// As many may search of themselves.
     limit: usize,
@@ -65,7 +66,7 @@ impl Idle {
     pub(super) fn pick(&self, preferred: impl Fn(usize) -> bool) -> Option<usize> {
         // Pairs with the fences in `publish` and `stop_search`; see the head of this module.
         fence(SeqCst);
-        if self.searching.load(Relaxed) > 0 {
+        if self.searching.load(Relaxed).cast_signed() > 0 {
             return None;
         }
         self.pick_where(&preferred).or_else(|| self.pick_where(&|_| true))
@@ -90,7 +91,7 @@ impl Idle {
 
     /// Asks to search; `false`: enough do.
     pub(super) fn start_search(&self) -> bool {
-        if self.searching.load(Relaxed) >= self.limit {
+        if self.searching.load(Relaxed).cast_signed() >= self.limit.cast_signed() {
             return false;
         }
         self.search();
@@ -105,11 +106,31 @@ impl Idle {
     /// Stops searching. `true`: the caller was the last one, and must look at every queue and wake another if there is
     /// work.
     pub(super) fn stop_search(&self) -> bool {
-        let last = self.searching.fetch_sub(1, Relaxed) == 1;
+        let last = self.searching.fetch_sub(1, Relaxed).cast_signed() <= 1;
         if last {
             // Pairs with the fence in `pick`; see the head of this module.
             fence(SeqCst);
         }
         last
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// One whom a push has taken out of the set may be up, find work and stop before it is counted as searching.
+    #[test]
+    fn one_who_stops_before_it_is_counted_hides_no_push() {
+        let idle = Idle::new(2, 2);
+        idle.publish(0, false);
+        idle.publish(1, false);
+        // The first half of a `pick`.
+        idle.words[0].fetch_and(!1, AcqRel);
+        assert!(idle.withdraw(0));
+        assert!(idle.stop_search());
+        assert!(idle.start_search());
+        assert!(idle.stop_search());
+        assert_eq!(idle.pick(|_| true), Some(1));
     }
 }

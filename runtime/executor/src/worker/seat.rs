@@ -166,10 +166,10 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
         }
     }
 
-    fn admit(&self, task: Task) -> Result<u32, Task> {
-        let key = self.shared.live.admit(task, self.address(), self.core.load(Relaxed))?;
+    fn admit(&self, task: Task) -> Result<(), Task> {
+        self.shared.live.admit(task, self.address(), self.core.load(Relaxed))?;
         self.live.fetch_add(1, Relaxed);
-        Ok(key)
+        Ok(())
     }
 
     fn retire(&self, key: u32) -> Task {

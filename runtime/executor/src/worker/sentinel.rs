@@ -249,6 +249,7 @@ mod tests {
 
     use super::*;
     use crate::park::ThreadPark;
+    use crate::unhandled::Unhandled;
     use crate::worker::ExecutorOptions;
 
     /// A bell may have it look at any time; a step is stuck after a tick, not after a look.
@@ -257,7 +258,9 @@ mod tests {
         let parks = Box::new([Arc::new(ThreadPark::new())]);
         let mut options = ExecutorOptions::multi_thread().workers(1);
         options.spares = 0;
-        let shared = Arc::new(Shared::new(parks, options, 0, Arc::new(Sentinel::new(false)), Location::caller()));
+        let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
+        let sentinel = Arc::new(Sentinel::new(false));
+        let shared = Arc::new(Shared::new(parks, options, 0, unhandled, sentinel, Location::caller()));
         let mut sighting =
             Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
         let mut reporter = Reporter::new();

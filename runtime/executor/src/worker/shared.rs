@@ -1,8 +1,8 @@
 //! What the threads of a runtime share.
 
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 use std::{mem, process};
 
@@ -43,8 +43,10 @@ pub(crate) struct Shared<P: Park> {
     /// Not loom's: no model has a sentinel, and so none has a hurry.
     urgent: SegQueue<Task>,
     pub(crate) live: Live,
-    pub(super) unhandled: Unhandled,
-    /// One for all shards.
+    /// One for all shards, like the sentinel.
+    pub(super) unhandled: Arc<Unhandled>,
+    /// All shards, this one included.
+    pub(super) siblings: OnceLock<Weak<[Arc<Self>]>>,
     pub(super) sentinel: Arc<Sentinel>,
     pub(super) spares: Spares,
     /// Where the runtime was made.
@@ -84,6 +86,7 @@ impl<P: Park> Shared<P> {
         parks: Box<[Arc<P>]>,
         options: ExecutorOptions,
         shard: usize,
+        unhandled: Arc<Unhandled>,
         sentinel: Arc<Sentinel>,
         location: &'static Location<'static>,
     ) -> Self {
@@ -101,7 +104,8 @@ impl<P: Park> Shared<P> {
             injector: Injector::new(),
             urgent: SegQueue::new(),
             live: Live::new(if options.private { 1 } else { 2 * workers }),
-            unhandled: Unhandled::new(options.unhandled_panic),
+            unhandled,
+            siblings: OnceLock::new(),
             sentinel,
             spares: Spares::new(workers + options.callers..count),
             location,
@@ -190,6 +194,10 @@ impl<P: Park> Shared<P> {
     /// Queues a task for anyone, and wakes somebody.
     #[cold]
     fn inject(self: &Arc<Self>, task: Task) {
+        if self.is_closed() && self.is_forked() {
+            // The child of a fork(2) has a copy of the parent's tasks: none is dropped in it.
+            return mem::forget(task);
+        }
         if context::is_turning(self.address()) {
             self.urgent.push(task);
         } else {
@@ -252,7 +260,11 @@ impl<P: Park> Shared<P> {
     }
 
     pub(super) fn host(&self) -> Option<Arc<dyn PoolHost>> {
-        lock(&self.roll).host.clone()
+        if self.is_forked() { None } else { lock(&self.roll).host.clone() }
+    }
+
+    pub(super) fn is_forked(&self) -> bool {
+        process::id() != self.process
     }
 
     pub(super) fn enroll_thread(&self, is_runner: bool) {
@@ -316,7 +328,7 @@ impl<P: Park> Shared<P> {
         if self.closed.swap(1, SeqCst) != 0 {
             return false;
         }
-        if process::id() != self.process {
+        if self.is_forked() {
             // fork(2) copies the caller's thread alone. The others can neither be waited for, nor will they ever give
             // up the locks that they held.
             self.close_parks();
@@ -355,7 +367,7 @@ impl<P: Park> Shared<P> {
     /// Waits for the runtime's threads to leave until `deadline`, closes the parks and drops what they left.
     /// Returns the tasks that are being polled even so.
     pub(super) fn await_end(&self, deadline: Option<Instant>) -> Vec<TaskInfo> {
-        if process::id() != self.process {
+        if self.is_forked() {
             return Vec::new();
         }
         let mut roll = lock(&self.roll);
@@ -389,6 +401,9 @@ impl<P: Park> Shared<P> {
     /// queue, or a runner's hands. What a destructor in here pushes goes to this thread's core, whose thread sweeps once
     /// more when it has given it up, or to the injector, which is emptied last.
     pub(super) fn sweep(&self) {
+        if self.is_forked() {
+            return;
+        }
         context::while_draining(self.address(), || {
             for core in &self.cores {
                 while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
@@ -403,8 +418,13 @@ impl<P: Park> Shared<P> {
     }
 
     pub(crate) fn meet_panic(&self, line: &str) {
-        if self.unhandled.meet(line) {
-            self.shut_down();
+        // Whoever drops the last owner of the shards has closed them.
+        if self.unhandled.meet(line)
+            && let Some(shards) = self.siblings.get().and_then(Weak::upgrade)
+        {
+            for shared in &*shards {
+                shared.shut_down();
+            }
         }
     }
 }
@@ -459,7 +479,7 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
         }
     }
 
-    fn admit(&self, task: Task) -> Result<u32, Task> {
+    fn admit(&self, task: Task) -> Result<(), Task> {
         let thread = context::core_in(self.address()).map_or(task.id().get() as usize, |(index, _)| index);
         self.live.admit(task, 0, thread)
     }

@@ -4,12 +4,13 @@
 //! The notifier is an eventfd that is never read: with `EPOLLET` every write is
 //! a new edge, so a notification costs one system call and none to clear it.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Event, Interest, Ready};
+use crate::event::{Event, Ready};
 use crate::selector::BATCH;
 use crate::sys;
 
@@ -29,7 +30,7 @@ pub(super) fn open() -> io::Result<(Registry, Selector)> {
 
 pub(crate) struct Registry {
     epoll: Arc<OwnedFd>,
-    notifier: OwnedFd,
+    notifier: File,
 }
 
 impl Registry {
@@ -41,26 +42,16 @@ impl Registry {
         sys::epoll_delete(self.epoll.as_fd(), fd)
     }
 
-    pub(super) fn rearm(&self, _key: u64, _interest: Interest) {}
-
-    pub(super) fn is_edge_triggered(&self) -> bool {
-        true
-    }
-
     pub(super) fn notify(&self) -> io::Result<()> {
         loop {
-            match sys::eventfd_add(self.notifier.as_fd()) {
+            match sys::uninterrupted(|| sys::eventfd_add(&self.notifier)) {
                 // The counter is full after 2^64 - 2 writes (eventfd(2)): only
                 // then is it read, and the write repeated to make an edge.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match sys::eventfd_reset(self.notifier.as_fd()) {
-                        // Another thread, which found it full too, was faster.
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        reset => reset?,
-                    }
-                }
-                // Nothing was written (signal(7)).
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match sys::eventfd_reset(&self.notifier) {
+                    // Another thread, which found it full too, was faster.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    reset => reset?,
+                },
                 written => return written,
             }
         }

@@ -21,21 +21,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::Backend;
 use crate::clock;
 use crate::event::{Event, Interest, Ready};
+use crate::selector::poll::{self, List};
+use crate::selector::select;
 use crate::sync::Mutex;
 use crate::sys::{self, DescriptorSet};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 pub(super) const LAST_PAUSE: Duration = Duration::from_millis(50);
-
-/// Which descriptors a backend can watch at all.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    None,
-    /// Those that fit a [`DescriptorSet`].
-    SetSize,
-}
 
 enum Change {
     Add { key: u64, fd: RawFd },
@@ -48,7 +43,7 @@ pub(crate) struct Registry {
     mailbox: Arc<Mutex<Vec<Change>>>,
     /// Rings the bell that ends a wait.
     rope: UnixStream,
-    limit: Limit,
+    backend: Backend,
 }
 
 /// The waiting side: every watched descriptor and what it is watched for.
@@ -57,6 +52,23 @@ pub(super) struct Watches {
     mail: Vec<Change>,
     bell: UnixStream,
     by_key: HashMap<u64, Watch>,
+}
+
+/// The waiting half of either backend.
+pub(crate) struct Selector {
+    backend: Backend,
+    watches: Watches,
+    list: List,
+}
+
+impl Selector {
+    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.watches.collect();
+        self.list.clear();
+        let wait = if self.backend == Backend::Select { select::wait } else { poll::wait };
+        wait(&mut self.watches, &mut self.list, timeout)?;
+        poll::report(&mut self.watches, &mut self.list, events)
+    }
 }
 
 /// One watched descriptor.
@@ -69,20 +81,20 @@ struct Watch {
     resume: Option<Instant>,
 }
 
-pub(super) fn open(limit: Limit) -> io::Result<(Registry, Watches)> {
+pub(super) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
     let (bell, rope) = sys::bell()?;
-    admit(limit, bell.as_fd())?;
+    admit(backend, bell.as_fd())?;
     let mailbox = Arc::new(Mutex::new(Vec::new()));
-    let registry = Registry { mailbox: Arc::clone(&mailbox), rope, limit };
+    let registry = Registry { mailbox: Arc::clone(&mailbox), rope, backend };
     let watches = Watches { mailbox, mail: Vec::new(), bell, by_key: HashMap::new() };
-    Ok((registry, watches))
+    Ok((registry, Selector { backend, watches, list: List::default() }))
 }
 
 /// Refuses what a `select` set can not hold; letting it in would write past the
 /// set's end.
-fn admit(limit: Limit, fd: BorrowedFd<'_>) -> io::Result<()> {
+fn admit(backend: Backend, fd: BorrowedFd<'_>) -> io::Result<()> {
     let fd = fd.as_raw_fd();
-    if limit == Limit::None || DescriptorSet::admits(fd) {
+    if backend != Backend::Select || DescriptorSet::admits(fd) {
         return Ok(());
     }
     Err(io::Error::new(
@@ -96,38 +108,26 @@ fn admit(limit: Limit, fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 impl Registry {
-    fn post(&self, change: Change) {
-        self.mailbox.lock().push(change);
-    }
-
     pub(super) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        admit(self.limit, fd)?;
-        self.post(Change::Add { key, fd: fd.as_raw_fd() });
+        admit(self.backend, fd)?;
+        self.mailbox.lock().push(Change::Add { key, fd: fd.as_raw_fd() });
         Ok(())
     }
 
     pub(super) fn remove(&self, _fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        self.post(Change::Remove { key });
+        self.mailbox.lock().push(Change::Remove { key });
         Ok(())
     }
 
     pub(super) fn rearm(&self, key: u64, interest: Interest) {
-        self.post(Change::Rearm { key, interest });
-    }
-
-    pub(super) fn is_edge_triggered(&self) -> bool {
-        false
+        self.mailbox.lock().push(Change::Rearm { key, interest });
     }
 
     pub(super) fn notify(&self) -> io::Result<()> {
-        loop {
-            match sys::ring(&self.rope) {
-                // Full: it is ringing already.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // Nothing was written (signal(7)).
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                rung => return rung,
-            }
+        match sys::uninterrupted(|| sys::ring(&self.rope)) {
+            // Full: it is ringing already.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            rung => rung,
         }
     }
 }
@@ -141,12 +141,10 @@ impl Watches {
     pub(super) fn silence(&mut self) -> io::Result<()> {
         let mut rings = [0; 64];
         loop {
-            match self.bell.read(&mut rings) {
+            match sys::uninterrupted(|| self.bell.read(&mut rings)) {
                 Ok(read) if read == rings.len() => {}
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => return Ok(()),
             }
         }
     }

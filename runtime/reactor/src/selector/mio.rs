@@ -8,7 +8,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Token, Waker};
 
-use crate::event::{Event, Interest, Ready};
+use crate::event::{Event, Ready};
 use crate::faults::{Call, told};
 use crate::selector::BATCH;
 
@@ -43,12 +43,6 @@ impl Registry {
 
     pub(super) fn remove(&self, fd: BorrowedFd<'_>, _key: u64) -> io::Result<()> {
         self.registry.deregister(&mut SourceFd(&fd.as_raw_fd()))
-    }
-
-    pub(super) fn rearm(&self, _key: u64, _interest: Interest) {}
-
-    pub(super) fn is_edge_triggered(&self) -> bool {
-        true
     }
 
     pub(super) fn notify(&self) -> io::Result<()> {

@@ -44,8 +44,7 @@ const BATCH: usize = 256;
 pub(crate) enum Registry {
     #[cfg(target_os = "linux")]
     Epoll(epoll::Registry),
-    Poll(level::Registry),
-    Select(level::Registry),
+    Level(level::Registry),
     Mio(mio::Registry),
     #[cfg(loom)]
     Model(model::Registry),
@@ -55,8 +54,7 @@ pub(crate) enum Registry {
 pub(crate) enum Selector {
     #[cfg(target_os = "linux")]
     Epoll(epoll::Selector),
-    Poll(poll::Selector),
-    Select(select::Selector),
+    Level(level::Selector),
     Mio(mio::Selector),
     #[cfg(loom)]
     Model(model::Selector),
@@ -70,8 +68,9 @@ pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
         Backend::Epoll => epoll::open().map(|(takes, waits)| (Registry::Epoll(takes), Selector::Epoll(waits))),
         #[cfg(not(target_os = "linux"))]
         Backend::Epoll => Err(io::Error::new(io::ErrorKind::Unsupported, "the epoll backend exists on Linux only")),
-        Backend::Poll => poll::open().map(|(takes, waits)| (Registry::Poll(takes), Selector::Poll(waits))),
-        Backend::Select => select::open().map(|(takes, waits)| (Registry::Select(takes), Selector::Select(waits))),
+        Backend::Poll | Backend::Select => {
+            level::open(backend).map(|(takes, waits)| (Registry::Level(takes), Selector::Level(waits)))
+        }
         Backend::Mio => mio::open().map(|(takes, waits)| (Registry::Mio(takes), Selector::Mio(waits))),
     }
 }
@@ -88,8 +87,7 @@ macro_rules! each {
         match $this {
             #[cfg(target_os = "linux")]
             $kind::Epoll($backend) => $call,
-            $kind::Poll($backend) => $call,
-            $kind::Select($backend) => $call,
+            $kind::Level($backend) => $call,
             $kind::Mio($backend) => $call,
             #[cfg(loom)]
             $kind::Model($backend) => $call,
@@ -111,13 +109,23 @@ impl Registry {
 
     /// Watches again for what a level-triggered backend has stopped watching.
     pub(crate) fn rearm(&self, key: u64, interest: Interest) {
-        each!(Registry, self, backend => backend.rearm(key, interest));
+        match self {
+            Registry::Level(backend) => backend.rearm(key, interest),
+            #[cfg(loom)]
+            Registry::Model(backend) => backend.rearm(key, interest),
+            _ => {}
+        }
     }
 
     /// Whether readiness is reported when it changes (and
     /// [`rearm`](Self::rearm) is not needed), not as long as it lasts.
     pub(crate) fn is_edge_triggered(&self) -> bool {
-        each!(Registry, self, backend => backend.is_edge_triggered())
+        match self {
+            Registry::Level(_) => false,
+            #[cfg(loom)]
+            Registry::Model(backend) => backend.is_edge_triggered(),
+            _ => true,
+        }
     }
 
     /// Ends the wait that is under way, or else the next one.

@@ -5,35 +5,17 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::selector::level::{self, Limit, Watches};
+use crate::selector::level::{self, Watches};
 use crate::sys;
 
 /// The key of the bell in the list.
 pub(super) const BELL: u64 = u64::MAX;
 
-pub(super) fn open() -> io::Result<(level::Registry, Selector)> {
-    let (registry, watches) = level::open(Limit::None)?;
-    let selector = Selector { watches, list: List::default() };
-    Ok((registry, selector))
-}
-
-pub(crate) struct Selector {
-    watches: Watches,
-    list: List,
-}
-
-impl Selector {
-    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        self.watches.collect();
-        let list = &mut self.list;
-        list.clear();
-        list.push(BELL, self.watches.bell(), libc::POLLIN);
-        let resume = self.watches.visit(|key, fd, interest| {
-            list.push(key, fd, level::poll_bits(interest));
-        });
-        list.poll([timeout, resume].into_iter().flatten().min())?;
-        report(&mut self.watches, list, events)
-    }
+/// Waits, with the answers in `list`, which is empty before.
+pub(super) fn wait(watches: &mut Watches, list: &mut List, timeout: Option<Duration>) -> io::Result<()> {
+    list.push(BELL, watches.bell(), libc::POLLIN);
+    let resume = watches.visit(|key, fd, interest| list.push(key, fd, level::poll_bits(interest)));
+    list.poll([timeout, resume].into_iter().flatten().min())
 }
 
 /// The argument of `poll(2)`, with the keys beside it.
@@ -61,21 +43,13 @@ impl List {
     /// Like `poll`, without a wait. A signal must not end it: the wait before it
     /// has used its turn up, and a storm of signals would let none be reported.
     pub(super) fn ask(&mut self) -> io::Result<()> {
-        loop {
-            match self.poll(Some(Duration::ZERO)) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
+        sys::uninterrupted(|| self.poll(Some(Duration::ZERO)))
     }
 
     /// Key, descriptor and bits of every entry with an answer.
     pub(super) fn answers(&self) -> impl Iterator<Item = (u64, RawFd, libc::c_short)> {
-        self.keys
-            .iter()
-            .zip(&self.entries)
-            .filter(|(_, entry)| entry.revents != 0)
-            .map(|(key, entry)| (*key, entry.fd, entry.revents))
+        let answered = self.keys.iter().zip(&self.entries).filter(|(_, entry)| entry.revents != 0);
+        answered.map(|(key, entry)| (*key, entry.fd, entry.revents))
     }
 }
 

@@ -10,67 +10,51 @@
 use std::io;
 use std::time::Duration;
 
-use crate::event::{Event, Interest};
-use crate::selector::level::{self, LAST_PAUSE, Limit, Watches};
+use crate::event::Interest;
+use crate::selector::level::{self, LAST_PAUSE, Watches};
 use crate::selector::poll::{self, List};
 use crate::sys::{self, DescriptorSet};
 
-pub(super) fn open() -> io::Result<(level::Registry, Selector)> {
-    let (registry, watches) = level::open(Limit::SetSize)?;
-    let selector = Selector { watches, list: List::default() };
-    Ok((registry, selector))
-}
-
-pub(crate) struct Selector {
-    watches: Watches,
-    list: List,
-}
-
-impl Selector {
-    pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        self.watches.collect();
-        let [mut read, mut write, mut except] = std::array::from_fn(|_| DescriptorSet::new());
-        let mut end = self.watches.bell() + 1;
-        let mut asks = false;
-        read.insert(self.watches.bell());
-        let resume = self.watches.visit(|_, fd, interest| {
-            if interest.contains(Interest::READ) {
-                read.insert(fd);
-                except.insert(fd);
-            } else if interest.contains(Interest::CLOSED) {
-                asks = true;
-            }
-            if interest.contains(Interest::WRITE) {
-                write.insert(fd);
-            }
-            end = end.max(fd + 1);
-        });
-        let ask = asks.then_some(LAST_PAUSE);
-        let timeout = [timeout, resume, ask].into_iter().flatten().min();
-        let selected = match sys::select(end, &mut read, &mut write, &mut except, timeout) {
-            Ok(selected) => selected,
-            // Some member is no descriptor any more, and the sets are as they
-            // were: the question below is put for all of them and finds it.
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => usize::MAX,
-            Err(error) => return Err(error),
-        };
-        if selected == 0 && !asks {
-            return Ok(());
+/// Waits, with the answers in `list`, which is empty before.
+pub(super) fn wait(watches: &mut Watches, list: &mut List, timeout: Option<Duration>) -> io::Result<()> {
+    let [mut read, mut write, mut except] = std::array::from_fn(|_| DescriptorSet::new());
+    let mut end = watches.bell() + 1;
+    let mut asks = false;
+    read.insert(watches.bell());
+    let resume = watches.visit(|_, fd, interest| {
+        if interest.contains(Interest::READ) {
+            read.insert(fd);
+            except.insert(fd);
+        } else if interest.contains(Interest::CLOSED) {
+            asks = true;
         }
-
-        let list = &mut self.list;
-        list.clear();
-        if read.contains(self.watches.bell()) {
-            list.push(poll::BELL, self.watches.bell(), libc::POLLIN);
+        if interest.contains(Interest::WRITE) {
+            write.insert(fd);
         }
-        self.watches.visit(|key, fd, interest| {
-            let named = read.contains(fd) || write.contains(fd) || except.contains(fd);
-            let asked = interest.contains(Interest::CLOSED) && !interest.contains(Interest::READ);
-            if (selected > 0 && named) || asked {
-                list.push(key, fd, level::poll_bits(interest));
-            }
-        });
-        list.ask()?;
-        poll::report(&mut self.watches, list, events)
+        end = end.max(fd + 1);
+    });
+    let ask = asks.then_some(LAST_PAUSE);
+    let timeout = [timeout, resume, ask].into_iter().flatten().min();
+    let selected = match sys::select(end, &mut read, &mut write, &mut except, timeout) {
+        Ok(selected) => selected,
+        // Some member is no descriptor any more, and the sets are as they
+        // were: the question below is put for all of them and finds it.
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => usize::MAX,
+        Err(error) => return Err(error),
+    };
+    if selected == 0 && !asks {
+        return Ok(());
     }
+
+    if read.contains(watches.bell()) {
+        list.push(poll::BELL, watches.bell(), libc::POLLIN);
+    }
+    watches.visit(|key, fd, interest| {
+        let named = read.contains(fd) || write.contains(fd) || except.contains(fd);
+        let asked = interest.contains(Interest::CLOSED) && !interest.contains(Interest::READ);
+        if (selected > 0 && named) || asked {
+            list.push(key, fd, level::poll_bits(interest));
+        }
+    });
+    list.ask()
 }

@@ -62,12 +62,12 @@ fn reactor(backend: Backend) -> Arc<Reactor> {
 /// A source of which nothing is assumed.
 fn source() -> Arc<Source> {
     let source = Source::new(File::open("/dev/null").unwrap().into(), Kind::Other);
-    source.registered.readiness().forget(Direction::Read);
+    source.registered.readiness.forget(Direction::Read);
     Arc::new(source)
 }
 
 fn fd(source: &Source) -> RawFd {
-    source.registered.raw_fd()
+    source.registered.fd
 }
 
 fn turn(reactor: &Arc<Reactor>) {

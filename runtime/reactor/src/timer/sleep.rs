@@ -107,13 +107,12 @@ impl Sleep {
                 set.map_err(|_waker| reactor.closed_error())
             }
         });
-        match set {
-            Ok(timer) => timer,
-            Err(error) => panic!(
+        set.unwrap_or_else(|error| {
+            panic!(
                 "bourn: no reactor can wake this sleep: {error}. Outside a runtime, timers are \
                  served by a background reactor, which needs a thread and a few descriptors."
-            ),
-        }
+            )
+        })
     }
 
     fn insert_at(&self, reactor: &Arc<Reactor>, waker: Waker) -> Result<Timer, Waker> {

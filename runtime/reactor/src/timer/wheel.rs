@@ -25,8 +25,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
-
 use slab::Slab;
 
 /// The deadline of a timer that never fires.
@@ -129,9 +127,7 @@ impl<T> Wheel<T> {
     /// the cost of a time-out that is refreshed on every message is one early wake-up per period, however many
     /// messages there were.
     pub(crate) fn reset(&mut self, key: &Key, deadline: u64) -> bool {
-        let Some(entry) = self.entry_mut(key) else {
-            return false;
-        };
+        let Some(entry) = self.entry_mut(key) else { return false };
         entry.deadline = deadline;
         let slot = entry.slot;
         // `earliest` is what the sleeper waits for. A deadline not before it is found in time where the entry hangs now.
@@ -283,12 +279,6 @@ impl<T> Wheel<T> {
 
     fn vacate(&mut self, slot: usize) {
         self.occupied[slot / SLOTS_PER_LEVEL] &= !(1 << (slot % SLOTS_PER_LEVEL));
-    }
-}
-
-impl<T> fmt::Debug for Wheel<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wheel").field("len", &self.len()).field("earliest", &self.earliest()).finish_non_exhaustive()
     }
 }
 
