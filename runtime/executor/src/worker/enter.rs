@@ -243,6 +243,8 @@ impl<'a, P: Park> Caller<'a, P> {
         self.stay.evict();
         if self.driver.take().is_some() {
             self.shared.sweep();
+        } else {
+            self.shared.tell_of_dropped();
         }
         if let Some(line) = self.shared.unhandled.fatal() {
             panic!("{}", misuse::shut_down_by_panic(self.location, line));

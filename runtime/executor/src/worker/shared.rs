@@ -377,7 +377,24 @@ impl<P: Park> Shared<P> {
         drop(roll);
         self.sweep();
         self.close_parks();
-        self.tasks()
+        // What callers of `block_on` and other threads that sweep have in their hands is about to end, too; a thread
+        // inside a `block_on` would wait for itself.
+        let mut roll = lock(&self.roll);
+        loop {
+            let tasks = self.tasks();
+            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if tasks.is_empty() || is_over || context::entered_at().is_some() {
+                return tasks;
+            }
+            roll = wait_until(&self.left, roll, deadline);
+        }
+    }
+
+    /// After the shutdown, when a thread has dropped what it had in its hands.
+    pub(super) fn tell_of_dropped(&self) {
+        // Under the lock, under which `await_end` looks.
+        drop(lock(&self.roll));
+        self.left.notify_all();
     }
 
     /// The tasks that wait, and those that are in the hands of a thread.
@@ -415,6 +432,7 @@ impl<P: Park> Shared<P> {
                 task.cancel();
             }
         });
+        self.tell_of_dropped();
     }
 
     pub(crate) fn meet_panic(&self, line: &str) {
