@@ -60,12 +60,12 @@ impl Host for Tasks {
         Tasks(Handle::current_for("server::Server::new"))
     }
 
-    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, name: String, future: F) {
+    fn spawn(&self, name: String, future: impl Future<Output = ()> + Send + 'static) {
         // Detached: a panic in it is reported by the runtime.
         drop(self.0.executor.spawn_with(Options::new().name(name), future));
     }
 
-    fn spawn_on<F: Future<Output = ()> + Send + 'static>(&self, worker: usize, name: String, future: F) {
+    fn spawn_on(&self, worker: usize, name: String, future: impl Future<Output = ()> + Send + 'static) {
         let (worker, tasks) = (worker % self.shards(), self.clone());
         let future = Mutex::new(Some((name, future)));
         // What a worker spawns stays with it.

@@ -14,7 +14,6 @@ use bourn_reactor::Sleep;
 
 use crate::bell::when;
 use crate::connection::Connection;
-use crate::host::Host;
 use crate::limits::WhenFull;
 use crate::listener::{Addr, Listener, Stream};
 use crate::server::{Outcome, Plan};
@@ -66,11 +65,7 @@ impl Drop for Turn<'_> {
 
 /// Accepts connections from `listener` and starts a handler for each, until the server
 /// drains and the kernel's queue is empty.
-pub(crate) async fn accept<H: Host, F, R>(host: H, plan: Arc<Plan<F>>, listener: Arc<Listener>, number: usize)
-where
-    F: Fn(Connection) -> R + Send + Sync + 'static,
-    R: Future<Output: Outcome> + Send + 'static,
-{
+pub(crate) async fn accept(plan: Arc<Plan>, listener: Arc<Listener>, number: usize) {
     let shared = &plan.shared;
     let _turn = Turn(shared);
     let mut exhaustion = None;
@@ -99,9 +94,7 @@ where
             life.cancel();
         }
         let connection = Connection { stream, life: Arc::clone(&life), shared: Arc::clone(shared), place };
-        let name = life.task_name();
-        let running = Running { plan: Arc::clone(&plan), life, run: Some(run), polling: false };
-        host.spawn(name, attend(running, connection));
+        (plan.start)(Running { plan: Arc::clone(&plan), life, run: Some(run), polling: false }, connection);
     }
 }
 
@@ -145,7 +138,7 @@ async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<(Arc
 }
 
 /// Does what an error of accept(2) asks for before the next try.
-async fn failed<F>(plan: &Plan<F>, listener: &Listener, error: &io::Error, exhaustion: &mut Option<Watch>) {
+async fn failed(plan: &Plan, listener: &Listener, error: &io::Error, exhaustion: &mut Option<Watch>) {
     let shared = &plan.shared;
     match AcceptErrorKind::of(error) {
         AcceptErrorKind::Connection => {
@@ -185,15 +178,15 @@ async fn failed<F>(plan: &Plan<F>, listener: &Listener, error: &io::Error, exhau
 }
 
 /// A handler that runs: notes its end, whatever that is.
-struct Running<F> {
-    plan: Arc<Plan<F>>,
-    life: Arc<Life>,
+pub(crate) struct Running {
+    plan: Arc<Plan>,
+    pub(crate) life: Arc<Life>,
     run: Option<Run>,
     /// Inside a poll of the handler: dropped then, it has panicked.
     polling: bool,
 }
 
-impl<F> Drop for Running<F> {
+impl Drop for Running {
     fn drop(&mut self) {
         let shared = &self.plan.shared;
         shared.counters.finished.count();
@@ -210,7 +203,7 @@ impl<F> Drop for Running<F> {
 }
 
 /// Runs the handler, until it ends or is cancelled.
-async fn attend<F, R>(mut running: Running<F>, connection: Connection)
+pub(crate) async fn attend<F, R>(mut running: Running, handler: Arc<F>, connection: Connection)
 where
     F: Fn(Connection) -> R + Send + Sync + 'static,
     R: Future<Output: Outcome> + Send + 'static,
@@ -218,7 +211,7 @@ where
     let plan = Arc::clone(&running.plan);
     let mut work = pin!(async {
         let connection = admit(&plan, connection).await?;
-        Some((plan.handler)(connection).await.is_ok())
+        Some(handler(connection).await.is_ok())
     });
     let ended = poll_fn(|cx| {
         if running.life.poll_cancelled(cx).is_ready() {
@@ -238,13 +231,10 @@ where
 }
 
 /// What stands before the handler: the proxy's header, and the limit per address.
-async fn admit<F>(plan: &Plan<F>, connection: Connection) -> Option<Connection> {
+async fn admit(plan: &Plan, connection: Connection) -> Option<Connection> {
     let shared = &plan.shared;
     let Some(direct) = connection.direct_peer().tcp() else { return Some(connection) };
-    #[cfg(feature = "proxy")]
     let through_proxy = plan.trusted.contains(direct.ip());
-    #[cfg(not(feature = "proxy"))]
-    let through_proxy = false;
     #[cfg(feature = "proxy")]
     if through_proxy && let Err(error) = crate::proxy::read(&connection).await {
         shared.counters.bad_header.count();

@@ -356,10 +356,10 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// A trait of writing, of which there are three that differ in how they call closing,
-/// and in what else (`$more`) they ask for.
+/// A trait of writing, of which there are three that differ in how they call closing, and in
+/// whether they ask for a word (`$vectored`) on several buffers.
 macro_rules! writer {
-    ($kind:ty, $of:ident, $close:ident $(, $more:item)?) => {
+    ($kind:ty, $of:ident, $close:ident $(, $vectored:ident)?) => {
         impl $of for $kind {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 self.poll_send(cx, buf)
@@ -373,7 +373,9 @@ macro_rules! writer {
                 self.poll_send_vectored(cx, bufs)
             }
 
-            $($more)?
+            $(fn $vectored(&self) -> bool {
+                true
+            })?
 
             /// Does nothing: what is written is the kernel's already.
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -18,16 +18,12 @@ pub trait Host: Clone + Send + Sync + 'static {
     fn current() -> Self;
 
     /// Starts a task under a name. A panic of it is the runtime's to report.
-    fn spawn<F>(&self, name: String, future: F)
-    where
-        F: Future<Output = ()> + Send + 'static;
+    fn spawn(&self, name: String, future: impl Future<Output = ()> + Send + 'static);
 
     /// Starts a task on the worker of this number, counted around, as far as the
     /// runtime has workers that keep their tasks; otherwise as
     /// [`spawn`](Host::spawn).
-    fn spawn_on<F>(&self, worker: usize, name: String, future: F)
-    where
-        F: Future<Output = ()> + Send + 'static;
+    fn spawn_on(&self, worker: usize, name: String, future: impl Future<Output = ()> + Send + 'static);
 
     /// How many listeners an address gets if nobody says: as many as there are
     /// workers that keep their tasks, else one.

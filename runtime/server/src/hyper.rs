@@ -23,11 +23,4 @@ impl Read for Connection {
     }
 }
 
-writer!(
-    Connection,
-    Write,
-    poll_shutdown,
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-);
+writer!(Connection, Write, poll_shutdown, is_write_vectored);

@@ -48,6 +48,7 @@ mod sys;
 mod table;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod trusted;
 
 pub use connection::{Connection, Cut, CutReason};
 pub use host::{Host, Signals};

@@ -68,9 +68,8 @@ impl Limits {
     }
 
     /// The most connections at a time, at least 1.
-    pub fn connections(mut self, most: usize) -> Limits {
-        self.connections = Some(most.max(1));
-        self
+    pub fn connections(self, most: usize) -> Limits {
+        Limits { connections: Some(most.max(1)), ..self }
     }
 
     /// The most connections of one peer at a time, at least 1: of an IPv4 address, or
@@ -78,36 +77,33 @@ impl Limits {
     /// [is trusted](crate::Server::proxy_from) it is the real peer that counts. Further
     /// ones are shed, whatever [`when_full`](Limits::when_full) says: in the queue they
     /// would keep out everybody else.
-    pub fn per_address(mut self, most: usize) -> Limits {
-        self.per_address = Some(most.max(1));
-        self
+    pub fn per_address(self, most: usize) -> Limits {
+        Limits { per_address: Some(most.max(1)), ..self }
     }
 
     /// What is done when there are as many connections as there may be, or when no
     /// descriptor is left. Default: [`WhenFull::Wait`].
-    pub fn when_full(mut self, policy: WhenFull) -> Limits {
-        self.when_full = policy;
-        self
+    pub fn when_full(self, policy: WhenFull) -> Limits {
+        Limits { when_full: policy, ..self }
     }
 
     /// How long a peer may take for its first byte. Not for protocols in which the
     /// server speaks first and the client may be slow to answer. Default: 30 seconds.
-    pub fn first_byte(mut self, limit: impl Into<Option<Duration>>) -> Limits {
-        self.first_byte = limit.into();
-        self
+    pub fn first_byte(self, limit: impl Into<Option<Duration>>) -> Limits {
+        Limits { first_byte: limit.into(), ..self }
     }
 
     /// How long a connection may be without a byte in either direction. Default: 10
     /// minutes.
-    pub fn idle(mut self, limit: impl Into<Option<Duration>>) -> Limits {
-        self.idle = limit.into();
-        self
+    pub fn idle(self, limit: impl Into<Option<Duration>>) -> Limits {
+        Limits { idle: limit.into(), ..self }
     }
 
-    /// How long a write may wait without the peer taking a byte. Default: 60 seconds.
-    pub fn write_stall(mut self, limit: impl Into<Option<Duration>>) -> Limits {
-        self.write_stall = limit.into();
-        self
+    /// How long a write may wait without the peer taking a byte. One that was begun through a
+    /// trait waits until a further one goes through, also if it was given up meanwhile.
+    /// Default: 60 seconds.
+    pub fn write_stall(self, limit: impl Into<Option<Duration>>) -> Limits {
+        Limits { write_stall: limit.into(), ..self }
     }
 
     /// How many bytes a second a peer has to send, on average, between the first byte
@@ -115,10 +111,10 @@ impl Limits {
     /// It meets peers that send a request byte by byte for ever, which are never idle. A
     /// peer that says nothing is not measured, nor is the time that an answer takes. It is
     /// for protocols of requests and answers: a peer that sends little things and expects
-    /// no answer would be cut. Default: none.
-    pub fn min_rate(mut self, bytes_per_second: u64, grace: Duration) -> Limits {
-        self.min_rate = Some((bytes_per_second, grace));
-        self
+    /// no answer would be cut. Default: none, so that a peer that sends a byte now and then
+    /// is not cut by anything.
+    pub fn min_rate(self, bytes_per_second: u64, grace: Duration) -> Limits {
+        Limits { min_rate: Some((bytes_per_second, grace)), ..self }
     }
 
     /// How often the limits in time are looked at, if there are any.

@@ -31,12 +31,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { took, stats, .. } = self;
-        write!(
-            formatter,
-            "drained in {took:.1?}: {} connections accepted, {} handlers ended",
-            stats.accepted, stats.finished
-        )?;
+        let Report { took, stats: Stats { accepted, finished, .. }, .. } = self;
+        write!(formatter, "drained in {took:.1?}: {accepted} connections accepted, {finished} handlers ended")?;
         for one in &self.unfinished {
             let why = if one.outlived {
                 "its connection is still open, though its handler has ended"

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use bourn_reactor::Sleep;
 
 use crate::accept;
-use crate::connection::Connection;
 use crate::host::{Host, Signals};
 use crate::listener::Listener;
 use crate::report::Report;
-use crate::server::{Outcome, Plan, Server};
+use crate::server::{Plan, Server};
 use crate::shared::{Cause, Drain, Phase, Shared};
 use crate::stats::Counter;
 use crate::sweep;
@@ -23,11 +22,7 @@ use crate::sweep;
 /// How long cancelled handlers have to be dropped.
 const CANCEL_GRACE: Duration = Duration::from_millis(100);
 
-pub(crate) async fn serve<H: Host, F, R>(server: Server<H>, plan: Arc<Plan<F>>) -> io::Result<Report>
-where
-    F: Fn(Connection) -> R + Send + Sync + 'static,
-    R: Future<Output: Outcome> + Send + 'static,
-{
+pub(crate) async fn serve<H: Host>(server: Server<H>, plan: Arc<Plan>) -> io::Result<Report> {
     let Server { host, listeners, drain, signals, offer, .. } = server;
     let shared = Arc::clone(&plan.shared);
     let signals = if signals { Some(host.signals()?) } else { None };
@@ -37,7 +32,7 @@ where
     shared.loops.store(listeners.len(), Ordering::Release);
     let _end = End(&shared);
     for (number, listener) in listeners.iter().enumerate() {
-        let accept = accept::accept(host.clone(), Arc::clone(&plan), Arc::clone(listener), number);
+        let accept = accept::accept(Arc::clone(&plan), Arc::clone(listener), number);
         host.spawn_on(number, format!("accept {number} at {}", listener.addr()), accept);
     }
     if let Some(period) = shared.limits.period() {
@@ -138,10 +133,8 @@ impl<S: Signals> Watch<'_, S> {
 }
 
 fn poll_signal<S: Signals>(signals: &mut Option<S>, cx: &mut Context<'_>) -> Option<i32> {
-    match signals.as_mut()?.poll_signal(cx) {
-        Poll::Ready(number) => Some(number),
-        Poll::Pending => None,
-    }
+    let Poll::Ready(number) = signals.as_mut()?.poll_signal(cx) else { return None };
+    Some(number)
 }
 
 /// Ends the process, as a signal does that nobody handles.

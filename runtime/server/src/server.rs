@@ -2,14 +2,12 @@
 
 use std::future::Future;
 use std::io;
-#[cfg(feature = "proxy")]
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use bourn_net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
 
-use crate::accept::Reserve;
+use crate::accept::{Reserve, Running, attend};
 use crate::connection::Connection;
 use crate::hand_over::Offer;
 use crate::host::Host;
@@ -17,11 +15,10 @@ use crate::inherit;
 use crate::limits::Limits;
 use crate::listener::{Addr, Listener};
 use crate::notice::Notices;
-#[cfg(feature = "proxy")]
-use crate::proxy::Trusted;
 use crate::report::Report;
 use crate::serve;
 use crate::shared::{Control, Drain, Shared};
+use crate::trusted::Trusted;
 
 /// What a handler returns: nothing, or a result, of which errors are counted.
 pub trait Outcome: Send {
@@ -42,12 +39,11 @@ impl<T: Send, E: Send> Outcome for Result<T, E> {
 }
 
 /// What the accept loops and handlers share.
-#[derive(Debug)]
-pub(crate) struct Plan<F> {
+pub(crate) struct Plan {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) handler: F,
+    /// Starts the task of a connection.
+    pub(crate) start: Box<dyn Fn(Running, Connection) + Send + Sync>,
     pub(crate) reserve: Reserve,
-    #[cfg(feature = "proxy")]
     pub(crate) trusted: Trusted,
 }
 
@@ -71,7 +67,6 @@ pub struct Server<H> {
     pub(crate) notices: Notices,
     pub(crate) offer: Option<Offer>,
     pub(crate) control: Option<Control>,
-    #[cfg(feature = "proxy")]
     trusted: Trusted,
 }
 
@@ -94,7 +89,6 @@ impl<H: Host> Server<H> {
             notices: Notices::default(),
             offer: None,
             control: None,
-            #[cfg(feature = "proxy")]
             trusted: Trusted::default(),
         }
     }
@@ -104,9 +98,8 @@ impl<H: Host> Server<H> {
     /// among them by a hash of the addresses (`SO_REUSEPORT`, socket(7)). More than one
     /// lets other processes of the same user listen there as well. Default: as many as
     /// the runtime has workers that keep their tasks to themselves, else one.
-    pub fn shards(mut self, shards: usize) -> Server<H> {
-        self.shards = Some(shards.max(1));
-        self
+    pub fn shards(self, shards: usize) -> Server<H> {
+        Server { shards: Some(shards.max(1)), ..self }
     }
 
     /// Listens at every address that `addr` stands for; port 0 lets the kernel choose. An
@@ -181,11 +174,8 @@ impl<H: Host> Server<H> {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a descriptor that is no listening
     /// stream socket; [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the process has
     /// taken them before.
-    pub fn inherit(mut self) -> io::Result<Server<H>> {
-        for (_, fd) in inherit::descriptors()? {
-            self.listeners.push(Listener::inherited(fd, false)?);
-        }
-        Ok(self)
+    pub fn inherit(self) -> io::Result<Server<H>> {
+        self.adopt(|_| true)
     }
 
     /// Like [`inherit`](Server::inherit), but only those of this name (`LISTEN_FDNAMES`); the
@@ -193,11 +183,13 @@ impl<H: Host> Server<H> {
     ///
     /// # Errors
     /// As there.
-    pub fn inherit_named(mut self, name: &str) -> io::Result<Server<H>> {
-        for (own, fd) in inherit::descriptors()? {
-            if own == name {
-                self.listeners.push(Listener::inherited(fd, false)?);
-            }
+    pub fn inherit_named(self, name: &str) -> io::Result<Server<H>> {
+        self.adopt(|own| own == name)
+    }
+
+    fn adopt(mut self, wanted: impl Fn(&str) -> bool) -> io::Result<Server<H>> {
+        for (_, fd) in inherit::descriptors()?.into_iter().filter(|(name, _)| wanted(name)) {
+            self.listeners.push(Listener::inherited(fd, false)?);
         }
         Ok(self)
     }
@@ -205,7 +197,7 @@ impl<H: Host> Server<H> {
     /// Has the server hand its listening sockets over to the next process that asks for
     /// them at `path`, and first asks there itself: call it before
     /// [`bind`](Server::bind), which then finds them. What is handed over and not bound is
-    /// closed.
+    /// closed, with the connections in its queue.
     ///
     /// The moment of ownership: the new process has all the sockets when this returns, and
     /// the old one goes on. When the new one [serves](Server::serve), it says so, and only
@@ -220,7 +212,8 @@ impl<H: Host> Server<H> {
     /// process that listens there is of another user.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the server, and the old process goes on.
+    /// Dropping the future drops the server, and the old process goes on. There is no limit
+    /// in time: an old process that is stopped is waited for.
     pub async fn hand_over(mut self, path: impl AsRef<Path>) -> io::Result<Server<H>> {
         let (offer, received) = Offer::at(path.as_ref()).await?;
         self.offer = Some(offer);
@@ -231,38 +224,37 @@ impl<H: Host> Server<H> {
     /// Believes the PROXY headers (versions 1 and 2) of peers in the network of `addr` of
     /// which the first `prefix` bits count (all, if that is more than there are), and refuses
     /// their connections without one, or with one that is malformed. The time for it is that
-    /// of [`Limits::first_byte`]. What other peers send is the handler's. It may be called
+    /// of [`Limits::first_byte`], which goes on until the first byte behind it. Peers at Unix
+    /// sockets are never believed. What other peers send is the handler's. It may be called
     /// several times.
     #[cfg(feature = "proxy")]
-    pub fn proxy_from(mut self, addr: impl Into<IpAddr>, prefix: u8) -> Server<H> {
+    pub fn proxy_from(mut self, addr: impl Into<std::net::IpAddr>, prefix: u8) -> Server<H> {
         self.trusted.0.push((addr.into(), prefix));
         self
     }
 
     /// Sets the limits. Default: [`Limits::new`].
-    pub fn limits(mut self, limits: Limits) -> Server<H> {
-        self.limits = limits;
-        self
+    pub fn limits(self, limits: Limits) -> Server<H> {
+        Server { limits, ..self }
     }
 
     /// Sets how the server drains. Default: [`Drain::new`].
-    pub fn drain(mut self, drain: Drain) -> Server<H> {
-        self.drain = drain;
-        self
+    pub fn drain(self, drain: Drain) -> Server<H> {
+        Server { drain, ..self }
     }
 
     /// Whether SIGTERM and SIGINT make the server drain, and a second one of them ends the
-    /// process at once, with the status 128 + its number. Default: yes.
-    pub fn signals(mut self, heed: bool) -> Server<H> {
-        self.signals = heed;
-        self
+    /// process at once, with the status 128 + its number; the first one in a drain that has
+    /// another [`Cause`](crate::Cause) changes nothing. In a runtime of one thread a handler
+    /// that keeps the thread keeps the signals from being heard. Default: yes.
+    pub fn signals(self, heed: bool) -> Server<H> {
+        Server { signals: heed, ..self }
     }
 
     /// Has `hook` called with each line that the server has to say, instead of writing it to
     /// stderr. At most one line a second comes on each topic.
-    pub fn on_notice(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Server<H> {
-        self.notices = Notices::with_hook(hook);
-        self
+    pub fn on_notice(self, hook: impl Fn(&str) + Send + Sync + 'static) -> Server<H> {
+        Server { notices: Notices::with_hook(hook), ..self }
     }
 
     /// The addresses that the server listens at, each shard's.
@@ -270,8 +262,8 @@ impl<H: Host> Server<H> {
         self.listeners.iter().map(|listener| listener.addr().clone()).collect()
     }
 
-    /// A control for other tasks and threads. What is set of limits and notices after this
-    /// is not heeded.
+    /// A control for other tasks and threads. Call it after [`limits`](Server::limits) and
+    /// [`on_notice`](Server::on_notice): what these set after it is not heeded.
     pub fn control(&mut self) -> Control {
         let make = || Control { shared: Arc::new(Shared::new(self.limits.clone(), self.notices.clone())) };
         self.control.get_or_insert_with(make).clone()
@@ -301,16 +293,17 @@ impl<H: Host> Server<H> {
         R: Future<Output: Outcome> + Send + 'static,
     {
         if self.listeners.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a server that listens nowhere: call bind before serve",
-            ));
+            let message = "a server that listens nowhere: call bind before serve";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        let (host, handler) = (self.host.clone(), Arc::new(handler));
+        let start = move |running: Running, connection| {
+            host.spawn(running.life.task_name(), attend(running, Arc::clone(&handler), connection));
+        };
         let plan = Plan {
             shared: self.control().shared,
-            handler,
+            start: Box::new(start),
             reserve: Reserve::new(),
-            #[cfg(feature = "proxy")]
             trusted: std::mem::take(&mut self.trusted),
         };
         // Nobody asked for these.

@@ -176,24 +176,21 @@ impl Drain {
     /// How long connections are still accepted while
     /// [`is_draining`](Control::is_draining) is true: longer than whatever balances load
     /// needs to see that by its health checks. Default: zero.
-    pub fn announce(mut self, duration: Duration) -> Drain {
-        self.announce = duration;
-        self
+    pub fn announce(self, duration: Duration) -> Drain {
+        Drain { announce: duration, ..self }
     }
 
     /// How long TCP handshakes that are under way may take, after new ones are kept out
     /// and before the listeners are closed: longer than the way to the farthest
     /// peer and back. Default: 100 ms.
-    pub fn handshakes(mut self, duration: Duration) -> Drain {
-        self.handshakes = duration;
-        self
+    pub fn handshakes(self, duration: Duration) -> Drain {
+        Drain { handshakes: duration, ..self }
     }
 
     /// How long the handlers may take, counted from the end of the announcement. Those
     /// that have not ended by then are dropped where they wait. Default: 30 seconds.
-    pub fn deadline(mut self, duration: Duration) -> Drain {
-        self.deadline = duration;
-        self
+    pub fn deadline(self, duration: Duration) -> Drain {
+        Drain { deadline: duration, ..self }
     }
 }
 

@@ -202,13 +202,13 @@ impl Table {
 
     pub(crate) fn list(&self) -> Vec<Unfinished> {
         let inner = self.lock();
-        let unfinished = inner.slots.iter().map(|(_, slot)| Unfinished {
+        let unfinished = |(_, slot): (usize, &Slot)| Unfinished {
             task: slot.life.task_name(),
             peer: slot.life.peer(),
             age: slot.life.accepted.elapsed(),
             outlived: !slot.running,
-        });
-        unfinished.collect()
+        };
+        inner.slots.iter().map(unfinished).collect()
     }
 
     pub(crate) fn cancel_all(&self) {

@@ -20,11 +20,4 @@ impl AsyncRead for Connection {
     }
 }
 
-writer!(
-    Connection,
-    AsyncWrite,
-    poll_shutdown,
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-);
+writer!(Connection, AsyncWrite, poll_shutdown, is_write_vectored);
