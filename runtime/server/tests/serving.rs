@@ -193,7 +193,8 @@ fn a_handler_that_blocks_is_named_and_the_others_go_on() {
             let _ = tell.lock().expect("no panic").send(stall.to_string());
         };
         let runtime = Builder::new_multi_thread().worker_threads(2).on_stall(hook).build().expect("a runtime");
-        runtime.block_on(async {
+        // A task of its own: what is inside `block_on` waits for its thread, which may be the one that is blocked.
+        let test = runtime.spawn(async move {
             let (open, door) = mpsc::channel::<()>();
             let door = Arc::new(Mutex::new(door));
             let running = start(Server::new(), move |connection: Connection| {
@@ -225,6 +226,7 @@ fn a_handler_that_blocks_is_named_and_the_others_go_on() {
             blocked.read_exact(&mut [0]).await.expect("an answer");
             assert!(running.drained().await.unfinished.is_empty());
         });
+        runtime.block_on(test).expect("no panic");
     });
 }
 
