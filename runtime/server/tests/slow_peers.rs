@@ -15,6 +15,8 @@ use harness::{Lines, again, alone, multi_thread, until};
 
 const SLOW: usize = 5000;
 const NORMAL: usize = 100;
+/// Of a second, at each of which one slow peer in so many sends.
+const PARTS: usize = 500;
 const REQUEST: usize = 64;
 /// How long slow ones are tolerated, and how fast a peer has to be after that.
 const GRACE: Duration = Duration::from_secs(12);
@@ -43,15 +45,13 @@ fn be_slow(addr: SocketAddr) {
     while !clients.is_empty() {
         let round = Instant::now();
         // Spread over the second, as so many peers would be.
-        for part in 0..20 {
-            for client in clients.iter_mut().skip(part).step_by(20) {
+        for part in 0..PARTS {
+            for client in clients.iter_mut().skip(part).step_by(PARTS) {
                 // One that was cut is found out below.
                 let _ = client.write(b".");
             }
-            std::thread::sleep(
-                Duration::from_millis(50)
-                    .saturating_sub(round.elapsed().saturating_sub(Duration::from_millis(50) * part as u32)),
-            );
+            let next = Duration::from_secs(1) * (part as u32 + 1) / PARTS as u32;
+            std::thread::sleep(next.saturating_sub(round.elapsed()));
         }
         clients.retain_mut(
             |client| matches!(client.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
