@@ -46,6 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let start = Instant::now();
             for _ in 0..REQUESTS {
                 let request = Request::get("/").header("host", "localhost").body(Empty::<Bytes>::new())?;
+                // The connection's task may run elsewhere, and not be ready for the next one at once.
+                plain.ready().await?;
                 let answer = plain.send_request(request).await?.into_body().collect().await?.to_bytes();
                 assert_eq!(answer, "Hello, world!");
             }
