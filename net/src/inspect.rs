@@ -64,25 +64,22 @@ pub fn stats() -> io::Result<Stats> {
 /// # Errors
 /// Those of [`stats`].
 pub fn sockets() -> io::Result<Vec<SocketInfo>> {
-    let Stats { descriptors, limit } = stats()?;
+    let limit = stats()?.limit;
     let mut sockets = Vec::new();
-    let (mut seen, mut missed) = (0, 0_u64);
+    let (mut seen, mut gap) = (0, 0_u64);
     for fd in 0..RawFd::try_from(limit).unwrap_or(RawFd::MAX) {
         match sys::describe(fd) {
-            Ok(socket) => sockets.push(socket),
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                missed += 1;
-                // Or one that is closed ahead of this look would send it to the limit.
-                if missed.is_multiple_of(1024) && seen >= stats()?.descriptors {
+                gap += 1;
+                // The number of those seen alone proves no end: others may have been opened behind this look.
+                if gap.is_multiple_of(1024) && seen >= stats()?.descriptors {
                     break;
                 }
-                continue;
             }
-            Err(_) => {}
-        }
-        seen += 1;
-        if seen >= descriptors {
-            break;
+            other => {
+                sockets.extend(other);
+                (seen, gap) = (seen + 1, 0);
+            }
         }
     }
     Ok(sockets)
