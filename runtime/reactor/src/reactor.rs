@@ -17,6 +17,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sys;
 use crate::table::{Table, Token};
+use crate::timer::pace::Pace;
 use crate::timer::wheel::{Key, Wheel};
 
 /// How long a turn rests that the kernel had no memory for.
@@ -24,6 +25,9 @@ const SHORTAGE: Duration = Duration::from_millis(1);
 
 /// No timer is set.
 const NEVER: u64 = u64::MAX;
+
+/// How many places of the table a list of sources looks at under one lock.
+const LISTED: usize = 256;
 
 /// Which runtime a reactor belongs to. Sources move freely between the reactors
 /// of one runtime; a source whose home is in another one moves at its next wait,
@@ -78,8 +82,11 @@ pub struct Reactor {
     pub(crate) poller: Poller,
     table: Mutex<Table>,
     timers: Mutex<Wheel<Waker>>,
-    /// No timer is due before this (nanoseconds since `epoch`). Stored under the
-    /// lock of `timers`; read without it by turns.
+    /// Asked under the lock of `timers`, by turns alone.
+    pace: Mutex<Pace>,
+    /// No timer is to fire before this (nanoseconds since `epoch`): the earliest
+    /// deadline, or what `pace` makes of it. Stored under the lock of `timers`; read
+    /// without it by turns.
     earliest: AtomicU64,
     epoch: Instant,
     runtime: RuntimeId,
@@ -118,6 +125,7 @@ impl Reactor {
             poller: Poller::with_backend(backend)?,
             table: Mutex::new(Table::default()),
             timers: Mutex::new(Wheel::new()),
+            pace: Mutex::new(Pace::default()),
             earliest: AtomicU64::new(NEVER),
             epoch: clock::now(),
             runtime,
@@ -243,8 +251,10 @@ impl Reactor {
         let now = self.nanos(clock::now());
         if earliest <= now {
             let mut timers = self.timers.lock();
+            let before = wakers.len();
             timers.expire(now, wakers);
-            self.note_earliest(timers.earliest());
+            let next = self.pace.lock().next(now, wakers.len() - before);
+            self.note_earliest(timers.earliest().map(|earliest| earliest.max(next)));
         }
     }
 
@@ -320,11 +330,14 @@ impl Reactor {
         self.table.lock().rehomings += 1;
     }
 
-    /// Every source that is registered here, as it is now.
+    /// Every source that is registered here, as it is now; one that comes or goes
+    /// meanwhile may be missing.
     pub fn sources(&self) -> Vec<SourceInfo> {
         // Taken out first: the source's lock is never taken inside the table's.
-        let sources: Vec<_> = self.table.lock().sources().map(Arc::clone).collect();
-        sources.iter().map(|source| source.info()).collect()
+        // In parts, for events wait for the table's lock, in which no source's is taken.
+        let places = (0..).step_by(LISTED).map(|start| start..start + LISTED);
+        let parts = places.map_while(|places| self.table.lock().sources(places));
+        parts.flatten().map(|source| source.info()).collect()
     }
 
     pub(crate) fn is_of_same_runtime(&self, other: &Reactor) -> bool {

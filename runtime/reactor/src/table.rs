@@ -1,6 +1,7 @@
 //! The sources registered at one reactor, found by the token that the kernel
 //! hands back.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -78,8 +79,10 @@ impl Table {
         self.entries.is_empty()
     }
 
-    pub(crate) fn sources(&self) -> impl Iterator<Item = &Arc<Registered>> {
-        self.entries.iter().map(|(_, entry)| &entry.source)
+    /// The sources in these places; none if there are no such places.
+    pub(crate) fn sources(&self, places: Range<usize>) -> Option<Vec<Arc<Registered>>> {
+        let entries = |place| self.entries.get(place).map(|entry| Arc::clone(&entry.source));
+        (places.start < self.entries.capacity()).then(|| places.filter_map(entries).collect())
     }
 
     /// Empties the table and lets nothing in any more.
