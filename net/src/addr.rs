@@ -89,7 +89,7 @@ pub async fn lookup_host(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
         Target::Name { host, port } => {
             let name = host.clone();
             let found = within(LOOK_UP_LIMIT, offload::run(move || sys::look_up(&name, port))).await;
-            found.flatten().map_err(|error| io::Error::new(error.kind(), format!("{host:?}: {error}")))?
+            found.flatten().map_err(|error| of_name(&host, error))?
         }
     };
     if addrs.is_empty() {
@@ -99,6 +99,11 @@ pub async fn lookup_host(addr: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
         ));
     }
     Ok(addrs)
+}
+
+/// The kernel's errors as they are; those of the resolver with the name that they are of.
+fn of_name(host: &str, error: io::Error) -> io::Error {
+    if error.raw_os_error().is_some() { error } else { io::Error::new(error.kind(), format!("{host:?}: {error}")) }
 }
 
 async fn within<T>(limit: Duration, answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -186,6 +191,14 @@ mod tests {
         let silent = within(Duration::from_millis(5), std::future::pending::<io::Result<()>>());
         let error = futures_lite::future::block_on(silent).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn an_error_of_the_kernel_stays_what_it_is() {
+        let error = of_name("host", io::Error::from_raw_os_error(libc::EMFILE));
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        let error = of_name("host", io::Error::new(io::ErrorKind::TimedOut, "no answer"));
+        assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::TimedOut, "\"host\": no answer".to_owned()));
     }
 
     #[test]

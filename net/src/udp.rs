@@ -50,6 +50,11 @@ impl UdpSocket {
     /// Binds a socket to the first of the addresses that `addr` stands for to which
     /// it can be bound. Port 0 lets the kernel choose.
     ///
+    /// `SO_REUSEADDR` stays off: on Linux, a second UDP socket that sets it as well could
+    /// be bound to the same port, and the last one would get what was sent to the first.
+    /// Listeners of multicast groups, who want just that, set it (or `SO_REUSEPORT`) before
+    /// they bind, and come [from std](UdpSocket::from_std).
+    ///
     /// # Errors
     /// Those of [`lookup_host`](crate::lookup_host), and of bind(2) for the last address.
     ///

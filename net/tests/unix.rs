@@ -435,6 +435,28 @@ mod alone {
     on_every_backend! {
         alone;
 
+        /// A descriptor of the sender's process, for who asks the kernel for it, is not left open.
+        async fn the_sender_s_own_descriptor_is_closed() {
+            const SO_PASSPIDFD: libc::c_int = 76;
+            let (one, other) = UnixStream::pair().expect("descriptors");
+            let on: libc::c_int = 1;
+            let len = size_of::<libc::c_int>() as libc::socklen_t;
+            // SAFETY: the value lives through the call.
+            let set = unsafe {
+                libc::setsockopt(other.as_raw_fd(), libc::SOL_SOCKET, SO_PASSPIDFD, (&raw const on).cast(), len)
+            };
+            assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+            // Whatever the reactor needs is open then.
+            assert!(pends(pin!(other.readable())).await);
+            let before = harness::descriptors();
+            for _ in 0..3 {
+                one.send_with_fds(b"x", &[one.as_fd(); 2]).await.expect("room");
+                let (length, passed) = other.recv_with_fds(&mut [0; 8]).await.expect("a byte");
+                assert_eq!((length, passed.len()), (1, 2));
+                assert_eq!(harness::descriptors(), before + 2);
+            }
+        }
+
         /// What does not fit the table of descriptors is an error, and what did is closed.
         async fn descriptors_without_room_are_an_error() {
             let (one, other) = UnixStream::pair().expect("descriptors");

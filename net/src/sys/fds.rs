@@ -12,6 +12,9 @@ use super::count;
 /// The kernel passes no more descriptors than this at a time (`SCM_MAX_FD`).
 const MOST_FDS: usize = 253;
 
+/// A descriptor of the sender's process, for who has set `SO_PASSPIDFD` (linux/socket.h).
+const SCM_PIDFD: c_int = 4;
+
 /// Room for so many, and for credentials that somebody has asked for; aligned as
 /// `cmsghdr` has to be.
 const ROOM: usize = (MOST_FDS * size_of::<RawFd>() + 128) / size_of::<u64>();
@@ -81,7 +84,7 @@ pub(crate) fn recv_with_fds(fd: BorrowedFd<'_>, call: Call, buf: &mut [u8]) -> i
     while !header.is_null() {
         // SAFETY: the header is in `control`, and the kernel has written it.
         let head: cmsghdr = unsafe { header.read() };
-        if (head.cmsg_level, head.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+        if head.cmsg_level == libc::SOL_SOCKET && matches!(head.cmsg_type, libc::SCM_RIGHTS | SCM_PIDFD) {
             // SAFETY: it only reckons.
             let before = unsafe { libc::CMSG_LEN(0) } as usize;
             // SAFETY: the header is in `control`.
@@ -89,8 +92,13 @@ pub(crate) fn recv_with_fds(fd: BorrowedFd<'_>, call: Call, buf: &mut [u8]) -> i
             for place in 0..(head.cmsg_len as usize - before) / size_of::<c_int>() {
                 // SAFETY: there are so many behind the header.
                 let raw = unsafe { data.wrapping_add(place).read_unaligned() };
-                // SAFETY: the kernel just made this descriptor and nobody else knows it.
-                fds.push(unsafe { OwnedFd::from_raw_fd(raw) });
+                // A process that is gone has an error in place of one.
+                if raw >= 0 {
+                    // SAFETY: the kernel just made this descriptor and nobody else knows it.
+                    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+                    // That of a process, which nobody asked us for, is closed here.
+                    fds.extend((head.cmsg_type == libc::SCM_RIGHTS).then_some(fd));
+                }
             }
         }
         // SAFETY: as with the first.

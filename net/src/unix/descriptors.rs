@@ -33,7 +33,8 @@ macro_rules! descriptors {
             }
 
             /// Receives bytes, and the descriptors that came beside the first of them, which
-            /// no child process inherits. Whoever does not want them drops them.
+            /// no child process inherits. Whoever does not want them drops them. The sender's
+            /// own (`SO_PASSPIDFD`) is closed.
             ///
             /// # Errors
             /// An error of its own kind if there were descriptors for which this process has
