@@ -11,6 +11,10 @@ use bourn_net::{TcpListener, TcpSocket, TcpStream};
 use harness::kernel::{self, state};
 use harness::{is_calm, on_every_backend, pair, pends};
 
+/// For how many seconds a listener defers accepting: longer than a test lasts, on however
+/// busy a machine. When they are over, the connection is complete without data.
+const LONG: libc::c_int = 60;
+
 /// A listener that lets `backlog` connections wait, and one.
 fn narrow(backlog: u32) -> (TcpListener, SocketAddr) {
     let socket = TcpSocket::new_v4().expect("a socket");
@@ -71,7 +75,7 @@ on_every_backend! {
     /// data, whatever it is acknowledged.
     async fn row_29_the_second_step_has_a_state_of_its_own() {
         let (listener, addr) = narrow(8);
-        kernel::set(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 5).expect("an option");
+        kernel::set(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, LONG).expect("an option");
         let client = TcpStream::connect(addr).await.expect("a place");
         let (own, _) = ends(&client);
         assert_eq!(walk((own, addr)), (Some(state::ESTABLISHED), Some(state::SYN_RECV)));
@@ -119,7 +123,7 @@ on_every_backend! {
 
     async fn row_31_a_listener_has_two_queues() {
         let (listener, addr) = narrow(8);
-        kernel::set(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 5).expect("an option");
+        kernel::set(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, LONG).expect("an option");
         let half_open = || kernel::table().iter().filter(|line| line.local == addr && line.state == state::SYN_RECV).count();
         let complete = || kernel::info(&listener).tcpi_unacked;
         let mut clients = Vec::new();
@@ -138,7 +142,7 @@ on_every_backend! {
     /// that is complete.
     async fn row_32_a_listener_wakes_when_the_handshake_is_done_and_not_before() {
         let (listener, addr) = narrow(8);
-        kernel::set(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 5).expect("an option");
+        kernel::set(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, LONG).expect("an option");
         let mut accept = pin!(listener.accept());
         assert!(pends(accept.as_mut()).await);
         let client = TcpStream::connect(addr).await.expect("a place");

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::future::Future;
+use std::io::Write as _;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -19,7 +20,8 @@ pub fn watched<R>(what: &str, body: impl FnOnce() -> R) -> R {
     let name = what.to_owned();
     thread::spawn(move || {
         if watch.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{name} hangs: not done after {PATIENCE:?}");
+            // Not `eprintln!`, which the test harness keeps to itself, and loses here.
+            let _told = writeln!(std::io::stderr(), "{name} hangs: not done after {PATIENCE:?}");
             std::process::abort();
         }
     });

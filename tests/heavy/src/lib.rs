@@ -1,6 +1,7 @@
 //! What the heavy tests share.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::process::{Command, Output};
 use std::sync::mpsc;
 use std::thread;
@@ -17,7 +18,8 @@ pub fn watched<R>(what: &str, body: impl FnOnce() -> R) -> R {
     let name = what.to_owned();
     thread::spawn(move || {
         if watch.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{name} hangs: not done after {PATIENCE:?}");
+            // Not `eprintln!`, which the test harness keeps to itself, and loses here.
+            let _told = writeln!(std::io::stderr(), "{name} hangs: not done after {PATIENCE:?}");
             std::process::abort();
         }
     });

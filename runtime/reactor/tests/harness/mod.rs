@@ -51,7 +51,8 @@ pub fn watched(name: &str, test: impl FnOnce()) {
     let name = name.to_owned();
     thread::spawn(move || {
         if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{name} hangs: not done after {PATIENCE:?}");
+            // Not `eprintln!`, which the test harness keeps to itself, and loses here.
+            let _told = writeln!(std::io::stderr(), "{name} hangs: not done after {PATIENCE:?}");
             process::abort();
         }
     });

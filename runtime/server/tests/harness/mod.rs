@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
 
 use std::future::Future;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
@@ -24,7 +25,8 @@ pub fn watched<R>(what: &str, body: impl FnOnce() -> R) -> R {
     let name = what.to_owned();
     thread::spawn(move || {
         if watch.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{name} hangs: not done after {PATIENCE:?}");
+            // Not `eprintln!`, which the test harness keeps to itself, and loses here.
+            let _told = writeln!(std::io::stderr(), "{name} hangs: not done after {PATIENCE:?}");
             std::process::abort();
         }
     });
