@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 
+use bourn_net::unix::pipe;
 use bourn_net::{RecvBatch, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream, copy_bidirectional};
 use futures_lite::future::{or, try_zip, zip};
 use futures_util::future::join_all;
@@ -33,7 +34,7 @@ pub enum Expected {
     AnyEnd,
 }
 
-/// Runs echoes, a proxy and requests beside each other.
+/// Runs echoes, a proxy and requests beside each other, then the others.
 pub async fn converse(expected: Expected, seed: u64) {
     let conversations = [
         boxed(serve(expected, seed, echo_client, echo)),
@@ -41,19 +42,26 @@ pub async fn converse(expected: Expected, seed: u64) {
         boxed(serve(expected, seed, request_client, answer)),
     ];
     join_all(conversations).await;
-    for attempt in 1.. {
-        match unix(seed).await {
-            Ok(()) => break,
-            Err(error) => judge(expected, &error),
-        }
-        if expected == Expected::AnyEnd {
-            break;
-        }
-        assert!(attempt < ATTEMPTS, "none of {ATTEMPTS} attempts succeeded");
-    }
+    until_done(expected, async || unix(seed).await).await;
+    until_done(expected, async || piped(seed).await).await;
+    until_done(expected, async || from_file(seed).await).await;
     // Whose errors are judged already.
     drop(datagrams(expected, seed).await);
     refused(expected).await;
+}
+
+/// Has a conversation, and again until it succeeds; or once, where nobody begins again.
+async fn until_done(expected: Expected, conversation: impl AsyncFn() -> io::Result<()>) {
+    for _ in 0..ATTEMPTS {
+        match conversation().await {
+            Ok(()) => return,
+            Err(error) => judge(expected, &error),
+        }
+        if expected == Expected::AnyEnd {
+            return;
+        }
+    }
+    panic!("none of {ATTEMPTS} attempts succeeded");
 }
 
 /// Tries `operation` until it succeeds, for an error has neither sent nor taken
@@ -108,6 +116,54 @@ async fn unix(seed: u64) -> io::Result<()> {
     };
     let (all, ()) = try_zip(client, server).await?;
     assert!(all == data, "what came back is not what was sent");
+    Ok(())
+}
+
+/// More than a pipe holds, through one.
+async fn piped(seed: u64) -> io::Result<()> {
+    let (sender, receiver) = pipe::pipe()?;
+    let data = noise(seed, 100_000);
+    let write = async move {
+        let (first, rest) = data.split_at(data.len() / 2);
+        sender.write_all(first).await?;
+        let mut parts = [IoSlice::new(&rest[..1]), IoSlice::new(&rest[1..])];
+        sender.write_all_vectored(&mut parts).await?;
+        drop(sender);
+        io::Result::Ok(data)
+    };
+    let read = async {
+        let mut all = Vec::new();
+        receiver.read_to_end(&mut all).await.map(|_| all)
+    };
+    let (all, data) = try_zip(read, write).await?;
+    assert!(all == data, "what comes out of the pipe is not what was put in");
+    Ok(())
+}
+
+/// A file that the kernel sends, all but its first bytes.
+async fn from_file(seed: u64) -> io::Result<()> {
+    const SKIPPED: usize = 100;
+    let data = noise(seed, 100_000);
+    let path = std::env::temp_dir().join(format!("bourn-faults-{}", std::process::id()));
+    fs::write(&path, &data)?;
+    let file = fs::File::open(&path)?;
+    fs::remove_file(&path)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    let server = async {
+        let (stream, _) = listener.accept().await?;
+        let mut offset = SKIPPED as u64;
+        let sent = stream.send_file(&file, &mut offset, u64::MAX).await?;
+        assert_eq!((sent, offset), ((data.len() - SKIPPED) as u64, data.len() as u64));
+        io::Result::Ok(())
+    };
+    let client = async {
+        let stream = TcpStream::connect(addr).await?;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.map(|_| all)
+    };
+    let (all, ()) = try_zip(client, server).await?;
+    assert!(all == data[SKIPPED..], "what came is not the file");
     Ok(())
 }
 
