@@ -101,7 +101,7 @@ on_every_backend! {
     async fn row_12_a_server_starts_again_beside_its_lingering_connections() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let addr = linger(listener.into_std().into_blocking());
-        kernel::until(|| kernel::table().iter().any(|line| line.local == addr && line.state == state::TIME_WAIT)).await;
+        kernel::until(|| kernel::table(addr.port()).iter().any(|line| line.local == addr && line.state == state::TIME_WAIT)).await;
         let error = plain(addr, false).expect_err("without the option");
         assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
         TcpListener::bind(addr).await.expect("SO_REUSEADDR is set");
@@ -227,7 +227,7 @@ on_every_backend! {
         let mut fourth = pin!(TcpStream::connect(addr));
         assert!(pends(fourth.as_mut()).await);
         kernel::until(|| kernel::counter("ListenOverflows") > overflows).await;
-        kernel::until(|| kernel::table().iter().any(|line| line.remote == addr && line.state == state::SYN_SENT)).await;
+        kernel::until(|| kernel::table(addr.port()).iter().any(|line| line.remote == addr && line.state == state::SYN_SENT)).await;
         assert_eq!(kernel::info(&listener).tcpi_unacked, 3);
     }
 

@@ -124,7 +124,7 @@ on_every_backend! {
     async fn row_31_a_listener_has_two_queues() {
         let (listener, addr) = narrow(8);
         kernel::set(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, LONG).expect("an option");
-        let half_open = || kernel::table().iter().filter(|line| line.local == addr && line.state == state::SYN_RECV).count();
+        let half_open = || kernel::table(addr.port()).iter().filter(|line| line.local == addr && line.state == state::SYN_RECV).count();
         let complete = || kernel::info(&listener).tcpi_unacked;
         let mut clients = Vec::new();
         for _ in 0..3 {

@@ -129,15 +129,17 @@ pub struct Line {
     pub inode: u64,
 }
 
-/// The IPv4 TCP sockets of this network namespace.
-pub fn table() -> Vec<Line> {
+/// The IPv4 TCP sockets of this network namespace that have this port at one of their ends.
+/// Others may have left a hundred thousand in TIME_WAIT, to read all of which takes seconds.
+pub fn table(port: u16) -> Vec<Line> {
     let text = fs::read_to_string("/proc/net/tcp").expect("procfs");
     let addr = |word: &str| {
         let (ip, port) = word.split_once(':').expect("an address and a port");
         let ip = u32::from_str_radix(ip, 16).expect("a number").to_ne_bytes();
         SocketAddr::from((ip, u16::from_str_radix(port, 16).expect("a number")))
     };
-    let lines = text.lines().skip(1).map(|line| {
+    let port = format!(":{port:04X} ");
+    let lines = text.lines().skip(1).filter(|line| line.contains(&port)).map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
         let timer = words[5].split(':').next().expect("two numbers");
         Line {
@@ -154,7 +156,7 @@ pub fn table() -> Vec<Line> {
 /// The line of a connection's end. The kernel does not list all in one piece, so one
 /// look may miss it.
 pub fn line(local: SocketAddr, remote: SocketAddr) -> Option<Line> {
-    (0..3).find_map(|_| table().into_iter().find(|line| line.local == local && line.remote == remote))
+    (0..3).find_map(|_| table(local.port()).into_iter().find(|line| line.local == local && line.remote == remote))
 }
 
 /// A counter of `/proc/net/netstat`, such as `ListenOverflows`.

@@ -120,9 +120,11 @@ fn waves(name: &str, build: impl FnOnce() -> Runtime) {
             let before = descriptors();
             let mut second = (0, 0);
             let mut last = (0, 0);
+            let mut resident_after = Vec::new();
             for number in 1..=WAVES {
                 wave(before).await;
                 last = (LIVE.load(Ordering::Relaxed), resident());
+                resident_after.push(last.1);
                 println!("after wave {number}: {} KiB live, {} KiB resident", last.0 / 1024, last.1 / 1024);
                 if number == 2 {
                     second = last;
@@ -132,8 +134,10 @@ fn waves(name: &str, build: impl FnOnce() -> Runtime) {
             // object for each connection would be far more.
             let more = last.0.saturating_sub(second.0);
             assert!(more < (WAVES - 2) * CONNECTIONS * 16, "{more} bytes more are live than after the second wave");
-            let (last, second) = (last.1, second.1);
-            assert!(last * 20 <= second * 21, "{last} bytes are resident, {second} after the second wave");
+            // The least of several, for it goes up and down with the stacks of threads.
+            let [early, late] = [1..WAVES / 2, WAVES / 2..WAVES].map(|waves| resident_after[waves].iter().min());
+            let (early, late) = (early.expect("some waves"), late.expect("some waves"));
+            assert!(late * 20 <= early * 21, "{late} bytes are resident, {early} in the first half");
         });
     });
 }
