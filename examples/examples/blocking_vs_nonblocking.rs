@@ -15,7 +15,8 @@ use bourn_examples::process::{self, Server, Usage};
 
 const FAST: usize = 50;
 const PAUSE: Duration = Duration::from_millis(600);
-const SERVERS: [(&str, fn(TcpListener) -> io::Result<()>); 5] = [
+type Serve = fn(TcpListener) -> io::Result<()>;
+const SERVERS: [(&str, Serve); 5] = [
     ("one at a time", one_at_a_time),
     ("a thread for each", thread_for_each),
     ("busy loop", busy_loop),

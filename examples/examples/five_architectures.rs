@@ -13,7 +13,8 @@ use bourn_reactor::{Interest, Poller};
 
 const CLIENTS: usize = 20;
 const QUESTIONS: u64 = 100;
-const ARCHITECTURES: [(&str, fn(TcpListener) -> io::Result<()>); 5] = [
+type Serve = fn(TcpListener) -> io::Result<()>;
+const ARCHITECTURES: [(&str, Serve); 5] = [
     ("iterative", iterative),
     ("fork", fork),
     ("thread for each", threads),

@@ -17,7 +17,8 @@ use std::{env, fs, thread};
 use bourn_examples::picture::{self, Panel};
 use bourn_examples::process::{self, Server};
 
-const FORMS: [(&str, fn(TcpStream) -> io::Result<()>); 5] = [
+type Form = fn(TcpStream) -> io::Result<()>;
+const FORMS: [(&str, Form); 5] = [
     ("blocking", blocking),
     ("nonblocking (spins)", spin),
     ("multiplexed (poll)", multiplexed),

@@ -58,14 +58,14 @@ impl Reserve {
     }
 }
 
-/// An accept loop of this number that has not ended.
-struct Turn<'a>(&'a Shared, usize);
+/// An accept loop, or the hand-over, that has not ended, and its name.
+pub(crate) struct Turn<'a>(pub(crate) &'a Shared, pub(crate) String);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let Turn(shared, number) = self;
+        let Turn(shared, name) = self;
         if std::thread::panicking() {
-            shared.notices.say("accept", format_args!("accept loop {number} has panicked: nobody accepts there"));
+            shared.notices.say("accept", format_args!("{name} has panicked: nobody does its work"));
         }
         shared.loops.fetch_sub(1, Ordering::AcqRel);
         shared.phase_changed.ring();
@@ -77,7 +77,7 @@ impl Drop for Turn<'_> {
 /// drains and the kernel's queue is empty.
 pub(crate) async fn accept(plan: Arc<Plan>, listener: Arc<Listener>, number: usize) {
     let shared = &plan.shared;
-    let _turn = Turn(shared, number);
+    let _turn = Turn(shared, format!("accept loop {number}"));
     // Closed before the loop is counted as ended.
     let socket = listener;
     let mut exhaustion = None;
@@ -106,8 +106,7 @@ pub(crate) async fn accept(plan: Arc<Plan>, listener: Arc<Listener>, number: usi
             life.cancel();
         }
         let place = Place { life: Arc::clone(&life), shared: Arc::clone(shared) };
-        let running = Running { plan: Arc::clone(&plan), life, polling: false };
-        (plan.start)(running, Connection { stream, place });
+        (plan.start)(Running { plan: Arc::clone(&plan), life, polling: false }, Connection { stream, place });
     }
 }
 

@@ -31,6 +31,7 @@ use std::time::Duration;
 use bourn_net::{UnixListener, UnixStream};
 use bourn_reactor::Sleep;
 
+use crate::accept::Turn;
 use crate::bell::when;
 use crate::listener::{Listener, is_socket};
 use crate::shared::{Cause, Phase, Shared};
@@ -124,9 +125,10 @@ impl Offer {
     /// Becomes the owner, then hands over to whoever asks, until one has taken over or the
     /// server ends.
     pub(crate) async fn stand(self, shared: Arc<Shared>, listeners: Vec<Weak<Listener>>) {
+        let _turn = Turn(&shared, "the hand-over".to_owned());
         let Offer { path, predecessor } = self;
         if let Some(predecessor) = predecessor
-            && let Err(error) = become_owner(&predecessor).await
+            && let Some(Err(error)) = until_phase(&shared, Phase::Closing, become_owner(&predecessor)).await
         {
             // It has ended meanwhile, or ends by itself: the sockets are ours all the same.
             shared.notices.say("hand-over", format_args!("the server before this one does not answer: {error}"));
@@ -142,7 +144,7 @@ impl Offer {
             shared.phase_changed.ring();
             shared.notices.say("hand-over", format_args!("no hand-over: {error}; this process goes on"));
             // An error of accept(2) may come again at once.
-            Sleep::after(PAUSE).await;
+            until_phase(&shared, Phase::Closing, Sleep::after(PAUSE)).await;
         }
     }
 }
@@ -197,7 +199,7 @@ async fn give(
     shared.handed_over.store(true, Ordering::SeqCst);
     shared.drain(Cause::HandedOver);
     shared.advance(Phase::Stopped);
-    shared.phase_changed.until(|_| when(shared.loops.load(Ordering::Acquire) == 0)).await;
+    shared.phase_changed.until(|_| when(shared.loops.load(Ordering::Acquire) == 1)).await;
     // It is the owner, whether it hears that or not.
     let _ = stream.write_all(&[YOURS]).await;
     Ok(())

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_secs(1);
 
 type Hook = Arc<dyn Fn(&str) + Send + Sync>;
+/// When each topic came last, and how many lines were left out since.
+type Said = HashMap<&'static str, (Option<Instant>, u64)>;
 
 /// One line at a time, on stderr or to a hook; at most one a second on each topic,
 /// which then says how many were left out.
 #[derive(Clone, Default)]
 pub(crate) struct Notices {
     hook: Option<Hook>,
-    /// When each topic came last, and how many lines were left out since.
-    said: Arc<Mutex<HashMap<&'static str, (Option<Instant>, u64)>>>,
+    said: Arc<Mutex<Said>>,
 }
 
 impl Notices {

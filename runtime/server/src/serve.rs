@@ -29,7 +29,7 @@ pub(crate) async fn serve<H: Host>(server: Server<H>, plan: Arc<Plan>) -> io::Re
     let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
     // One server, one call of this: nobody else fills it.
     let _ = shared.by_listener.set(listeners.iter().map(|_| Counter::default()).collect());
-    shared.loops.store(listeners.len(), Ordering::Release);
+    shared.loops.store(listeners.len() + usize::from(offer.is_some()), Ordering::Release);
     let _end = End(&shared);
     for (number, listener) in listeners.iter().enumerate() {
         let accept = accept::accept(Arc::clone(&plan), Arc::clone(listener), number);

@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     pub(crate) sockets_out: AtomicBool,
     /// And it is their owner: written before the phase.
     pub(crate) handed_over: AtomicBool,
-    /// Accept loops that have not ended.
+    /// Accept loops that have not ended, and the hand-over, which has something to say at the end.
     pub(crate) loops: AtomicUsize,
     pub(crate) by_listener: OnceLock<Vec<Counter>>,
     /// The time of the limits: moved on by the sweep, and only as long as that runs.

@@ -72,7 +72,13 @@ fn clients(addr: SocketAddr) {
                 let mut refused = 0;
                 for client in &mut clients {
                     client.set_read_timeout(Some(Duration::from_millis(1))).expect("an option");
-                    let read = client.read(&mut [0]);
+                    let read = loop {
+                        match client.read(&mut [0]) {
+                            // The process was stopped for a while (signal(7)).
+                            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                            read => break read,
+                        }
+                    };
                     refused +=
                         usize::from(!matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
                 }

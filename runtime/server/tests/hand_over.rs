@@ -160,6 +160,39 @@ async fn sockets_go_from_hand_to_hand() {
     std::fs::remove_file(&path).expect("it stays");
 }
 
+/// What the old process has to say at the end is said before it ends, with its runtime.
+#[test]
+fn the_old_process_answers_before_it_ends() {
+    harness::watched("an old process that ends", || {
+        for _ in 0..20 {
+            let path = scratch();
+            let (tell, told) = mpsc::channel();
+            let old = path.clone();
+            let old = std::thread::spawn(move || {
+                harness::multi_thread().block_on(async {
+                    let server = server(&old, any_port()).await;
+                    tell.send(server.local_addrs()[0].tcp().expect("TCP")).expect("the test listens");
+                    server.serve(harness::echo).await.expect("it serves")
+                })
+            });
+            let addr = told.recv().expect("an address");
+            harness::multi_thread().block_on(async {
+                let lines = Lines::default();
+                let new = serve(server(&path, addr).await.on_notice(lines.hook()), "new");
+                assert_eq!(
+                    bourn::task::spawn_blocking(|| old.join()).await.expect("no panic").expect("no panic").cause,
+                    Cause::HandedOver
+                );
+                assert_eq!(who_serves(addr).await, "new");
+                new.control.drain();
+                new.served.await.expect("no panic").expect("it served");
+                assert!(!lines.contain("does not answer"), "it ended before");
+            });
+            std::fs::remove_file(&path).expect("it stays");
+        }
+    });
+}
+
 async fn what_is_no_server_is_refused() {
     let path = scratch();
     let listener = bourn::net::UnixListener::bind(&path).expect("a path");

@@ -308,7 +308,7 @@ fn an_accept_loop_that_panics_is_told_of_and_not_waited_for() {
             let served = bourn::spawn(server.serve(echo));
             let client = bourn::net::TcpStream::connect(addr).await.expect("a server");
             assert_eq!(client.read(&mut [0]).await.unwrap_or(0), 0, "nobody serves it");
-            until("it is said", || lines.contain("accept loop 0 has panicked")).await;
+            until("it is said", || lines.contain("accept loop 0 has panicked: nobody does its work")).await;
             control.drain();
             served.await.expect("no panic").expect("it serves");
         });
