@@ -26,11 +26,6 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Queues a task that has just become runnable. Any thread may call it.
     fn schedule(&self, task: Task);
 
-    /// Queues a task that was woken during its own poll: it gives way to all that is queued already.
-    fn reschedule(&self, task: Task) {
-        self.schedule(task);
-    }
-
     /// Enters a task into the live table when it first returns `Pending`; gives it back if the table is closed. What is
     /// in the table may be cancelled at once.
     fn admit(&self, task: Task) -> Result<(), Task>;
@@ -81,8 +76,9 @@ enum Stage<F: Future> {
 
 /// The code that knows the type of a task's future. Each takes a pointer to a live cell of that type.
 pub(super) struct Calls {
-    /// Takes a reference out of a queue, and does what the state asks for.
-    pub(super) run: unsafe fn(NonNull<Header>),
+    /// Takes a reference out of a queue, and does what the state asks for. `true`: the task was woken meanwhile, and the
+    /// reference goes back into a queue.
+    pub(super) run: unsafe fn(NonNull<Header>) -> bool,
     /// Drops the future unless it is gone or running, and makes that the result. Consumes a reference.
     pub(super) cancel: unsafe fn(NonNull<Header>, Failure),
     /// Queues the task, consuming one reference, while the caller holds another.
@@ -208,11 +204,14 @@ where
         unsafe { cell.cast::<Self>().as_ref() }
     }
 
-    unsafe fn run(pointer: NonNull<Header>) {
-        // SAFETY: the contract of `Calls`; every path below gives the reference up last.
+    unsafe fn run(pointer: NonNull<Header>) -> bool {
+        // SAFETY: the contract of `Calls`; every path below gives the reference up, or hands it back, last.
         let cell = unsafe { Self::from_header(pointer) };
         let result = match cell.head.header.state.start() {
-            Start::Skip => return release(pointer, 1),
+            Start::Skip => {
+                release(pointer, 1);
+                return false;
+            }
             Start::Cancel => Err(cell.drop_future(Failure::Cancelled)),
             Start::Poll => match cell.poll(pointer) {
                 // SAFETY: this is the runner, which hands its reference over.
@@ -223,6 +222,7 @@ where
         };
         // SAFETY: this is the runner, which hands its reference over.
         unsafe { Self::end(pointer, result) };
+        false
     }
 
     unsafe fn cancel(pointer: NonNull<Header>, failure: Failure) {
@@ -305,7 +305,7 @@ where
         })
     }
 
-    /// After a poll that returned `Pending`; gives the runner's reference up.
+    /// After a poll that returned `Pending`; gives the runner's reference up, or returns `true` and leaves it to the caller.
     ///
     /// It takes no `&self`, and `end` likewise: an argument counts as alive until the function returns, and another
     /// thread may free the cell before that.
@@ -313,7 +313,7 @@ where
     /// # Safety
     ///
     /// Only for the runner, with the pointer to a cell of this type.
-    unsafe fn pend(pointer: NonNull<Header>) {
+    unsafe fn pend(pointer: NonNull<Header>) -> bool {
         // SAFETY: the caller's promise; it is not used after the reference is given up.
         let cell = unsafe { Self::from_header(pointer) };
         let admit = cell.live_key() == NOT_LIVE;
@@ -326,20 +326,19 @@ where
                     mem::forget(task);
                     let result = Err(cell.drop_future(Failure::Cancelled));
                     // SAFETY: the caller's promise, handed on.
-                    return unsafe { Self::end(pointer, result) };
+                    unsafe { Self::end(pointer, result) };
+                    return false;
                 }
             }
         }
         match cell.head.header.state.pend(admit) {
-            Pend::Idle => {}
-            Pend::Again => {
-                cell.head.scheduler.reschedule(Task { cell: pointer });
-                release(pointer, 1);
-            }
+            Pend::Idle => false,
+            Pend::Again => true,
             Pend::Cancel => {
                 let result = Err(cell.drop_future(Failure::Cancelled));
                 // SAFETY: the caller's promise, handed on.
                 unsafe { Self::end(pointer, result) };
+                false
             }
         }
     }
@@ -394,7 +393,10 @@ where
             mem::forget(cell.head.scheduler.retire(key));
             references = 2;
         }
-        let complete = cell.head.header.state.complete();
+        let complete = cell.head.header.state.complete(references);
+        if complete.released {
+            return;
+        }
         if complete.wake {
             // SAFETY: COMPLETE was set while JOIN_WAKER was, so the waker is the runner's.
             let waker = unsafe { Self::swap_waker(pointer, None) };

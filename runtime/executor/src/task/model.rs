@@ -39,7 +39,9 @@ impl Scheduler {
         loop {
             let task = self.0.tasks.lock().unwrap().pop_front();
             let Some(task) = task else { return };
-            task.run();
+            if let Some(task) = task.run() {
+                self.schedule(task);
+            }
         }
     }
 }

@@ -80,13 +80,16 @@ impl Task {
         Self { cell: pointer.cast() }
     }
 
-    /// Polls the future, or does what else the state asks for. The task came out of a queue.
+    /// Polls the future, or does what else the state asks for. The task came out of a queue; it is returned if it was
+    /// woken meanwhile, and then belongs behind all that is queued already.
     #[inline]
-    pub(crate) fn run(self) {
+    #[must_use]
+    pub(crate) fn run(self) -> Option<Self> {
         let cell = ManuallyDrop::new(self).cell;
         let run = header(&cell).calls.run;
         // SAFETY: `calls` is the table of this cell's type, and the reference is handed over.
-        unsafe { run(cell) };
+        let again = unsafe { run(cell) };
+        again.then_some(cell).map(|cell| Self { cell })
     }
 
     /// Drops the future now, unless it is gone or running; in the last case its runner will.
@@ -116,14 +119,17 @@ impl Task {
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> Id {
         self.header().id
     }
 
+    #[inline]
     pub(crate) fn location(&self) -> &'static Location<'static> {
         self.header().location
     }
 
+    #[inline]
     pub(crate) fn is_local(&self) -> bool {
         self.header().calls.local
     }
@@ -145,6 +151,7 @@ impl Task {
         }
     }
 
+    #[inline]
     pub(super) fn header(&self) -> &Header {
         header(&self.cell)
     }
@@ -167,12 +174,14 @@ impl Drop for Task {
 ///
 /// The lifetime is that of the borrowed pointer. Every pointer in this module and in the cell's stands for a reference as long as it is
 /// used, which is the invariant of [`Task::cell`] and the contract of each function in [`Calls`](super::cell::Calls).
+#[inline]
 pub(super) fn header(cell: &NonNull<Header>) -> &Header {
     // SAFETY: the cell lives, by the above; what is behind a header's reference changes in atomics and cells only.
     unsafe { cell.as_ref() }
 }
 
 /// Gives `count` references up, and frees the cell with the last one.
+#[inline]
 pub(super) fn release(cell: NonNull<Header>, count: usize) {
     let header = header(&cell);
     let free = header.calls.free;
@@ -249,12 +258,16 @@ impl<T> Join<T> {
 
 impl<T> Drop for Join<T> {
     fn drop(&mut self) {
+        if self.taken {
+            // Nothing is left of either: who completes a task looks at `HANDLE` once, before the result can be taken.
+            return;
+        }
         let header = self.task.header();
         let detach = header.state.detach();
         if detach.waker {
             unwind::dispose(self.swap_waker(None));
         }
-        if detach.discard && !self.taken {
+        if detach.discard {
             // SAFETY: `calls` is the table of this cell's type. `detach` found COMPLETE, so the stage is the handle's.
             unsafe { (header.calls.discard)(self.task.cell) };
         }
