@@ -37,6 +37,7 @@ pub fn lift() {
 
 /// Ready as long as the budget is not spent; otherwise wakes the task and returns
 /// `Pending`.
+#[inline]
 pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
         cx.waker().wake_by_ref();

@@ -33,10 +33,11 @@ use std::task::Waker;
 use std::time::Instant;
 
 use crate::clock;
+use crate::context;
 use crate::event::{Direction, Interest, Ready};
 use crate::reactor::Reactor;
 use crate::readiness::{Half, Readiness};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::sys;
 use crate::table::Token;
 use crate::waiters::{Displaced, Ticket, Waiters};
@@ -99,6 +100,8 @@ pub(crate) enum Look {
     Placed(Half, Option<Displaced>),
     /// A waker has to be cloned first.
     NoWaker,
+    /// The home, if there is one, is not the reactor that the thread has entered.
+    Astray,
     /// The source had to settle here first, and has: the old home, to be dropped
     /// outside the borrow of the current one.
     Settled(#[expect(dead_code, reason = "held to be dropped outside the borrow")] Option<Home>),
@@ -110,11 +113,12 @@ impl Registered {
     }
 
     #[cfg(all(test, loom))]
-    pub(crate) fn is_at_home(&self) -> bool {
+    pub(crate) fn has_home(&self) -> bool {
         self.state.lock().home.is_some()
     }
 
     /// Enters a report, and moves the wakers of those who waited for it.
+    #[inline]
     pub(crate) fn mark(&self, ready: Ready, wakers: &mut Vec<Waker>) {
         let (read, write) = self.readiness.mark(ready);
         if read || write {
@@ -128,6 +132,7 @@ impl Registered {
         }
     }
 
+    #[inline]
     fn take_waiters(&self, state: &mut State, direction: Direction, wakers: &mut Vec<Waker>) {
         state.waiters(direction).take(wakers);
         self.readiness.disarm(direction);
@@ -139,19 +144,54 @@ impl Registered {
     }
 
     /// Whether a wait will have to put a waker in place: surely if nobody waits.
+    #[inline]
     pub(crate) fn wants_waker(&self, direction: Direction) -> bool {
         !self.readiness.load(direction).someone_waits()
     }
 
-    /// Looks at `direction`, and waits for its next report at the right home, which
-    /// is `current` if there is none.
+    /// Looks at `direction`, and waits for its next report if this thread is at the
+    /// source's home, as nearly always.
+    #[inline]
     pub(crate) fn look(
+        &self,
+        direction: Direction,
+        ticket: &mut Ticket,
+        polled_by: (&Waker, &mut Option<Waker>),
+    ) -> Look {
+        if self.is_forked() {
+            return Look::Astray;
+        }
+        let mut state = self.state.lock();
+        if state.is_at_home() { self.place(state, direction, ticket, polled_by) } else { Look::Astray }
+    }
+
+    #[inline]
+    fn place(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        direction: Direction,
+        ticket: &mut Ticket,
+        (polled_by, waker): (&Waker, &mut Option<Waker>),
+    ) -> Look {
+        let waiters = state.waiters(direction);
+        let displaced = if waiters.holds(ticket, polled_by) {
+            None
+        } else if let Some(waker) = waker.take() {
+            waiters.place(ticket, waker)
+        } else {
+            return Look::NoWaker;
+        };
+        Look::Placed(self.readiness.arm(direction), displaced)
+    }
+
+    /// The same from `current`, wherever the home is; without one, that is it.
+    pub(crate) fn look_from(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,
         current: &Arc<Reactor>,
         direction: Direction,
         ticket: &mut Ticket,
-        (polled_by, waker): (&Waker, &mut Option<Waker>),
+        polled_by: (&Waker, &mut Option<Waker>),
         wakers: &mut Vec<Waker>,
     ) -> io::Result<Look> {
         let mut state = self.state.lock();
@@ -159,17 +199,7 @@ impl Registered {
             drop(state);
             return self.settle(fd, current, direction, wakers).map(Look::Settled);
         }
-        let waiters = state.waiters(direction);
-        let displaced = if waiters.holds(ticket, polled_by) {
-            None
-        } else if let Some(waker) = waker.take() {
-            waiters.place(ticket, waker)
-        } else {
-            return Ok(Look::NoWaker);
-        };
-        let half = self.readiness.arm(direction);
-        drop(state);
-        Ok(Look::Placed(half, displaced))
+        Ok(self.place(state, direction, ticket, polled_by))
     }
 
     /// Registers at `current`, or moves there; returns the home before.
@@ -273,6 +303,7 @@ impl Registered {
         }
     }
 
+    #[inline]
     pub(crate) fn remove_waiter(&self, direction: Direction, ticket: &Ticket) -> Option<Waker> {
         // Acquire, in `load`: no flag, no waker in place, so nothing to remove.
         if !self.readiness.load(direction).someone_waits() || self.is_forked() {
@@ -297,6 +328,7 @@ impl Registered {
 }
 
 impl State {
+    #[inline]
     fn waiters(&mut self, direction: Direction) -> &mut Waiters {
         match direction {
             Direction::Read => &mut self.read,
@@ -309,7 +341,19 @@ impl State {
         self.home.as_ref().is_some_and(|home| !home.reactor.is_closed() && home.reactor.is_of_same_runtime(current))
     }
 
+    /// Whether the thread has entered the home, which is open.
+    #[inline]
+    fn is_at_home(&mut self) -> bool {
+        let Some(home) = &self.home else { return false };
+        let is_here = context::is_entered(&home.reactor) && !home.reactor.is_closed();
+        if is_here {
+            self.strays = 0;
+        }
+        is_here
+    }
+
     /// Whether a wait from `current` may wait at the present home.
+    #[inline]
     fn is_settled(&mut self, current: &Arc<Reactor>) -> bool {
         let Some(home) = &self.home else { return false };
         if Arc::ptr_eq(&home.reactor, current) {

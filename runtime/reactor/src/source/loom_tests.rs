@@ -200,7 +200,7 @@ fn loom_source_a_close_strands_nobody() {
         };
         closer.join().unwrap();
         assert!(!waits || reader.wakes.count() == 1, "it waits at a closed reactor");
-        assert!(!source.registered.is_at_home(), "a closed reactor is its home");
+        assert!(!source.registered.has_home(), "a closed reactor is its home");
         assert!(!reactor.occupied());
     });
 }
