@@ -36,6 +36,7 @@
 #[allow(unsafe_code)]
 mod cell;
 mod info;
+#[allow(unsafe_code)]
 mod join;
 mod join_error;
 mod live;

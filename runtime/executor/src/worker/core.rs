@@ -25,7 +25,7 @@ pub(super) struct Core {
     pub(super) counters: Counters,
     /// 1 while a thread has the core.
     taken: AtomicUsize,
-    /// The group whose park the thread rests in. Changes only in the hands of a new thread.
+    /// The group whose park the thread rests in. Changes only while no thread has the core.
     group: AtomicUsize,
 }
 
@@ -46,6 +46,11 @@ impl Core {
     #[inline]
     pub(super) fn group(&self) -> usize {
         self.group.load(Relaxed)
+    }
+
+    /// Has the thread that is about to take the core rest in the park of this group.
+    pub(super) fn join_group(&self, group: usize) {
+        self.group.store(group, Relaxed);
     }
 
     pub(super) fn is_taken(&self) -> bool {
@@ -75,11 +80,6 @@ impl<'a> Lease<'a> {
         }
         context.set_core(Some(index));
         Some(Self { index, core, context })
-    }
-
-    /// Has the thread rest in the park of another group from now on.
-    pub(super) fn join_group(&self, group: usize) {
-        self.core.group.store(group, Relaxed);
     }
 
     /// Steals half of what `victim` has, and returns one task of it and how many there were. The own ring is empty.
