@@ -37,7 +37,7 @@ use crate::context;
 use crate::event::{Direction, Interest, Ready};
 use crate::reactor::Reactor;
 use crate::readiness::{Half, Readiness};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 use crate::sys;
 use crate::table::Token;
 use crate::waiters::{Displaced, Ticket, Waiters};
@@ -100,11 +100,8 @@ pub(crate) enum Look {
     Placed(Half, Option<Displaced>),
     /// A waker has to be cloned first.
     NoWaker,
-    /// The home, if there is one, is not the reactor that the thread has entered.
+    /// The source has to settle first.
     Astray,
-    /// The source had to settle here first, and has: the old home, to be dropped
-    /// outside the borrow of the current one.
-    Settled(#[expect(dead_code, reason = "held to be dropped outside the borrow")] Option<Home>),
 }
 
 impl Registered {
@@ -150,29 +147,22 @@ impl Registered {
     }
 
     /// Looks at `direction`, and waits for its next report if this thread is at the
-    /// source's home, as nearly always.
+    /// source's home, as nearly always, or has just `settled` that it may wait there.
     #[inline]
     pub(crate) fn look(
         &self,
         direction: Direction,
         ticket: &mut Ticket,
-        polled_by: (&Waker, &mut Option<Waker>),
+        (polled_by, waker): (&Waker, &mut Option<Waker>),
+        settled: bool,
     ) -> Look {
         if self.is_forked() {
             return Look::Astray;
         }
         let mut state = self.state.lock();
-        if state.is_at_home() { self.place(state, direction, ticket, polled_by) } else { Look::Astray }
-    }
-
-    #[inline]
-    fn place(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        direction: Direction,
-        ticket: &mut Ticket,
-        (polled_by, waker): (&Waker, &mut Option<Waker>),
-    ) -> Look {
+        if !state.is_at_home(settled) {
+            return Look::Astray;
+        }
         let waiters = state.waiters(direction);
         let displaced = if waiters.holds(ticket, polled_by) {
             None
@@ -184,33 +174,20 @@ impl Registered {
         Look::Placed(self.readiness.arm(direction), displaced)
     }
 
-    /// The same from `current`, wherever the home is; without one, that is it.
-    pub(crate) fn look_from(
-        self: &Arc<Self>,
-        fd: BorrowedFd<'_>,
-        current: &Arc<Reactor>,
-        direction: Direction,
-        ticket: &mut Ticket,
-        polled_by: (&Waker, &mut Option<Waker>),
-        wakers: &mut Vec<Waker>,
-    ) -> io::Result<Look> {
-        let mut state = self.state.lock();
-        if !state.is_settled(current) {
-            drop(state);
-            return self.settle(fd, current, direction, wakers).map(Look::Settled);
-        }
-        Ok(self.place(state, direction, ticket, polled_by))
-    }
-
-    /// Registers at `current`, or moves there; returns the home before.
-    /// `direction` is the one that is about to be waited for.
-    fn settle(
+    /// Sees to it that a wait from `current` may wait at the source's home: registers
+    /// there or moves there if need be; returns the home before, to be dropped outside
+    /// the borrow of the current one. `direction` is the one that is about to be
+    /// waited for.
+    pub(crate) fn settle(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,
         current: &Arc<Reactor>,
         direction: Direction,
         wakers: &mut Vec<Waker>,
     ) -> io::Result<Option<Home>> {
+        if self.state.lock().is_settled(current) {
+            return Ok(None);
+        }
         let token = current.reserve(Arc::clone(self))?;
         let mut state = self.state.lock();
         if state.is_settled(current) {
@@ -341,15 +318,17 @@ impl State {
         self.home.as_ref().is_some_and(|home| !home.reactor.is_closed() && home.reactor.is_of_same_runtime(current))
     }
 
-    /// Whether the thread has entered the home, which is open.
+    /// Whether the home is open, and the reactor that the thread has entered, unless
+    /// another one was `settled` on.
     #[inline]
-    fn is_at_home(&mut self) -> bool {
+    fn is_at_home(&mut self, settled: bool) -> bool {
         let Some(home) = &self.home else { return false };
-        let is_here = context::is_entered(&home.reactor) && !home.reactor.is_closed();
-        if is_here {
+        if context::is_entered(&home.reactor) {
             self.strays = 0;
+        } else if !settled {
+            return false;
         }
-        is_here
+        !home.reactor.is_closed()
     }
 
     /// Whether a wait from `current` may wait at the present home.

@@ -120,9 +120,10 @@ impl Source {
         // A wait mostly needs a clone of the waker; that is foreign
         // code, so it is made before anything is borrowed or locked.
         let mut waker = self.registered.wants_waker(direction).then(|| cx.waker().clone());
-        let mut look = self.registered.look(direction, ticket, (cx.waker(), &mut waker));
+        let mut settled = false;
         loop {
-            match look {
+            let polled_by = (cx.waker(), &mut waker);
+            match self.registered.look(direction, ticket, polled_by, settled) {
                 Look::Placed(half, displaced) => {
                     if let Some(other) = displaced.and_then(Displaced::other) {
                         wake_all(&mut vec![other]);
@@ -134,23 +135,17 @@ impl Source {
                 Look::NoWaker => waker = Some(cx.waker().clone()),
                 Look::Astray => {
                     let mut wakers = Vec::new();
-                    let settled = context::with_current(|current| {
+                    let old_home = context::with_current(|current| {
                         current.refuse_after_fork();
-                        let polled_by = (cx.waker(), &mut waker);
-                        self.registered.look_from(self.as_fd(), current, direction, ticket, polled_by, &mut wakers)
+                        self.registered.settle(self.as_fd(), current, direction, &mut wakers)
                     });
                     wake_all(&mut wakers);
-                    match settled.and_then(|look| look) {
-                        Ok(found) => {
-                            look = found;
-                            continue;
-                        }
-                        Err(error) => return Poll::Ready(Err(error)),
+                    if let Err(error) = old_home.flatten() {
+                        return Poll::Ready(Err(error));
                     }
+                    settled = true;
                 }
-                Look::Settled(_) => {}
             }
-            look = self.registered.look(direction, ticket, (cx.waker(), &mut waker));
         }
     }
 
