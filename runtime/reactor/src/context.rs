@@ -18,7 +18,7 @@ const SLACK: u64 = 1;
 per_thread! {
     static ENTERED: RefCell<Vec<(u64, Arc<Reactor>)>> = const { RefCell::new(Vec::new()) };
     static ENTRIES: Cell<u64> = const { Cell::new(0) };
-    /// The address of the last of `ENTERED`, or 0.
+    // The address of the last of `ENTERED`, or 0.
     static LAST: Cell<usize> = const { Cell::new(0) };
     static SLACK_BEFORE: Cell<Option<u64>> = const { Cell::new(None) };
     static BATCH: Cell<Option<Batch>> = const { Cell::new(None) };
@@ -39,9 +39,14 @@ pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
     // A thread whose locals are gone has no context to enter: a runtime may be dropped on it.
     let _gone = ENTERED.try_with(|entered| {
         entered.borrow_mut().push((number, Arc::clone(reactor)));
-        LAST.set(Arc::as_ptr(reactor).addr());
+        note_last(&entered.borrow());
     });
     Entered { number, thread: PhantomData }
+}
+
+fn note_last(entered: &[(u64, Arc<Reactor>)]) {
+    let last = entered.last().map_or(0, |(_, reactor)| Arc::as_ptr(reactor).addr());
+    LAST.with(|place| place.set(last));
 }
 
 impl Drop for Entered {
@@ -50,7 +55,7 @@ impl Drop for Entered {
             let mut entered = entered.borrow_mut();
             let place = entered.iter().rposition(|(number, _)| *number == self.number);
             let left = place.map(|place| entered.remove(place));
-            LAST.set(entered.last().map_or(0, |(_, reactor)| Arc::as_ptr(reactor).addr()));
+            note_last(&entered);
             (left, entered.is_empty())
         });
         let outermost = matches!(left, Ok((_, true)));
