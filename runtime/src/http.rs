@@ -57,6 +57,13 @@ impl Http {
         self
     }
 
+    /// Whether a client of HTTP/1 that has closed its half is still sent its answer.
+    /// Default: no, as most who close have gone; the request is given up then.
+    pub fn half_close(mut self, allow: bool) -> Http {
+        self.builder.http1().half_close(allow);
+        self
+    }
+
     /// The most streams at a time for a connection of HTTP/2.
     pub fn max_concurrent_streams(mut self, most: u32) -> Http {
         self.builder.http2().max_concurrent_streams(most);

@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use bourn::http::Http;
 use bourn::server::{Drain, Limits, Server};
 use hyper_util::service::TowerToHyperService;
+use interop::site;
 use tower::ServiceBuilder;
 
 fn main() -> io::Result<()> {
@@ -30,6 +31,8 @@ fn main() -> io::Result<()> {
             .route("/wait/{milliseconds}", get(|Path(milliseconds)| wait(milliseconds)))
             .layer(from_fn(limited))
             .route("/", get(async || "Hello, world!"))
+            // WebSocket without axum's feature `ws`, which asks for tokio's runtime.
+            .route("/chat", get(async |mut request: Request| site::upgrade(&mut request)))
             .route("/double", post(async |Json(number): Json<i64>| Json(number * 2)));
 
         let server = Server::new()

@@ -7,5 +7,6 @@ mod executors;
 mod harness;
 mod http;
 mod quic;
+mod served;
 mod tls;
 mod websocket;
