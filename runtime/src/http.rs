@@ -1,6 +1,8 @@
 //! HTTP/1 and HTTP/2 for a [`Server`](crate::server::Server), by hyper: its limits and
 //! its drain reach into the protocol.
 //!
+//! Requests, responses and services are hyper's: add it beside bourn (`cargo add hyper`).
+//!
 //! # Examples
 //! ```no_run
 //! use bourn::http::Http;

@@ -29,6 +29,9 @@ fn routes_extractors_and_layers_work() {
         let server = axum(setup);
         for version in ["--http1.1", "--http2-prior-knowledge"] {
             assert_eq!(said(curl().args([version, &server.url("/")])), "Hello, world!");
+            // Which hyper leaves to the service by HTTP/2.
+            let head = said(curl().args([version, "--head", &server.url("/")]));
+            assert!(head.contains("200") && !head.contains("Hello"), "{head}");
             let json = ["--header", "content-type: application/json", "--data", "21"];
             assert_eq!(said(curl().arg(version).args(json).arg(server.url("/double"))), "42");
         }

@@ -4,6 +4,7 @@
 mod axum;
 mod databases;
 mod executors;
+mod first;
 mod harness;
 mod http;
 mod quic;
