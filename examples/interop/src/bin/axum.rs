@@ -57,8 +57,8 @@ async fn wait(milliseconds: u64) -> &'static str {
     "done"
 }
 
-/// A second for each request: tower's own layer asks for tokio's timers.
+/// Three seconds for each request: tower's own layer asks for tokio's timers.
 async fn limited(request: Request, next: Next) -> Response {
-    let limited = bourn::time::timeout(Duration::from_secs(1), next.run(request));
+    let limited = bourn::time::timeout(Duration::from_secs(3), next.run(request));
     limited.await.unwrap_or_else(|_elapsed| StatusCode::GATEWAY_TIMEOUT.into_response())
 }

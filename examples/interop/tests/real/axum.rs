@@ -73,8 +73,8 @@ fn a_drain_answers_what_is_under_way() {
         let length = idle.read(&mut answer).expect("an answer");
         assert!(answer[..length].ends_with(b"Hello, world!"));
         let mut busy = connect(server.addr);
-        ask(&mut busy, "/wait/900");
-        let url = server.url("/wait/900");
+        ask(&mut busy, "/wait/2500");
+        let url = server.url("/wait/2500");
         let by_http2 = thread::spawn(move || said(curl().args(["--http2-prior-knowledge", &url])));
         let start = Instant::now();
         while said(curl().arg(server.url("/waiting"))) != "2" {

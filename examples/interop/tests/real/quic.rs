@@ -24,7 +24,7 @@ fn connections_that_wait_for_room_are_all_woken() {
     on_every_setup(|setup| {
         let quic = ours(env!("CARGO_BIN_EXE_quic"), setup);
         let shaped =
-            "ip link set lo up && tc qdisc add dev lo root tbf rate 1gbit burst 128kb limit 8mb && exec \"$@\"";
+            "ip link set lo up && tc qdisc add dev lo root tbf rate 400mbit burst 128kb limit 8mb && exec \"$@\"";
         let mut command = Command::new("unshare");
         command
             .args(["--net", "--", "sh", "-c", shaped, "sh"])

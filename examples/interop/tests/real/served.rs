@@ -40,15 +40,15 @@ fn the_service_is_the_one_that_was_given() {
 /// The server's limit below the protocol, and the protocol's own.
 #[test]
 fn silence_and_half_a_head_have_their_time() {
-    on_each_service(&["first_byte=300", "head=600"], |server| {
+    on_each_service(&["first_byte=1000", "head=1500"], |server| {
         let start = Instant::now();
         let silent = connect(server.addr);
         let mut half = connect(server.addr);
         half.write_all(b"GET / HTTP/1.1\r\nHost: local").expect("it reads");
         assert!(read_all(&silent).is_empty());
-        assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+        assert!(start.elapsed() >= Duration::from_millis(1000), "{:?}", start.elapsed());
         assert!(read_all(&half).is_empty());
-        assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
+        assert!(start.elapsed() >= Duration::from_millis(1500), "{:?}", start.elapsed());
         assert_eq!(said(curl().arg(server.url("/"))), "Hello, world!");
     });
 }
@@ -56,7 +56,7 @@ fn silence_and_half_a_head_have_their_time() {
 /// One that does not read is cut, whichever version it speaks, and one that reads slowly is not.
 #[test]
 fn a_client_that_stops_reading_is_cut() {
-    on_each_service(&["write_stall=500"], |server| {
+    on_each_service(&["write_stall=1500"], |server| {
         let mut stalled = connect(server.addr);
         ask(&mut stalled, "/big");
         // HTTP/2: the preface, settings and a window for the connection that allow everything, and a request, in the
@@ -90,8 +90,8 @@ fn a_drain_answers_what_is_under_way() {
         let length = idle.read(&mut answer).expect("an answer");
         assert!(answer[..length].ends_with(b"Hello, world!"));
         let mut busy = connect(server.addr);
-        ask(&mut busy, "/wait/900");
-        let url = server.url("/wait/900");
+        ask(&mut busy, "/wait/2500");
+        let url = server.url("/wait/2500");
         let by_http2 = thread::spawn(move || said(curl().args(["--http2-prior-knowledge", &url])));
         let start = Instant::now();
         while said(curl().arg(server.url("/waiting"))) != "2" {

@@ -94,7 +94,7 @@ fn a_drain_reaches_through_tls() {
             idle.args(["s_client", "-quiet", "-connect", &server.addr.to_string()]);
             let mut idle = idle.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("openssl is installed");
             let busy: Vec<_> =
-                ["--http1.1", "--http2"].map(|version| scope.spawn(move || get(version, "/wait/900"))).into();
+                ["--http1.1", "--http2"].map(|version| scope.spawn(move || get(version, "/wait/2500"))).into();
             let start = Instant::now();
             while get("--http1.1", "/waiting") != "2" {
                 assert!(start.elapsed() < PATIENCE, "both requests arrive");
