@@ -57,7 +57,7 @@ impl Host for Tasks {
     type Signals = Termination;
 
     fn current() -> Tasks {
-        Tasks(Handle::current_for("server::Server::new"))
+        Tasks((*Handle::current_for("server::Server::new")).clone())
     }
 
     fn spawn(&self, name: String, future: impl Future<Output = ()> + Send + 'static) {
