@@ -5,9 +5,10 @@
 //! acquires what was done before it. A wake that finds the task already scheduled therefore still writes the word:
 //! the poll that follows must see what the waker's thread did before waking.
 
+use std::process;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::{fmt, process};
 
+use super::info::TaskState;
 use crate::sync::AtomicUsize;
 
 /// The task is in a queue, or will be put there by the thread that runs it.
@@ -41,7 +42,7 @@ pub(super) enum Start {
 pub(super) enum Pend {
     /// Nothing: the task waits, and the runner's reference is given up.
     Idle,
-    /// Queue the task again with the reference that was added for it, then give the runner's up.
+    /// Queue the task again, with the runner's reference.
     Again,
     /// Drop the future and complete.
     Cancel,
@@ -65,40 +66,13 @@ pub(super) enum Cancel {
     Nothing,
 }
 
-/// What the thread that completes a task has to do with its leftovers.
+/// What whoever is the second to be done with a task, its runner or its handle, has to do with what is left of it.
 #[derive(Debug)]
-pub(super) struct Complete {
-    /// The join waker is there to be taken and woken.
-    pub(super) wake: bool,
-    /// Nobody will take the output.
-    pub(super) discard: bool,
-}
-
-/// What a handle that is dropped has to do with the leftovers.
-#[derive(Debug)]
-pub(super) struct Detach {
-    /// The join waker is the handle's to drop.
+pub(super) struct Leftovers {
+    /// The join waker is there to be taken: to be woken by the runner, to be dropped by the handle.
     pub(super) waker: bool,
-    /// The output is the handle's to drop.
-    pub(super) discard: bool,
-}
-
-/// The state of a task at one moment, for those who watch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Snapshot(usize);
-
-impl Snapshot {
-    pub(super) fn is_complete(self) -> bool {
-        self.0 & COMPLETE != 0
-    }
-
-    pub(super) fn is_running(self) -> bool {
-        self.0 & RUNNING != 0
-    }
-
-    pub(super) fn is_scheduled(self) -> bool {
-        self.0 & SCHEDULED != 0
-    }
+    /// Nobody will take the output.
+    pub(super) output: bool,
 }
 
 pub(super) struct State {
@@ -107,11 +81,13 @@ pub(super) struct State {
 
 impl State {
     /// Scheduled, with a handle; one reference for each.
+    #[inline]
     pub(super) fn new() -> Self {
         Self { word: AtomicUsize::new(SCHEDULED | HANDLE | (2 * REFERENCE)) }
     }
 
     /// A task comes out of a queue; its reference becomes the runner's.
+    #[inline]
     pub(super) fn start(&self) -> Start {
         self.update(|word| {
             if word & (RUNNING | COMPLETE) != 0 {
@@ -127,6 +103,7 @@ impl State {
 
     /// The poll returned `Pending`. With `admitted`, the task has just entered the live table, whose reference this
     /// adds.
+    #[inline]
     pub(super) fn pend(&self, admitted: bool) -> Pend {
         let table = if admitted { REFERENCE } else { 0 };
         self.update(|word| {
@@ -134,7 +111,7 @@ impl State {
             if word & CANCELLED != 0 {
                 (word + table, Pend::Cancel)
             } else if word & SCHEDULED != 0 {
-                ((word & !RUNNING) + table + REFERENCE, Pend::Again)
+                ((word & !RUNNING) + table, Pend::Again)
             } else {
                 // Never the last reference: the live table has one.
                 ((word & !RUNNING) + table - REFERENCE, Pend::Idle)
@@ -143,6 +120,7 @@ impl State {
     }
 
     /// A wake by someone who keeps the reference that the waker holds.
+    #[inline]
     pub(super) fn wake(&self) -> Wake {
         self.update(|word| {
             if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
@@ -178,59 +156,86 @@ impl State {
         })
     }
 
-    /// The result is stored.
-    pub(super) fn complete(&self) -> Complete {
-        let word = self.word.fetch_xor(RUNNING | COMPLETE, AcqRel);
-        debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
-        Complete { wake: word & JOIN_WAKER != 0, discard: word & HANDLE == 0 }
+    /// The result is stored. Where nothing is left to do but to give `count` references up, this does.
+    #[inline]
+    pub(super) fn complete(&self, count: usize) -> Option<Leftovers> {
+        self.update(|word| {
+            debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
+            let next = word ^ (RUNNING | COMPLETE);
+            let left = Leftovers { waker: word & JOIN_WAKER != 0, output: word & HANDLE == 0 };
+            // Never the last ones: the handle has one.
+            if left.waker || left.output { (next, Some(left)) } else { (next - count * REFERENCE, None) }
+        })
     }
 
     /// The handle wants to change the join waker. `false`: too late, the task is complete.
+    #[inline]
     pub(super) fn claim_join_waker(&self) -> bool {
+        let word = self.word.load(Acquire);
+        if word & JOIN_WAKER == 0 {
+            // Nobody but the handle sets the bit.
+            return word & COMPLETE == 0;
+        }
         self.update(|word| if word & COMPLETE != 0 { (word, false) } else { (word & !JOIN_WAKER, true) })
     }
 
     /// The handle has stored a join waker. `false`: too late, it stays the handle's.
+    #[inline]
     pub(super) fn offer_join_waker(&self) -> bool {
         self.update(|word| if word & COMPLETE != 0 { (word, false) } else { (word | JOIN_WAKER, true) })
     }
 
     /// The handle goes away; its reference is given up separately.
-    pub(super) fn detach(&self) -> Detach {
+    pub(super) fn detach(&self) -> Leftovers {
         self.update(|word| {
             debug_assert!(word & HANDLE != 0);
             if word & COMPLETE != 0 {
-                (word & !HANDLE, Detach { waker: word & JOIN_WAKER == 0, discard: true })
+                (word & !HANDLE, Leftovers { waker: word & JOIN_WAKER == 0, output: true })
             } else {
-                (word & !(HANDLE | JOIN_WAKER), Detach { waker: true, discard: false })
+                (word & !(HANDLE | JOIN_WAKER), Leftovers { waker: true, output: false })
             }
         })
     }
 
     /// Adds a reference on behalf of somebody who holds one.
+    #[inline]
     pub(super) fn retain(&self) {
         // Relaxed: the reference that the caller holds keeps the task, and orders whatever it does with it.
         Self::check(self.word.fetch_add(REFERENCE, Relaxed));
     }
 
     /// Gives `count` references up. `true`: they were the last, and the cell is the caller's to free.
+    #[inline]
     pub(super) fn release(&self, count: usize) -> bool {
         let word = self.word.fetch_sub(count * REFERENCE, AcqRel);
         debug_assert!(word / REFERENCE >= count);
         word / REFERENCE == count
     }
 
-    pub(super) fn load(&self) -> Snapshot {
-        Snapshot(self.word.load(Acquire))
+    /// Whether the result is there. Whoever owns it sees it.
+    #[inline]
+    pub(super) fn is_complete(&self) -> bool {
+        self.word.load(Acquire) & COMPLETE != 0
+    }
+
+    /// What the task is doing, for those who watch.
+    pub(super) fn doing(&self) -> TaskState {
+        match self.word.load(Acquire) {
+            word if word & (RUNNING | COMPLETE) != 0 => TaskState::Running,
+            word if word & SCHEDULED != 0 => TaskState::Queued,
+            _ => TaskState::Waiting,
+        }
     }
 
     /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
+    #[inline]
     fn check(word: usize) {
         if word > isize::MAX as usize {
             process::abort();
         }
     }
 
+    #[inline]
     fn update<A>(&self, step: impl Fn(usize) -> (usize, A)) -> A {
         let mut word = self.word.load(Relaxed);
         loop {
@@ -240,11 +245,5 @@ impl State {
                 Err(current) => word = current,
             }
         }
-    }
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.load().fmt(f)
     }
 }
