@@ -32,7 +32,7 @@ pub(crate) struct Context {
     runtime: Cell<usize>,
     /// The same seat as in `seat_handle`, or 0.
     seat: Cell<usize>,
-    place: Cell<Option<Place>>,
+    pub(crate) place: Cell<Option<Place>>,
     /// One more than the number of the thread's core in its runtime, or 0.
     core: Cell<usize>,
     /// The kernel's number of the thread, once it was asked for.

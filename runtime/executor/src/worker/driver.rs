@@ -19,7 +19,7 @@ use super::core::{Core, Lease};
 use super::seat::Seat;
 use super::sentinel::TICK;
 use super::shared::Shared;
-use super::sleeper::Rest;
+use super::sleeper::{Rest, guarded};
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
 use crate::task::Task;
@@ -252,7 +252,7 @@ impl<'a, P: Park> Driver<'a, P> {
     fn turn(&self, park: &Arc<P>) {
         let before = self.core().ring.len();
         self.context.turning.set(true);
-        let turn = park.turn(Wait::No);
+        let turn = guarded(|| park.turn(Wait::No));
         self.context.turning.set(false);
         match turn {
             Turn::Done => self.core().counters.turns.add(1),

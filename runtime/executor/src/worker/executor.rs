@@ -33,8 +33,8 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Panics
 ///
-/// Dropping it on a thread that is inside a `block_on`, or on a worker, shuts it down without waiting and panics; or, if
-/// the thread is panicking already, says the same on stderr. One that was shut down on purpose may be dropped anywhere.
+/// Dropping it on a thread that is inside a `block_on`, on a worker, or in the hook for stalls, shuts it down without waiting
+/// and panics; or, if the thread is panicking already, says the same on stderr. One that was shut down on purpose may be dropped anywhere.
 ///
 /// # Examples
 ///

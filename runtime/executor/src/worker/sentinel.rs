@@ -29,6 +29,7 @@ use super::options::ExecutorOptions;
 use super::shared::Shared;
 use super::spare::Spares;
 use super::stall::{Clocks, Reporter};
+use crate::context::{self, Place};
 use crate::park::{Park, ThreadPark, Wait};
 use crate::sync::{AtomicUsize, fence};
 use crate::unwind;
@@ -52,8 +53,6 @@ pub(super) struct Sentinel {
     pub(super) stalls: AtomicU64,
     pub(super) rescues: AtomicU64,
     pub(super) refusals: AtomicU64,
-    /// Not 0 once it has been said that there are too few spares.
-    complained: AtomicUsize,
 }
 
 impl Sentinel {
@@ -65,7 +64,6 @@ impl Sentinel {
             stalls: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
-            complained: AtomicUsize::new(0),
         }
     }
 
@@ -147,6 +145,8 @@ impl Sighting {
 /// The life of the sentinel.
 fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
     let sentinel = &shards[0].sentinel;
+    // A runtime that is dropped in the hook for stalls must not wait for this thread.
+    context::with(|context| context.place.set(Some(Place::Worker(shards[0].location))));
     let mut reporter = Reporter::new();
     let cores = shards.iter().flat_map(|shared| (0..shared.cores.len()).map(move |index| (shared, index)));
     let mut sightings: Vec<_> =
@@ -195,8 +195,8 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
     {
         sighting.report_after = lasted * 2;
         let is_stall = reporter.report(shared, index, step, lasted, clocks);
-        if is_stall && is_refused && shared.sentinel.complained.swap(1, Relaxed) == 0 {
-            unwind::report(format_args!(
+        if is_stall && is_refused && !reporter.has_complained {
+            reporter.has_complained = reporter.write(format!(
                 "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
                  until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
                 shared.options.cap(),
