@@ -171,7 +171,7 @@ impl BlockingPool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let here = Location::caller();
-        assert!(!self.is_forked(), "{}", misuse::forked(here));
+        assert!(!self.is_forked(), "{}", misuse::forked("a blocking call", "pool", here));
         let (task, handle) = Task::new(async { work() }, Arc::clone(&self.shared), options, here);
         self.shared.schedule(task);
         handle

@@ -48,7 +48,7 @@
 mod core;
 mod counters;
 mod driver;
-mod enter;
+pub(crate) mod enter;
 mod executor;
 mod idle;
 mod metrics;

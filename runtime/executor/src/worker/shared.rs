@@ -255,7 +255,7 @@ impl<P: Park> Shared<P> {
         if self.is_forked() { None } else { lock(&self.roll).host.clone() }
     }
 
-    pub(super) fn is_forked(&self) -> bool {
+    pub(crate) fn is_forked(&self) -> bool {
         process::id() != self.process
     }
 
