@@ -232,7 +232,7 @@ fn block_in_place_has_a_spare_without_the_sentinel_too() {
     drop(handle.spawn(pending::<()>()));
 }
 
-/// A park that panics in its first waits.
+/// A park that panics in its first wait.
 struct BrittlePark {
     park: Arc<ThreadPark>,
     left: AtomicUsize,
@@ -262,7 +262,7 @@ impl Park for BrittlePark {
 #[test]
 fn a_turn_that_panics_is_not_the_last() {
     let _watchdog = watchdog();
-    let park = Arc::new(BrittlePark { park: Arc::default(), left: AtomicUsize::new(2) });
+    let park = Arc::new(BrittlePark { park: Arc::default(), left: AtomicUsize::new(1) });
     let runtime = Executor::new(unwatched(1), || Ok(park.clone())).unwrap();
     runtime.start(None).unwrap();
     while park.left.load(SeqCst) > 0 {
