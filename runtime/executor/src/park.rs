@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{fmt, io};
 
-use crate::sync::{Condvar, Mutex, lock, wait_until};
+use crate::sync::{Condvar, Mutex, is_over, lock, wait_until};
 
 /// How long a [`Park::turn`] may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Park for ThreadPark {
             return Turn::Busy;
         }
         state.waiting = true;
-        while !state.notified && !state.closed && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        while !state.notified && !state.closed && !is_over(deadline) {
             state = wait_until(&self.changed, state, deadline);
         }
         state.waiting = false;

@@ -55,7 +55,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Executor<P: Park> {
-    shards: Arc<[Arc<Shared<P>>]>,
+    pub(super) shards: Arc<[Arc<Shared<P>>]>,
     /// Somebody has said how long to wait, and been told what is left.
     is_ended: AtomicBool,
 }

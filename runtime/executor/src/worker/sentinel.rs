@@ -29,14 +29,14 @@ use super::shared::Shared;
 use super::spare::Spares;
 use super::stall::{Clocks, Reporter};
 use crate::park::Park;
-use crate::sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until};
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence, is_over, lock, now, wait_until};
 use crate::unwind;
 
 /// A thread that blocks has helpers after at most two of them, and after one at the least.
 pub(super) const TICK: Duration = Duration::from_millis(4);
 
 /// After so many ticks at which everybody rested, it sleeps.
-const CALM_TICKS: u32 = 25;
+const CALM_TICKS: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 25 };
 
 const AWAKE: usize = 0;
 /// It sleeps until it is roused.
@@ -94,7 +94,7 @@ impl Sentinel {
 
     /// Waits for the next tick; with `calm`, if all `rest`, until it is roused.
     pub(super) fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
-        let mut deadline = Some(Instant::now() + TICK);
+        let mut deadline = Some(now() + TICK);
         if calm {
             self.state.store(ASLEEP, Relaxed);
             // Pairs with the fence in `rouse`; see the head of this module.
@@ -106,7 +106,7 @@ impl Sentinel {
             deadline = None;
         }
         let mut rung = lock(&self.rung);
-        while !*rung && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        while !*rung && !is_over(deadline) {
             rung = wait_until(&self.bell, rung, deadline);
         }
         *rung = false;
@@ -148,8 +148,7 @@ struct Sighting {
 fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
     let sentinel = &shards[0].sentinel;
     let mut reporter = Reporter::new();
-    let sighting =
-        |_: &Core| Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
+    let sighting = |_: &Core| Sighting { progress: None, since: now(), clocks: None, report_after: Duration::ZERO };
     let mut sightings: Vec<Vec<Sighting>> =
         shards.iter().map(|shared| shared.cores.iter().map(sighting).collect()).collect();
     let is_closed = || shards[0].is_closed();
@@ -181,12 +180,11 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
     };
     core.watch.hurry();
     if sighting.progress != progress {
-        *sighting =
-            Sighting { progress, since: Instant::now(), clocks: None, report_after: shared.options.stall_threshold };
+        *sighting = Sighting { progress, since: now(), clocks: None, report_after: shared.options.stall_threshold };
     }
-    let lasted = sighting.since.elapsed();
+    let lasted = now().saturating_duration_since(sighting.since);
     // One that is rung looks before the tick is over; and a thread may say itself that it is going to block.
-    if lasted < TICK && !core.watch.is_stuck() {
+    if !is_over(Some(sighting.since + TICK)) && !core.watch.is_stuck() {
         return true;
     }
     if core.watch.mark_stuck(step) {
@@ -242,7 +240,7 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
     is_refused
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::panic::Location;
     use std::thread;

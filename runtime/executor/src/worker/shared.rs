@@ -6,8 +6,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 use std::{mem, process};
 
-use crossbeam_queue::SegQueue;
-
 use super::core::{Core, Owned};
 use super::idle::Idle;
 use super::options::ExecutorOptions;
@@ -19,7 +17,7 @@ use crate::blocking::PoolHost;
 use crate::park::Park;
 use crate::queue::injector::Injector;
 use crate::signal::WORK;
-use crate::sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until};
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence, is_over, lock, wait_until};
 use crate::task::{Live, Schedule, Task, TaskInfo};
 use crate::unhandled::Unhandled;
 use crate::{context, misuse, unwind};
@@ -40,8 +38,7 @@ pub(crate) struct Shared<P: Park> {
     /// Tasks woken or spawned by threads without a core, and what did not fit into a ring.
     pub(super) injector: Injector<Task>,
     /// What a turn in a hurry has woken. It goes before the injector, where spares leave what they had.
-    /// Not loom's: no model has a sentinel, and so none has a hurry.
-    urgent: SegQueue<Task>,
+    urgent: Injector<Task>,
     pub(crate) live: Live,
     /// One for all shards, like the sentinel.
     pub(super) unhandled: Arc<Unhandled>,
@@ -102,7 +99,7 @@ impl<P: Park> Shared<P> {
             next_shard: AtomicUsize::new(0),
             idle: Idle::new(count, workers),
             injector: Injector::new(),
-            urgent: SegQueue::new(),
+            urgent: Injector::new(),
             live: Live::new(if options.private { 1 } else { 2 * workers }),
             unhandled,
             siblings: OnceLock::new(),
@@ -371,7 +368,7 @@ impl<P: Park> Shared<P> {
             return Vec::new();
         }
         let mut roll = lock(&self.roll);
-        while roll.threads > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        while roll.threads > 0 && !is_over(deadline) {
             roll = wait_until(&self.left, roll, deadline);
         }
         drop(roll);
@@ -382,8 +379,7 @@ impl<P: Park> Shared<P> {
         let mut roll = lock(&self.roll);
         loop {
             let tasks = self.tasks();
-            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if tasks.is_empty() || is_over || context::entered_at().is_some() {
+            if tasks.is_empty() || is_over(deadline) || context::entered_at().is_some() {
                 return tasks;
             }
             roll = wait_until(&self.left, roll, deadline);

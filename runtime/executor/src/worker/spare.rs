@@ -13,7 +13,7 @@ use super::sentinel::TICK;
 use super::shared::Shared;
 use super::{enter, executor};
 use crate::park::{Park, Wait};
-use crate::sync::{Condvar, Mutex, lock, wait_until};
+use crate::sync::{Condvar, Mutex, is_over, lock, now, wait_until};
 
 /// How long a spare rests before it ends.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -83,15 +83,18 @@ impl Spares {
         true
     }
 
-    fn next_errand<P: Park>(&self, shared: &Shared<P>) -> Option<Errand> {
-        let deadline = std::time::Instant::now() + KEEP_ALIVE;
+    /// Brings back a core, if there is one, and waits for the next errand. In one step: if the core was lent again before
+    /// its spare counts as resting, a thread would be started beyond the cap.
+    fn next_errand<P: Park>(&self, shared: &Shared<P>, core: Option<usize>) -> Option<Errand> {
+        let deadline = now() + KEEP_ALIVE;
         let mut desk = lock(&self.desk);
+        desk.free.extend(core);
         desk.resting += 1;
         let errand = loop {
             if let Some(errand) = desk.errands.pop_front() {
                 break Some(errand);
             }
-            if shared.is_closed() || std::time::Instant::now() >= deadline {
+            if shared.is_closed() || is_over(Some(deadline)) {
                 break None;
             }
             desk = wait_until(&self.bell, desk, Some(deadline));
@@ -103,10 +106,10 @@ impl Spares {
 
 /// The life of a spare.
 fn stand_by<P: Park>(shared: &Arc<Shared<P>>) {
-    let spares = &shared.spares;
-    while let Some(errand) = spares.next_errand(shared) {
+    let mut core = None;
+    while let Some(errand) = shared.spares.next_errand(shared, core) {
         stand_in(shared, &errand);
-        lock(&spares.desk).free.push(errand.core);
+        core = Some(errand.core);
     }
 }
 
@@ -117,7 +120,7 @@ fn stand_in<P: Park>(shared: &Arc<Shared<P>>, errand: &Errand) {
         while !shared.is_closed() {
             // What is local to this thread would be dropped with its stay.
             let wait = if victim.watch.is_stuck_at(errand.progress) {
-                Wait::Until(std::time::Instant::now() + TICK)
+                Wait::Until(now() + TICK)
             } else if stay.has_local() {
                 Wait::Forever
             } else {
