@@ -166,8 +166,9 @@ fn a_chain_of_destructors_goes_back_and_forth_between_closed_runtimes() {
             let _first = first;
             pending::<()>().await;
         }));
-        runtimes.iter().for_each(|runtime| drop(runtime.shutdown_background()));
-        drop(runtimes);
+        for runtime in runtimes {
+            drop(runtime.shutdown_background());
+        }
         // A worker that was stopped may have had a part of it in its hands.
         while drops.load(SeqCst) < LENGTH + 1 {
             thread::yield_now();
