@@ -13,7 +13,7 @@ pub(crate) use self::model::*;
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
     thread, thread_local,
 };
@@ -45,13 +45,26 @@ pub(crate) fn wait_until<'a, T>(
     }
 }
 
+/// Waits as long as `condition` holds, but not beyond `deadline`.
+pub(crate) fn wait_while<'a, T>(
+    changed: &Condvar,
+    mut guard: MutexGuard<'a, T>,
+    deadline: Option<Instant>,
+    condition: impl Fn(&T) -> bool,
+) -> MutexGuard<'a, T> {
+    while condition(&guard) && !is_over(deadline) {
+        guard = wait_until(changed, guard, deadline);
+    }
+    guard
+}
+
 /// The time.
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Whether this moment has come.
+/// Tells whether the deadline has passed; without one it never does.
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= now())

@@ -10,7 +10,7 @@ pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
     thread,
 };
@@ -19,7 +19,7 @@ pub(crate) use loom::{
 pub(crate) use shuttle::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
     thread,
 };

@@ -61,7 +61,7 @@ fn loom_shutdown_meets_the_sentinel() {
 }
 
 /// A spare may be about to be started, stand in, come back because its victim goes on, or rest. Killed by:
-/// executor-shutdown-rings-no-spare, executor-spares-ring-unlocked.
+/// executor-shutdown-rings-no-spare.
 #[test]
 fn loom_shutdown_meets_a_spare() {
     bounded(2, || {
@@ -92,13 +92,13 @@ fn loom_shutdown_meets_a_spare() {
 fn loom_shutdown_meets_a_turn_in_a_hurry() {
     bounded(3, || {
         let (shared, handle) = unstarted(options(1, 0), Bringer::default());
-        let park = Arc::clone(&shared.parks()[0]);
+        let park = Arc::clone(&shared.parks[0]);
         let drops = Arc::new(AtomicUsize::new(0));
         let turner = thread::spawn({
             let (shared, handle, park) = (Arc::clone(&shared), handle.clone(), Arc::clone(&park));
             let kept = Counted(Arc::clone(&drops));
             move || {
-                enter::serve(&shared, 0, None, |_, driver| {
+                enter::serve(&shared, 0, |_, driver| {
                     drop(handle.spawn(async move {
                         let _kept = kept;
                         brought(park).await;
