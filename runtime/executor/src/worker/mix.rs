@@ -96,6 +96,14 @@ impl Drop for Counted {
     }
 }
 
+/// Returns when nobody else has the park: if a task or a seat was left behind, never, which is an error, too. A thread
+/// that has left the runtime lets go of it a moment later.
+fn await_release(park: &Arc<ThreadPark>) {
+    while Arc::strong_count(park) > 1 {
+        thread::yield_now();
+    }
+}
+
 struct Unpark(thread::Thread);
 
 impl Wake for Unpark {
@@ -254,7 +262,7 @@ fn everything_ends(options: ExecutorOptions) {
     assert!(runtime.shutdown(Duration::MAX).is_empty());
     drop((runtime, handle));
     tally.end();
-    assert_eq!(Arc::strong_count(&park), 1, "a task or a seat was left behind");
+    await_release(&park);
 }
 
 /// The shutdown comes at any time; every handle hears of its task's end, and every future is dropped once.
@@ -283,7 +291,7 @@ fn shutdown_at_any_time(options: ExecutorOptions) {
     assert!(runtime.shutdown(Duration::MAX).is_empty());
     drop((runtime, handle));
     tally.end();
-    assert_eq!(Arc::strong_count(&park), 1, "a task or a seat was left behind");
+    await_release(&park);
 }
 
 #[test]
@@ -392,6 +400,6 @@ fn shuttle_stuck_workers_are_stood_in_for() {
         assert!(runtime.shutdown(Duration::MAX).is_empty());
         drop((runtime, handle));
         tally.end();
-        assert_eq!(Arc::strong_count(&park), 1, "a task or a seat was left behind");
+        await_release(&park);
     });
 }
