@@ -71,6 +71,8 @@ fn come_and_go(runtime: Executor<ThreadPark>) {
                 wakers.iter().for_each(Waker::wake_by_ref);
                 drop(handle.spawn(yield_now()));
                 fires.store(true, SeqCst);
+                // Or it would have a processor that the workers need to end.
+                thread::yield_now();
             }
         }
     });

@@ -167,6 +167,8 @@ fn come_and_go(runtime: Runtime) {
                 wakers.iter().for_each(Waker::wake_by_ref);
                 drop(handle.spawn(bourn::task::yield_now()));
                 fires.store(true, SeqCst);
+                // Or it would have a processor that the workers need to end.
+                thread::yield_now();
             }
         }
     });

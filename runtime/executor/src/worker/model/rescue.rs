@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use loom::sync::Mutex;
 use loom::thread;
@@ -11,7 +10,7 @@ use loom::thread;
 use super::super::enter;
 use super::super::sentinel;
 use super::super::spare::Spares;
-use super::{Door, Waker, bounded, join, options, runtime, unstarted};
+use super::{Door, Waker, bounded, join, options, unstarted};
 use crate::park::{Park, ThreadPark, Turn, Wait};
 use crate::queue::model::Taken;
 use crate::sync::now;
@@ -86,31 +85,33 @@ fn loom_slot_of_a_stuck_core_is_served() {
     });
 }
 
-/// The only worker is stuck until another task has run. The spare that runs it leaves while the worker goes on, and while
-/// a task is spawned from elsewhere: one of the two hears of it. Killed by: executor-spare-leaves-tasks.
+/// The only worker is stuck until the task in its slot has run. The spare that runs it leaves while the worker goes on, and
+/// while a task is spawned from elsewhere: one of the two hears of it. Killed by: executor-spare-leaves-tasks.
 #[test]
 fn loom_spare_meets_the_returning_worker() {
     bounded(1, || {
-        let runtime = runtime(with_spares(1, 1));
-        runtime.start(None).unwrap();
-        let (handle, shared) = (runtime.handle(), &runtime.shards[0]);
-        let (stuck, released) = (Arc::new(Door::default()), Arc::new(Door::default()));
-        let victim = handle.spawn({
-            let (stuck, released) = (Arc::clone(&stuck), Arc::clone(&released));
-            async move {
-                stuck.open();
-                released.wait();
+        let (shared, handle) = unstarted(with_spares(1, 1), ThreadPark::new());
+        let worker = thread::spawn({
+            let (shared, handle) = (Arc::clone(&shared), handle.clone());
+            move || {
+                let released = Arc::new(Door::default());
+                enter::serve(&shared, 0, |_, driver| {
+                    let opener = Arc::clone(&released);
+                    drop(handle.spawn(async move { opener.open() }));
+                    let step = driver.core().watch.progress().unwrap();
+                    driver.core().watch.mark_stuck(step);
+                    sentinel::help(&shared, 0, step);
+                    released.wait();
+                    while !shared.is_closed() {
+                        driver.run_or_rest(Wait::Forever);
+                    }
+                });
             }
         });
-        stuck.wait();
-        drop(handle.spawn(async move { released.open() }));
-        let watch = &shared.cores[0].watch;
-        let step = watch.progress().unwrap();
-        watch.mark_stuck(step);
-        assert!(!sentinel::help(shared, 0, step));
         assert_eq!(join(handle.spawn(async { 7 })), Some(7));
-        assert_eq!(join(victim), Some(()));
-        assert!(runtime.shutdown(Duration::MAX).is_empty());
+        shared.shut_down();
+        worker.join().unwrap();
+        assert!(shared.await_end(None).is_empty());
     });
 }
 

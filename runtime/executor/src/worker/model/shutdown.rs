@@ -76,7 +76,8 @@ fn loom_shutdown_meets_a_spare() {
                 watch.begin(None, None);
                 let step = watch.progress().unwrap();
                 watch.mark_stuck(step);
-                assert!(Spares::lend(&shared, 0, step));
+                // In vain if the runtime is closed already.
+                Spares::lend(&shared, 0, step);
                 watch.begin(None, None);
             }
         });
