@@ -91,8 +91,9 @@ fn loom_slot_of_a_stuck_core_is_served() {
 fn loom_spare_meets_the_returning_worker() {
     bounded(1, || {
         let (shared, handle) = unstarted(with_spares(1, 1), ThreadPark::new());
+        let returned = Arc::new(Door::default());
         let worker = thread::spawn({
-            let (shared, handle) = (Arc::clone(&shared), handle.clone());
+            let (shared, handle, returned) = (Arc::clone(&shared), handle.clone(), Arc::clone(&returned));
             move || {
                 let released = Arc::new(Door::default());
                 enter::serve(&shared, 0, |_, driver| {
@@ -102,6 +103,7 @@ fn loom_spare_meets_the_returning_worker() {
                     driver.core().watch.mark_stuck(step);
                     sentinel::help(&shared, 0, step);
                     released.wait();
+                    returned.open();
                     while !shared.is_closed() {
                         driver.run_or_rest(Wait::Forever);
                     }
@@ -109,6 +111,8 @@ fn loom_spare_meets_the_returning_worker() {
             }
         });
         assert_eq!(join(handle.spawn(async { 7 })), Some(7));
+        // What it waits for would be dropped.
+        returned.wait();
         shared.shut_down();
         worker.join().unwrap();
         assert!(shared.await_end(None).is_empty());
