@@ -294,6 +294,7 @@ fn shutdown_at_any_time(options: ExecutorOptions) {
     await_release(&park);
 }
 
+/// Killed by: executor-mix-worker-sleeps.
 #[test]
 fn shuttle_everything_ends_on_two_workers() {
     let body = || everything_ends(workers(2));
@@ -374,6 +375,7 @@ fn shuttle_shutdown_at_any_time_on_shards() {
 
 /// Both workers are stuck until other tasks, in the slot of one of them and spawned from elsewhere, have run. The sentinel
 /// notices, at any of its looks, and has spares stand in; they and the workers, which go on, share what comes then.
+/// Killed by: executor-mix-spare-keeps-tasks.
 #[test]
 fn shuttle_stuck_workers_are_stood_in_for() {
     explore(|| {

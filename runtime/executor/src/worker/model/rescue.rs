@@ -22,8 +22,7 @@ fn with_spares(workers: usize, spares: usize) -> ExecutorOptions {
     options
 }
 
-/// The thread of a stuck core goes on while a thief empties the ring and the slot: each task comes out once. Killed by:
-/// executor-lifo-replace, executor-steal-forgets.
+/// The thread of a stuck core goes on while a thief empties the ring and the slot: each task comes out once.
 #[test]
 fn loom_stuck_core_gives_each_task_once() {
     bounded(2, || {
@@ -57,8 +56,7 @@ fn loom_stuck_core_gives_each_task_once() {
 }
 
 /// A thread that has put a task into its slot, where it is nobody's business, is stuck until that task has run; and the
-/// only other one may be about to rest. The second tick of the sentinel wakes it at the latest. Killed by:
-/// executor-stuck-slot-unseen, executor-help-wakes-nobody.
+/// only other one may be about to rest. The second tick of the sentinel wakes it at the latest.
 #[test]
 fn loom_slot_of_a_stuck_core_is_served() {
     bounded(1, || {
@@ -85,42 +83,7 @@ fn loom_slot_of_a_stuck_core_is_served() {
     });
 }
 
-/// The only worker is stuck until the task in its slot has run. The spare that runs it leaves while the worker goes on, and
-/// while a task is spawned from elsewhere: one of the two hears of it. Killed by: executor-spare-leaves-tasks.
-#[test]
-fn loom_spare_meets_the_returning_worker() {
-    bounded(1, || {
-        let (shared, handle) = unstarted(with_spares(1, 1), ThreadPark::new());
-        let returned = Arc::new(Door::default());
-        let worker = thread::spawn({
-            let (shared, handle, returned) = (Arc::clone(&shared), handle.clone(), Arc::clone(&returned));
-            move || {
-                let released = Arc::new(Door::default());
-                enter::serve(&shared, 0, |_, driver| {
-                    let opener = Arc::clone(&released);
-                    drop(handle.spawn(async move { opener.open() }));
-                    let step = driver.core().watch.progress().unwrap();
-                    driver.core().watch.mark_stuck(step);
-                    sentinel::help(&shared, 0, step);
-                    released.wait();
-                    returned.open();
-                    while !shared.is_closed() {
-                        driver.run_or_rest(Wait::Forever);
-                    }
-                });
-            }
-        });
-        assert_eq!(join(handle.spawn(async { 7 })), Some(7));
-        // What it waits for would be dropped.
-        returned.wait();
-        shared.shut_down();
-        worker.join().unwrap();
-        assert!(shared.await_end(None).is_empty());
-    });
-}
-
-/// The sentinel, all of it, may be about to fall asleep when a thread leaves the park: it looks, and finds it stuck. Killed
-/// by: executor-rest-rouses-nobody.
+/// The sentinel, all of it, may be about to fall asleep when a thread leaves the park: it looks, and finds it stuck.
 #[test]
 fn loom_sentinel_hears_who_leaves_the_park() {
     bounded(2, || {
@@ -139,7 +102,7 @@ fn loom_sentinel_hears_who_leaves_the_park() {
 }
 
 /// A thread is stuck twice, and the spare of the first time may be on its way back: it is sent again, and there is never
-/// another one. Killed by: executor-errand-keeps-its-core, executor-spares-without-cap.
+/// another one.
 #[test]
 fn loom_spares_keep_their_cap() {
     bounded(1, || {
@@ -208,7 +171,7 @@ pub(super) async fn brought(park: Arc<Bringer>) {
 }
 
 /// What a turn in a hurry has woken is for whoever comes first: the thread that turned may be stuck in its next step, and
-/// the other one may be about to rest. Killed by: executor-urgent-unseen.
+/// the other one may be about to rest.
 #[test]
 fn loom_turn_in_a_hurry_is_heard() {
     bounded(3, || {

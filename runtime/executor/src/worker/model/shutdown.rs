@@ -17,7 +17,7 @@ use crate::handle::Handle;
 use crate::park::{Park, ThreadPark};
 use crate::task::yield_now;
 
-/// A worker that may be anywhere between its start and its rest is told. Killed by: executor-shutdown-tells-who-rests.
+/// A worker that may be anywhere between its start and its rest is told.
 #[test]
 fn loom_shutdown_meets_a_worker_about_to_rest() {
     bounded(3, || {
@@ -28,7 +28,6 @@ fn loom_shutdown_meets_a_worker_about_to_rest() {
 }
 
 /// A task that is being polled, wakes itself and is queued again: its future is dropped, once, and its handle is told.
-/// Killed by: executor-live-never-closed.
 #[test]
 fn loom_shutdown_meets_a_running_task() {
     bounded(2, || {
@@ -47,8 +46,7 @@ fn loom_shutdown_meets_a_running_task() {
     });
 }
 
-/// The sentinel may be asleep, about to be, or looking. Killed by: executor-shutdown-rings-no-sentinel,
-/// executor-sentinel-ring-is-lost.
+/// The sentinel may be asleep, about to be, or looking.
 #[test]
 fn loom_shutdown_meets_the_sentinel() {
     bounded(2, || {
@@ -60,8 +58,7 @@ fn loom_shutdown_meets_the_sentinel() {
     });
 }
 
-/// A spare may be about to be started, stand in, come back because its victim goes on, or rest. Killed by:
-/// executor-shutdown-rings-no-spare.
+/// A spare may be about to be started, stand in, come back because its victim goes on, or rest.
 #[test]
 fn loom_shutdown_meets_a_spare() {
     bounded(2, || {
@@ -88,7 +85,7 @@ fn loom_shutdown_meets_a_spare() {
     });
 }
 
-/// A turn in a hurry wakes a task meanwhile: nothing of it stays. Killed by: executor-urgent-not-swept.
+/// A turn in a hurry wakes a task meanwhile: nothing of it stays.
 #[test]
 fn loom_shutdown_meets_a_turn_in_a_hurry() {
     bounded(3, || {
@@ -140,7 +137,7 @@ impl<P: Park> Drop for Link<P> {
 }
 
 /// A chain of destructors goes back and forth between two runtimes that are shut down at the same time, deeper than they
-/// are allowed to nest: the whole of it is dropped. Killed by: executor-drop-in-turn-forgets.
+/// are allowed to nest: the whole of it is dropped.
 #[test]
 fn loom_shutdown_meets_a_chain_between_runtimes() {
     const LENGTH: usize = 5;
