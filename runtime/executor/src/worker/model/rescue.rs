@@ -23,6 +23,7 @@ fn with_spares(workers: usize, spares: usize) -> ExecutorOptions {
 }
 
 /// The thread of a stuck core goes on while a thief empties the ring and the slot: each task comes out once.
+/// Killed by: executor-lifo-replace.
 #[test]
 fn loom_stuck_core_gives_each_task_once() {
     bounded(2, || {
@@ -172,6 +173,7 @@ pub(super) async fn brought(park: Arc<Bringer>) {
 
 /// What a turn in a hurry has woken is for whoever comes first: the thread that turned may be stuck in its next step, and
 /// the other one may be about to rest.
+/// Killed by: executor-urgent-unseen.
 #[test]
 fn loom_turn_in_a_hurry_is_heard() {
     bounded(3, || {

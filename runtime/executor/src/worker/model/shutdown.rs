@@ -18,6 +18,7 @@ use crate::park::{Park, ThreadPark};
 use crate::task::yield_now;
 
 /// A worker that may be anywhere between its start and its rest is told.
+/// Killed by: executor-shutdown-tells-who-rests.
 #[test]
 fn loom_shutdown_meets_a_worker_about_to_rest() {
     bounded(3, || {
@@ -47,6 +48,7 @@ fn loom_shutdown_meets_a_running_task() {
 }
 
 /// The sentinel may be asleep, about to be, or looking.
+/// Killed by: executor-shutdown-rings-no-sentinel, executor-sentinel-ring-is-lost.
 #[test]
 fn loom_shutdown_meets_the_sentinel() {
     bounded(2, || {
@@ -86,6 +88,7 @@ fn loom_shutdown_meets_a_spare() {
 }
 
 /// A turn in a hurry wakes a task meanwhile: nothing of it stays.
+/// Killed by: executor-urgent-not-swept.
 #[test]
 fn loom_shutdown_meets_a_turn_in_a_hurry() {
     bounded(3, || {
