@@ -11,8 +11,8 @@ use crate::workload::{self, Cell};
 use crate::{Outcome, sys};
 
 /// Nobody's figures depend on these times; the requests that they leave room for are counted.
-const SHORT: Duration = Duration::from_millis(150);
-const LONG: Duration = Duration::from_millis(600);
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_millis(1200);
 
 /// Counts of one run, by name, and the requests that were made.
 struct Run {
@@ -94,11 +94,6 @@ const NONE: f64 = 0.005;
 const LIMIT_INSTRUCTIONS: f64 = 120.0;
 const BOURN_INSTRUCTIONS: f64 = 340.0;
 
-/// Who is counted: all that is on one thread.
-fn peers(cell: &Cell, io_uring: bool) -> Vec<Peer> {
-    cell.peers(io_uring)
-}
-
 /// System calls for each request, of all one-thread servers.
 pub fn system_calls(io_uring: bool) -> Outcome<Section> {
     let mut section = Section::new("calls", "System calls for each request");
@@ -110,7 +105,7 @@ pub fn system_calls(io_uring: bool) -> Outcome<Section> {
         let cell = workload::one(workload, title);
         section.say(&format!("\n{title}:\n\n"));
         section.table(&["server", "all", "reads", "writes", "waits", "epoll_ctl", "others"]);
-        for peer in peers(&cell, io_uring) {
+        for peer in cell.peers(io_uring) {
             let counts = difference(&cell, &peer, &STRACE, calls)?;
             let all: f64 = counts.values().sum();
             let known =
@@ -153,7 +148,7 @@ pub fn user_instructions(smoke: bool) -> Outcome<Section> {
     section.say(&format!("{title}, one thread, requests one by one, under callgrind (which has no io_uring).\n\n"));
     section.table(&["server", "instructions"]);
     let cell = workload::one(workload::ECHO, title);
-    for peer in peers(&cell, false) {
+    for peer in cell.peers(false) {
         let bound = match peer.name {
             LIMIT => Some(LIMIT_INSTRUCTIONS),
             BOURN => Some(BOURN_INSTRUCTIONS),

@@ -45,10 +45,6 @@ impl Histogram {
         }
         Duration::ZERO
     }
-
-    pub fn worst(&self) -> Duration {
-        Duration::from_nanos(self.worst)
-    }
 }
 
 fn slot(value: u64) -> usize {
@@ -85,6 +81,6 @@ mod tests {
             let exact = wanted as f64 * 1000.0;
             assert!((exact..=exact * 1.02).contains(&found), "{wanted}: {found}");
         }
-        assert_eq!(histogram.worst(), Duration::from_micros(1000));
+        assert_eq!(histogram.per_mille(1000), Duration::from_micros(1000));
     }
 }

@@ -3,8 +3,9 @@
 //! ```text
 //! cargo run --release -p bourn-bench --bin versus -- [workload...] [--all] [--rounds N] [--write] [--smoke]
 //!
-//!   workload    some of: echo churn http calls instructions (all, without any)
+//!   workload    some of: echo churn http idle work blocked bulk slow calls instructions (all, without any)
 //!   --all       every cell, not the usual ones alone
+//!   --only TEXT those cells alone whose name contains it
 //!   --rounds N  how often each server is asked in each cell (9)
 //!   --write     into docs/, instead of the folder where the servers are built
 //!   --smoke     a moment of everything, to see that all servers answer rightly
@@ -16,12 +17,14 @@
 
 mod count;
 mod histogram;
+mod idle;
 mod load;
 mod measure;
 mod peer;
 mod plot;
 mod report;
 mod sys;
+mod work;
 mod workload;
 
 use std::error::Error;
@@ -53,6 +56,7 @@ pub fn message(length: usize, connection: u64) -> Vec<u8> {
 struct Options {
     workloads: Vec<String>,
     all: bool,
+    only: String,
     rounds: usize,
     write: bool,
     smoke: bool,
@@ -60,11 +64,13 @@ struct Options {
 
 impl Options {
     fn parse() -> Outcome<Options> {
-        let mut options = Options { workloads: Vec::new(), all: false, rounds: 9, write: false, smoke: false };
+        let mut options =
+            Options { workloads: Vec::new(), all: false, only: String::new(), rounds: 9, write: false, smoke: false };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--all" => options.all = true,
+                "--only" => options.only = arguments.next().ok_or("--only: which?")?,
                 "--write" => options.write = true,
                 "--smoke" => options.smoke = true,
                 "--rounds" => options.rounds = arguments.next().ok_or("--rounds: how many?")?.parse()?,
@@ -107,28 +113,41 @@ fn main() -> Outcome<()> {
         Plan { slice: Duration::from_millis(250), rounds: options.rounds, patient: true }
     };
     let mut sections = Vec::new();
+    let mut failures = Vec::new();
     for workload in workload::ALL.into_iter().filter(|workload| options.wants(workload)) {
         let section = match workload {
+            workload::WORK => work::requests(plan),
+            workload::BLOCKED => work::blocked(plan),
+            workload::IDLE => idle::measure(plan, io_uring),
             workload::CALLS if options.smoke => continue,
-            workload::CALLS => count::system_calls(io_uring)?,
-            workload::INSTRUCTIONS => count::user_instructions(options.smoke)?,
+            workload::CALLS => count::system_calls(io_uring),
+            workload::INSTRUCTIONS => count::user_instructions(options.smoke),
             _ => {
                 let mut rows = Vec::new();
                 for cell in workload::cells(workload) {
                     let possible = io_uring || cell.sending == load::Sending::Each;
-                    if possible && (options.all || !cell.extra) {
-                        rows.push(measure::measure(&cell, plan, io_uring)?);
+                    if possible && cell.key().contains(&options.only) && (options.all || !cell.extra) {
+                        match measure::measure(&cell, plan, io_uring) {
+                            Ok(row) => rows.push(row),
+                            Err(error) => failures.push(error.to_string()),
+                        }
                     }
                 }
-                Section::of_rows(workload, workload::heading(workload), &rows)
+                Ok(Section::of_rows(workload, workload::heading(workload), &rows))
             }
         };
-        sections.push(section);
+        match section {
+            Ok(section) => sections.push(section),
+            Err(error) => failures.push(error.to_string()),
+        }
     }
-    if options.smoke {
-        println!("every server answers rightly; {:.0} s", start.elapsed().as_secs_f64());
-        return Ok(());
+    if !options.smoke {
+        let place = if options.write { Place::Docs } else { Place::Target };
+        report::write(&place, &sections, &failures, &options.command(), plan, start.elapsed())?;
     }
-    let place = if options.write { Place::Docs } else { Place::Target };
-    report::write(&place, &sections, &options.command(), plan, start.elapsed())
+    if !failures.is_empty() {
+        return Err(failures.join("\n").into());
+    }
+    println!("every server answers rightly; {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
 }

@@ -132,7 +132,7 @@ impl Section {
         );
         self.table(&[
             "server",
-            &format!("{unit}s/s"),
+            cell.rate(),
             &format!("CPU us/{unit}"),
             "over the limit",
             "over tokio",
@@ -147,15 +147,20 @@ impl Section {
             let costs: Vec<f64> = result.figures.iter().map(cost).collect();
             let rates = result.figures.iter().map(|figures| figures.rate).collect();
             let over = |other| if name == other { "1".to_owned() } else { spread(&row.ratios(name, other, cost), 3) };
+            // Bytes without end have no latency.
+            let latency = |mille| {
+                let time = result.latencies.per_mille(mille);
+                if time.is_zero() { "-".to_owned() } else { micros(time) }
+            };
             let fields = [
                 if name == BOURN { format!("**{name}**") } else { name.to_owned() },
                 grouped(median(rates)),
                 format!("{:.2}", median(costs.clone())),
                 over(LIMIT),
                 over(TOKIO),
-                micros(result.latencies.per_mille(500)),
-                micros(result.latencies.per_mille(990)),
-                micros(result.latencies.per_mille(999)),
+                latency(500),
+                latency(990),
+                latency(999),
                 result.switches.map_or("-".to_owned(), |switches| format!("{switches:.3}")),
             ];
             self.row(&fields);
@@ -267,7 +272,14 @@ fn head(command: &str, plan: Plan, took: Duration) -> Outcome<String> {
 }
 
 /// Writes everything.
-pub fn write(place: &Place, sections: &[Section], command: &str, plan: Plan, took: Duration) -> Outcome<()> {
+pub fn write(
+    place: &Place,
+    sections: &[Section],
+    failures: &[String],
+    command: &str,
+    plan: Plan,
+    took: Duration,
+) -> Outcome<()> {
     let (folder, pictures): (PathBuf, PathBuf) = match place {
         Place::Docs => (peer::root().join("docs"), peer::root().join("docs/pictures")),
         Place::Target => (peer::target(), peer::target()),
@@ -280,6 +292,9 @@ pub fn write(place: &Place, sections: &[Section], command: &str, plan: Plan, too
         _ = writeln!(text, "| {what} | {measured} | {target} | {} |", if *met { "met" } else { "**missed**" });
     }
     text += "\n";
+    for failure in failures {
+        _ = write!(text, "**Not measured**: {failure}\n\n");
+    }
     let mut csv = String::from("cell,sending,server,round,figure,value\n");
     for section in sections {
         text += section.markdown.trim_end();

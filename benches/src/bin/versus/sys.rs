@@ -101,15 +101,6 @@ pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
 }
 
-/// Of new connections; the kernel's own choice otherwise.
-pub fn set_receive_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
-    let length = size_of::<i32>() as u32;
-    let value = (&raw const bytes).cast();
-    // SAFETY: the value is as long as it says.
-    checked(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, value, length) })?;
-    Ok(())
-}
-
 /// The processors that this process may use, as they were when this was first asked.
 pub fn processors() -> &'static [usize] {
     static PROCESSORS: OnceLock<Vec<usize>> = OnceLock::new();

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::load::{Bursts, ChurnBursts, ChurnEach, Each, Exchange, Load, Sending};
+use crate::load::{Bursts, ChurnBursts, ChurnEach, Direction, Each, Exchange, FlowBursts, FlowEach, Load, Sending};
 use crate::peer::{MANY, ONE, Peer, Service};
 use crate::{Outcome, sys};
 
@@ -24,21 +24,29 @@ pub struct Cell {
 enum Asks {
     Exchange { what: Exchange, connections: usize, depth: usize },
     Churn { in_flight: usize },
+    Flow { direction: Direction, connections: usize },
 }
 
 pub const ECHO: &str = "echo";
 pub const CHURN: &str = "churn";
 pub const HTTP: &str = "http";
+pub const IDLE: &str = "idle";
+pub const WORK: &str = "work";
+pub const BLOCKED: &str = "blocked";
+pub const BULK: &str = "bulk";
+pub const SLOW: &str = "slow";
 /// Counted, not timed.
 pub const CALLS: &str = "calls";
 pub const INSTRUCTIONS: &str = "instructions";
 /// In the order in which they are measured.
-pub const ALL: [&str; 5] = [ECHO, CHURN, HTTP, CALLS, INSTRUCTIONS];
+pub const ALL: [&str; 10] = [ECHO, CHURN, HTTP, IDLE, WORK, BLOCKED, BULK, SLOW, CALLS, INSTRUCTIONS];
 
 pub fn heading(workload: &str) -> &'static str {
     match workload {
         ECHO => "Echo",
         CHURN => "Connections that live for one request",
+        BULK => "Bulk",
+        SLOW => "Slow readers",
         _ => "HTTP hello",
     }
 }
@@ -65,6 +73,16 @@ impl Cell {
         match self.asks {
             Asks::Exchange { .. } => "request",
             Asks::Churn { .. } => "connection",
+            Asks::Flow { .. } => "MiB",
+        }
+    }
+
+    /// The same, in a second.
+    pub fn rate(&self) -> &'static str {
+        match self.asks {
+            Asks::Exchange { .. } => "requests/s",
+            Asks::Churn { .. } => "connections/s",
+            Asks::Flow { .. } => "MiB/s",
         }
     }
 
@@ -79,6 +97,12 @@ impl Cell {
             }
             (Asks::Churn { in_flight }, Sending::Each) => Box::new(ChurnEach::new(address, in_flight)?),
             (Asks::Churn { in_flight }, Sending::Bursts) => Box::new(ChurnBursts::new(address, in_flight)?),
+            (Asks::Flow { direction, connections }, Sending::Each) => {
+                Box::new(FlowEach::new(address, direction, connections)?)
+            }
+            (Asks::Flow { direction, connections }, Sending::Bursts) => {
+                Box::new(FlowBursts::new(address, direction, connections)?)
+            }
         })
     }
 
@@ -86,7 +110,7 @@ impl Cell {
     pub fn peers(&self, io_uring: bool) -> Vec<Peer> {
         let all: &[Peer] = if self.service.workers == 1 { &ONE } else { &MANY };
         let connections = match self.asks {
-            Asks::Exchange { connections, .. } => connections,
+            Asks::Exchange { connections, .. } | Asks::Flow { connections, .. } => connections,
             Asks::Churn { in_flight } => in_flight,
         };
         let is_asked = |peer: &&Peer| {
@@ -130,6 +154,18 @@ fn echo(length: usize, count: usize, depth: usize, workers: usize, extra: bool) 
     })
 }
 
+fn flow(workload: &'static str, title: String, direction: Direction, connections: usize) -> [Cell; 2] {
+    Sending::ALL.map(|sending| Cell {
+        workload,
+        title: title.clone(),
+        service: Service { name: "flow", buffer: 4096, workers: 1 },
+        sending,
+        asks: Asks::Flow { direction, connections },
+        variants: false,
+        extra: false,
+    })
+}
+
 /// All cells of a workload.
 pub fn cells(workload: &str) -> Vec<Cell> {
     match workload {
@@ -167,6 +203,11 @@ pub fn cells(workload: &str) -> Vec<Cell> {
                 extra: false,
             })
             .into(),
+        BULK => [(Direction::Download, "from"), (Direction::Upload, "to")]
+            .into_iter()
+            .flat_map(|(direction, word)| flow(BULK, format!("bulk {word} the server, 4 connections"), direction, 4))
+            .collect(),
+        SLOW => flow(SLOW, "64 slow readers".to_owned(), Direction::Slow, 64).into(),
         _ => Vec::new(),
     }
 }

@@ -4,9 +4,11 @@
 
 mod churn;
 mod exchange;
+mod flow;
 
 pub use churn::{ChurnBursts, ChurnEach};
 pub use exchange::{Bursts, Each, Exchange};
+pub use flow::{Direction, FlowBursts, FlowEach};
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -102,7 +104,7 @@ pub fn bursts_are_possible() -> Outcome<()> {
     ring(8).map(drop)
 }
 
-/// The latency of a connection that is told apart from another server's by the address.
+/// An answer that is not the one that was due.
 fn wrong(address: SocketAddr, what: &str) -> Box<dyn std::error::Error + Send + Sync> {
     format!("the server at {address} answers wrongly: {what}").into()
 }
