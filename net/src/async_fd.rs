@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bourn_reactor::{Interest, Kind, budget};
 
-use crate::readiness::readiness_methods;
 use crate::socket::Socket;
 use crate::sys;
 
@@ -38,7 +37,7 @@ use crate::sys;
 /// ```
 #[derive(Debug)]
 pub struct AsyncFd<T> {
-    socket: Socket,
+    pub(crate) socket: Socket,
     owner: T,
 }
 
@@ -106,8 +105,6 @@ impl<T> AsyncFd<T> {
         self.owner
     }
 }
-
-readiness_methods!(AsyncFd<T>);
 
 /// The duplicate that is waited for, which has a number of its own.
 impl<T> AsFd for AsyncFd<T> {

@@ -92,6 +92,7 @@ mod async_fd;
 mod datagram;
 pub mod inspect;
 pub mod offload;
+mod operation;
 mod option;
 mod readiness;
 mod socket;
@@ -116,6 +117,5 @@ pub use tcp::{
     AcceptErrorKind, CloseReport, ConnectAttempt, ConnectError, Cork, Incoming, ListenQueue, OwnedReadHalf,
     OwnedWriteHalf, Queues, ReadHalf, ReuniteError, TcpInfo, TcpListener, TcpSocket, TcpState, TcpStream, WriteHalf,
 };
-pub use udp::UdpSocket;
-pub use udp::{Received, RecvBatch};
+pub use udp::{Received, RecvBatch, UdpSocket};
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

@@ -2,7 +2,7 @@
 //! for each set of kinds that have them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::time::Duration;
 
@@ -14,50 +14,43 @@ use crate::tcp::{TcpListener, TcpSocket, TcpStream};
 use crate::udp::UdpSocket;
 use crate::unix::{UnixDatagram, UnixListener, UnixStream};
 
-/// A getter, which asks the kernel, and a setter for each option, by functions of
-/// socket2 or the table.
-macro_rules! options {
-    ([$($kind:ident)*] $table:tt) => {$( options! { @of $kind $table } )*};
-    (@of $kind:ident {$(
-        $(#[doc = $about:literal])* $get:ident, $set:ident: $value:ty = $ask:expr, $tell:expr;
+/// A question to the kernel, or an order, for each row: a function of socket2 or the
+/// table, which gets the socket.
+macro_rules! facts {
+    ([$($kind:ident)*] $table:tt) => {$( facts! { @of $kind [] $table } )*};
+    (@of $kind:ident [$($heading:literal)?] {$(
+        $(#[doc = $about:expr])* $name:ident($($value:ident: $given:ty),*) -> $answer:ty = $ask:expr;
     )*}) => {
-        /// Options. What a listener is told, the streams inherit that it accepts from
-        /// then on, unless it says otherwise.
+        $(#[doc = $heading])?
         impl $kind {$(
-            #[doc = concat!("Reads the option that [`", stringify!($set), "`](Self::", stringify!($set), ") sets.")]
-            ///
-            /// # Errors
-            /// What the kernel says.
-            pub fn $get(&self) -> io::Result<$value> {
-                let ask: fn(&Socket) -> io::Result<$value> = $ask;
-                ask(&*sys::option(self)?)
-            }
-
             $(#[doc = $about])*
-            ///
-            /// # Errors
-            /// What the kernel says: [`InvalidInput`](io::ErrorKind::InvalidInput) for a
-            /// value out of its range.
-            pub fn $set(&self, value: $value) -> io::Result<()> {
-                let tell: fn(&Socket, $value) -> io::Result<()> = $tell;
-                tell(&*sys::option(self)?, value)
+            pub fn $name(&self $(, $value: $given)*) -> io::Result<$answer> {
+                let ask: fn(&Socket $(, $given)*) -> io::Result<$answer> = $ask;
+                ask(&*sys::option(self)? $(, $value)*)
             }
         )*}
     };
 }
 
-/// What the kernel knows of a socket and nobody sets.
-macro_rules! facts {
-    ([$($kind:ident)*] $table:tt) => {$( facts! { @of $kind $table } )*};
-    (@of $kind:ident {$( $(#[doc = $about:literal])* $get:ident: $value:ty = $ask:expr; )*}) => {
-        /// What the kernel knows.
-        impl $kind {$(
+/// A getter and a setter for each option.
+macro_rules! options {
+    ([$($kind:ident)*] $table:tt) => {$( options! { @of $kind $table } )*};
+    (@of $kind:ident {$(
+        $(#[doc = $about:literal])* $get:ident, $set:ident: $value:ty = $ask:expr, $tell:expr;
+    )*}) => {
+        facts! { @of $kind [" Options. What a listener is told, the streams inherit that it accepts from then on, unless it says otherwise."] {$(
+            #[doc = concat!("Reads the option that [`", stringify!($set), "`](Self::", stringify!($set), ") sets.")]
+            ///
+            /// # Errors
+            /// What the kernel says.
+            $get() -> $value = $ask;
             $(#[doc = $about])*
-            pub fn $get(&self) -> io::Result<$value> {
-                let ask: fn(&Socket) -> io::Result<$value> = $ask;
-                ask(&*sys::option(self)?)
-            }
-        )*}
+            ///
+            /// # Errors
+            /// What the kernel says: [`InvalidInput`](io::ErrorKind::InvalidInput) for a
+            /// value out of its range.
+            $set(value: $value) -> () = $tell;
+        )*}}
     };
 }
 
@@ -66,19 +59,27 @@ facts! { [TcpSocket TcpListener TcpStream UdpSocket] {
     ///
     /// # Errors
     /// What the kernel says.
-    local_addr: SocketAddr = |socket| sys::internet(&socket.local_addr()?);
+    local_addr() -> SocketAddr = |socket| sys::internet(&socket.local_addr()?);
     /// An error that is pending at the socket, which the kernel then forgets
     /// (`SO_ERROR`). Operations return it by themselves.
     ///
     /// # Errors
     /// What the kernel says.
-    take_error: Option<io::Error> = Socket::take_error;
+    take_error() -> Option<io::Error> = Socket::take_error;
     /// The network interface that the socket is [bound](Self::bind_device) to, if any.
     /// Accepted streams inherit it.
     ///
     /// # Errors
     /// What the kernel says.
-    device: Option<Vec<u8>> = Socket::device;
+    device() -> Option<Vec<u8>> = Socket::device;
+    /// Lets the socket use this network interface only (`SO_BINDTODEVICE`), or
+    /// again any.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such interface;
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied), without
+    /// `CAP_NET_RAW`, if it is bound to one already.
+    bind_device(interface: Option<&[u8]>) -> () = |socket, interface| socket.bind_device(interface);
 }}
 
 facts! { [TcpStream UdpSocket] {
@@ -87,7 +88,7 @@ facts! { [TcpStream UdpSocket] {
     /// # Errors
     /// [`NotConnected`](io::ErrorKind::NotConnected) if there is none, or the connection
     /// is over.
-    peer_addr: SocketAddr = |socket| sys::internet(&socket.peer_addr()?);
+    peer_addr() -> SocketAddr = |socket| sys::internet(&socket.peer_addr()?);
 }}
 
 facts! { [UnixListener UnixStream UnixDatagram] {
@@ -95,7 +96,7 @@ facts! { [UnixListener UnixStream UnixDatagram] {
     ///
     /// # Errors
     /// What the kernel says.
-    local_addr: UnixAddr = |socket| sys::unix(&socket.local_addr()?);
+    local_addr() -> UnixAddr = |socket| sys::unix(&socket.local_addr()?);
 }}
 
 facts! { [UnixStream UnixDatagram] {
@@ -103,7 +104,7 @@ facts! { [UnixStream UnixDatagram] {
     ///
     /// # Errors
     /// [`NotConnected`](io::ErrorKind::NotConnected) if there is no peer.
-    peer_addr: UnixAddr = |socket| sys::unix(&socket.peer_addr()?);
+    peer_addr() -> UnixAddr = |socket| sys::unix(&socket.peer_addr()?);
 }}
 
 options! { [TcpSocket TcpListener TcpStream UdpSocket UnixStream UnixDatagram] {
@@ -246,25 +247,44 @@ options! { [TcpSocket TcpListener] {
         |socket| Ok(sys::int(socket, FASTOPEN)?.cast_unsigned()), |socket, most| sys::set_int(socket, FASTOPEN, most);
 }}
 
-/// The interface that a socket is bound to.
-macro_rules! bind_device {
-    ($($kind:ident)*) => {$(
-        impl $kind {
-            /// Lets the socket use this network interface only (`SO_BINDTODEVICE`), or
-            /// again any.
-            ///
-            /// # Errors
-            /// `ENODEV` if there is no such interface;
-            /// [`PermissionDenied`](io::ErrorKind::PermissionDenied), without
-            /// `CAP_NET_RAW`, if it is bound to one already.
-            pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
-                sys::option(self)?.bind_device(interface)
-            }
-        }
-    )*};
-}
+facts! { [TcpStream] {
+    /// Whether urgent bytes are left in the stream.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    oob_inline() -> bool = Socket::out_of_band_inline;
+}}
 
-bind_device! { TcpSocket TcpListener TcpStream UdpSocket }
+facts! { [UdpSocket] {
+    /// Joins a group at the interface that has this address
+    /// ([`UNSPECIFIED`](Ipv4Addr::UNSPECIFIED): the kernel chooses).
+    ///
+    /// # Errors
+    /// What the kernel says: [`AddrInUse`](io::ErrorKind::AddrInUse) if the socket
+    /// is in that group already, `ENODEV` if there is no such interface.
+    join_multicast_v4(group: Ipv4Addr, interface: Ipv4Addr) -> () =
+        |socket, group, interface| socket.join_multicast_v4(&group, &interface);
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// What the kernel says:
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the socket is not in
+    /// it.
+    leave_multicast_v4(group: Ipv4Addr, interface: Ipv4Addr) -> () =
+        |socket, group, interface| socket.leave_multicast_v4(&group, &interface);
+    /// Joins a group at the interface that has this index (0: the kernel chooses).
+    ///
+    /// # Errors
+    /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    join_multicast_v6(group: Ipv6Addr, interface: u32) -> () =
+        |socket, group, interface| socket.join_multicast_v6(&group, interface);
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// As [`leave_multicast_v4`](UdpSocket::leave_multicast_v4).
+    leave_multicast_v6(group: Ipv6Addr, interface: u32) -> () =
+        |socket, group, interface| socket.leave_multicast_v6(&group, interface);
+}}
 
 /// More than an `int` holds, the kernel would take for something else.
 const MOST: usize = c_int::MAX as usize;

@@ -1,10 +1,26 @@
 //! What every kind of socket has: its readiness, and its descriptor.
 
-/// Methods that wait for reports, for a type with a field `socket`.
+use std::io;
+use std::net;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix;
+use std::task::{Context, Poll};
+
+use bourn_reactor::{Direction, Interest, Ticket};
+
+use crate::async_fd::AsyncFd;
+use crate::socket::Socket;
+use crate::sys;
+use crate::tcp::{TcpListener, TcpSocket, TcpStream};
+use crate::udp::UdpSocket;
+use crate::unix::pipe::{Receiver, Sender};
+use crate::unix::{UnixDatagram, UnixListener, UnixStream};
+
+/// Methods that wait for reports, for types with a field `socket`.
 macro_rules! readiness_methods {
-    ($kind:ident $(<$generic:ident>)?) => {
+    ($([$($generic:ident)?] $kind:ty;)*) => {$(
         /// Waiting without an operation.
-        impl$(<$generic>)? $kind$(<$generic>)? {
+        impl<$($generic)?> $kind {
             /// Ready when something was reported of a direction in `interest` that no
             /// operation has cleared since; returns what of `interest` that is.
             ///
@@ -16,7 +32,7 @@ macro_rules! readiness_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost.
-            pub async fn ready(&self, interest: bourn_reactor::Interest) -> std::io::Result<bourn_reactor::Interest> {
+            pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
                 self.socket.ready(interest).await
             }
 
@@ -28,8 +44,8 @@ macro_rules! readiness_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost.
-            pub async fn readable(&self) -> std::io::Result<()> {
-                self.socket.reported(bourn_reactor::Direction::Read).await
+            pub async fn readable(&self) -> io::Result<()> {
+                self.socket.reported(Direction::Read).await
             }
 
             /// Waits until a write would do something: there is room, or an error. See
@@ -40,8 +56,8 @@ macro_rules! readiness_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost.
-            pub async fn writable(&self) -> std::io::Result<()> {
-                self.socket.reported(bourn_reactor::Direction::Write).await
+            pub async fn writable(&self) -> io::Result<()> {
+                self.socket.reported(Direction::Write).await
             }
 
             /// The `poll` form of [`readable`](Self::readable). Up to 32 tasks may
@@ -49,8 +65,8 @@ macro_rules! readiness_methods {
             ///
             /// # Errors
             /// As `ready`.
-            pub fn poll_read_ready(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
-                self.socket.poll_reported(cx, bourn_reactor::Direction::Read, &mut bourn_reactor::Ticket::shared())
+            pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.socket.poll_reported(cx, Direction::Read, &mut Ticket::shared())
             }
 
             /// The `poll` form of [`writable`](Self::writable); see
@@ -58,8 +74,8 @@ macro_rules! readiness_methods {
             ///
             /// # Errors
             /// As `ready`.
-            pub fn poll_write_ready(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
-                self.socket.poll_reported(cx, bourn_reactor::Direction::Write, &mut bourn_reactor::Ticket::shared())
+            pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.socket.poll_reported(cx, Direction::Write, &mut Ticket::shared())
             }
 
             /// Runs `operation`, which is to be non-blocking input or output on this
@@ -72,71 +88,92 @@ macro_rules! readiness_methods {
             /// Those of `operation`.
             pub fn try_io<R>(
                 &self,
-                interest: bourn_reactor::Interest,
-                operation: impl FnOnce() -> std::io::Result<R>,
-            ) -> std::io::Result<R> {
+                interest: Interest,
+                operation: impl FnOnce() -> io::Result<R>,
+            ) -> io::Result<R> {
                 self.socket.try_io(interest, |_| operation())
             }
         }
-    };
+    )*};
 }
 
-/// The conversions to and from a descriptor and std's `$std`, for a type with a field
+readiness_methods! {
+    [] TcpStream;
+    [] UdpSocket;
+    [] UnixStream;
+    [] UnixDatagram;
+    [] Receiver;
+    [] Sender;
+    [T] AsyncFd<T>;
+}
+
+/// The conversions to and from a descriptor and std's `$std`, for types with a field
 /// `socket`. `$adopt` makes one of a descriptor that is non-blocking.
 macro_rules! descriptor_traits {
-    ($kind:ident, $std:ty, $adopt:expr) => {
+    ($($kind:ident: $std:ty, $adopt:expr;)*) => {$(
         impl $kind {
             /// Takes it over from std and sets it to non-blocking; other options stay as
             /// they are, except where the type says what it sets.
             ///
             /// # Errors
             /// What the kernel says to that.
-            pub fn from_std(owner: $std) -> std::io::Result<$kind> {
-                std::os::fd::OwnedFd::from(owner).try_into()
+            pub fn from_std(owner: $std) -> io::Result<$kind> {
+                OwnedFd::from(owner).try_into()
             }
 
             /// Hands it over to std. It stays non-blocking.
             pub fn into_std(self) -> $std {
-                std::os::fd::OwnedFd::from(self).into()
+                OwnedFd::from(self).into()
             }
         }
 
         /// As `from_std`: the descriptor has to be of the kind that the type says, or the
         /// operations fail.
-        impl TryFrom<std::os::fd::OwnedFd> for $kind {
-            type Error = std::io::Error;
+        impl TryFrom<OwnedFd> for $kind {
+            type Error = io::Error;
 
-            fn try_from(fd: std::os::fd::OwnedFd) -> std::io::Result<$kind> {
-                $crate::sys::option(&fd)?.set_nonblocking(true)?;
+            fn try_from(fd: OwnedFd) -> io::Result<$kind> {
+                sys::option(&fd)?.set_nonblocking(true)?;
                 $adopt(fd)
             }
         }
 
-        $crate::readiness::lends_descriptor!($kind);
-    };
+        lends_descriptor!($kind);
+    )*};
 }
 
 /// The traits of a type with a field `socket` that is, or has, a descriptor.
 macro_rules! lends_descriptor {
     ($kind:ident) => {
-        impl std::os::fd::AsFd for $kind {
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        impl AsFd for $kind {
+            fn as_fd(&self) -> BorrowedFd<'_> {
                 self.socket.as_fd()
             }
         }
 
-        impl std::os::fd::AsRawFd for $kind {
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                std::os::fd::AsRawFd::as_raw_fd(&self.socket.as_fd())
+        impl AsRawFd for $kind {
+            fn as_raw_fd(&self) -> RawFd {
+                self.socket.as_fd().as_raw_fd()
             }
         }
 
-        impl From<$kind> for std::os::fd::OwnedFd {
-            fn from(owner: $kind) -> std::os::fd::OwnedFd {
+        impl From<$kind> for OwnedFd {
+            fn from(owner: $kind) -> OwnedFd {
                 owner.socket.into()
             }
         }
     };
 }
 
-pub(crate) use {descriptor_traits, lends_descriptor, readiness_methods};
+descriptor_traits! {
+    TcpListener: net::TcpListener, TcpListener::adopt;
+    TcpStream: net::TcpStream, TcpStream::adopt;
+    UdpSocket: net::UdpSocket, |fd| Ok(UdpSocket::new(fd));
+    UnixListener: unix::net::UnixListener, |fd| Ok(UnixListener::new(fd));
+    UnixStream: unix::net::UnixStream, |fd| Ok(UnixStream::new(fd));
+    UnixDatagram: unix::net::UnixDatagram, |fd| Ok(UnixDatagram::new(fd));
+    Receiver: io::PipeReader, |fd| Ok(Receiver { socket: Socket::of_pipe(fd) });
+    Sender: io::PipeWriter, |fd| Ok(Sender { socket: Socket::of_pipe(fd) });
+}
+
+lends_descriptor!(TcpSocket);

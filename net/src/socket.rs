@@ -201,15 +201,14 @@ impl Socket {
         operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
         let reading = interest.contains(Interest::READ) || interest.contains(Interest::CLOSED);
-        let asked = [(reading, Direction::Read), (interest.contains(Interest::WRITE), Direction::Write)];
-        let known = asked.map(|(asked, direction)| asked.then(|| self.source.seen(direction)).flatten());
+        let read = reading.then_some(Direction::Read);
+        let asked = [read, interest.contains(Interest::WRITE).then_some(Direction::Write)];
+        let known = asked.map(|direction| self.source.seen(direction?));
         let result = operation(self.source.as_fd());
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             known.into_iter().flatten().for_each(|seen| self.source.clear(seen));
         } else {
-            for (_, direction) in asked.into_iter().filter(|(asked, _)| *asked) {
-                self.stalls.progress(direction);
-            }
+            asked.into_iter().flatten().for_each(|direction| self.stalls.progress(direction));
         }
         result
     }

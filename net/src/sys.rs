@@ -292,33 +292,24 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into())
 }
 
-/// What a receiving call does with the datagram that it returns.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Queue {
-    Take,
-    Leave,
+/// `recv(2)` of a datagram; what does not fit `buf` is lost. `MSG_PEEK` leaves it in the
+/// queue.
+pub(crate) fn recv_datagram(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
+    receive(Call::ReceiveDatagram, fd, maybe_uninit(buf), flags)
 }
 
-impl Queue {
-    fn flags(self) -> c_int {
-        match self {
-            Queue::Take => 0,
-            Queue::Leave => libc::MSG_PEEK,
-        }
-    }
-}
-
-/// `recv(2)` of a datagram; what does not fit `buf` is lost.
-pub(crate) fn recv_datagram(fd: BorrowedFd<'_>, buf: &mut [u8], queue: Queue) -> io::Result<usize> {
-    receive(Call::ReceiveDatagram, fd, maybe_uninit(buf), queue.flags())
-}
-
-/// `recvfrom(2)`: a datagram and its sender.
-pub(crate) fn recv_from(fd: BorrowedFd<'_>, buf: &mut [u8], queue: Queue) -> io::Result<(usize, SockAddr)> {
+/// `recvfrom(2)`: a datagram and its sender, of which `address` makes what is returned.
+pub(crate) fn recv_from<A>(
+    fd: BorrowedFd<'_>,
+    buf: &mut [u8],
+    flags: c_int,
+    address: fn(&SockAddr) -> io::Result<A>,
+) -> io::Result<(usize, A)> {
     let buf = maybe_uninit(buf);
-    uninterrupted(Call::ReceiveDatagram, fd, buf.len(), |socket, asked| {
-        socket.recv_from_with_flags(&mut buf[..asked], queue.flags())
-    })
+    let (length, sender) = uninterrupted(Call::ReceiveDatagram, fd, buf.len(), |socket, asked| {
+        socket.recv_from_with_flags(&mut buf[..asked], flags)
+    })?;
+    Ok((length, address(&sender)?))
 }
 
 /// `sendto(2)`, or `send(2)` to the connected peer.
@@ -332,18 +323,8 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], peer: Option<&SockAddr>) -
 /// `accept4(2)`: a non-blocking descriptor that no child inherits, and its peer.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    let call = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
-        count(Call::Accept, fd, 0, |_| {
-            // SAFETY: `try_init` passes storage for any address, and its size.
-            let fd = unsafe { libc::accept4(fd.as_raw_fd(), storage.cast(), len, flags) };
-            fd as libc::ssize_t
-        })
-    };
-    // SAFETY: accept4 stores an address and its length, or fails.
-    let (accepted, peer) = unsafe { SockAddr::try_init(call) }?;
-    // SAFETY: the kernel just made this descriptor and nobody else knows it.
-    let accepted = unsafe { OwnedFd::from_raw_fd(accepted as c_int) };
-    Ok((accepted, peer))
+    let (accepted, peer) = uninterrupted(Call::Accept, fd, 0, |socket, _| socket.accept4(flags))?;
+    Ok((accepted.into(), peer))
 }
 
 pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {

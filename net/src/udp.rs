@@ -1,18 +1,15 @@
 //! UDP (udp(7)): datagrams, one by one or many in one call.
 
 use std::io;
-use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Interest, Kind, Ticket};
-use socket2::SockAddr;
+use bourn_reactor::Kind;
 
 use crate::addr::{ToSocketAddrs, first_of};
-use crate::datagram::datagram_methods;
-use crate::readiness::{descriptor_traits, readiness_methods};
+use crate::operation::operations;
 use crate::socket::Socket;
-use crate::sys::{self, Queue};
+use crate::sys;
 
 /// A UDP socket.
 ///
@@ -42,11 +39,11 @@ use crate::sys::{self, Queue};
 /// ```
 #[derive(Debug)]
 pub struct UdpSocket {
-    socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 impl UdpSocket {
-    fn new(fd: OwnedFd) -> UdpSocket {
+    pub(crate) fn new(fd: OwnedFd) -> UdpSocket {
         UdpSocket { socket: Socket::new(fd, Kind::Other) }
     }
 
@@ -78,45 +75,25 @@ impl UdpSocket {
     pub async fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
         first_of(addr, |addr| sys::connect_at_once(self.as_fd(), &addr.into())).await
     }
-
-    /// Sends a datagram, which may be empty, to `peer`; returns its length. Whoever
-    /// has a name looks it up once, with [`lookup_host`](crate::lookup_host).
-    ///
-    /// # Errors
-    /// `EMSGSIZE` if it is too long, [`PermissionDenied`](io::ErrorKind::PermissionDenied)
-    /// for a broadcast without [`set_broadcast`](UdpSocket::set_broadcast), and
-    /// others of sendto(2) and udp(7).
-    ///
-    /// # Cancel safety
-    /// Nothing is sent unless the future completes.
-    pub async fn send_to(&self, buf: &[u8], peer: SocketAddr) -> io::Result<usize> {
-        let peer = peer.into();
-        self.socket.operate(Direction::Write, |fd| sys::send_to(fd, buf, Some(&peer))).await
-    }
-
-    /// The `poll` form of [`send_to`](UdpSocket::send_to).
-    ///
-    /// # Errors
-    /// As `send_to`.
-    pub fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], peer: SocketAddr) -> Poll<io::Result<usize>> {
-        let peer = peer.into();
-        self.socket.poll_io(cx, Direction::Write, &mut Ticket::shared(), |fd| sys::send_to(fd, buf, Some(&peer)))
-    }
-
-    /// Sends a datagram to `peer` if there is room for it now.
-    ///
-    /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none; otherwise as
-    /// [`send_to`](UdpSocket::send_to).
-    pub fn try_send_to(&self, buf: &[u8], peer: SocketAddr) -> io::Result<usize> {
-        let peer = peer.into();
-        self.socket.try_io(Interest::WRITE, |fd| sys::send_to(fd, buf, Some(&peer)))
-    }
 }
 
-datagram_methods!(UdpSocket, SocketAddr, sys::internet);
-readiness_methods!(UdpSocket);
-descriptor_traits!(UdpSocket, net::UdpSocket, |fd| Ok(UdpSocket::new(fd)));
+operations! {
+    /// Sending to any peer.
+    UdpSocket {
+        /// Sends a datagram, which may be empty, to `peer`; returns its length. Whoever
+        /// has a name looks it up once, with [`lookup_host`](crate::lookup_host).
+        ///
+        /// # Errors
+        /// `EMSGSIZE` if it is too long, [`PermissionDenied`](io::ErrorKind::PermissionDenied)
+        /// for a broadcast without [`set_broadcast`](UdpSocket::set_broadcast), and
+        /// others of sendto(2) and udp(7).
+        ///
+        /// # Cancel safety
+        /// Nothing is sent unless the future completes.
+        send_to, poll_send_to, try_send_to(buf: &[u8], peer: SocketAddr) -> usize =
+            Write, |fd| sys::send_to(fd, buf, Some(&peer.into()));
+    }
+}
 
 /// Room for datagrams that are received in one call
 /// ([`recv_batch`](UdpSocket::recv_batch)); made once, used again and again.
@@ -177,111 +154,32 @@ impl RecvBatch {
     }
 }
 
-/// Many datagrams in one call, without an allocation.
-impl UdpSocket {
-    /// Receives the datagrams that are there, waiting for the first one, as many as
-    /// `batch` has room for; returns their number. What was in `batch` before is
-    /// gone (recvmmsg(2)).
-    ///
-    /// # Errors
-    /// As [`recv`](UdpSocket::recv).
-    ///
-    /// # Cancel safety
-    /// No datagram is lost: they are received only when the future completes.
-    pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        self.socket.operate(Direction::Read, |fd| batch.fill(fd)).await
-    }
-
-    /// The `poll` form of [`recv_batch`](UdpSocket::recv_batch).
-    ///
-    /// # Errors
-    /// As `recv_batch`.
-    pub fn poll_recv_batch(&self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<usize>> {
-        self.socket.poll_io(cx, Direction::Read, &mut Ticket::shared(), |fd| batch.fill(fd))
-    }
-
-    /// Receives the datagrams that are there already.
-    ///
-    /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none is; otherwise as
-    /// [`recv_batch`](UdpSocket::recv_batch).
-    pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        self.socket.try_io(Interest::READ, |fd| batch.fill(fd))
-    }
-
-    /// Sends as many of `datagrams` as the kernel takes, in order, at least one and
-    /// at most 32 (none if there is none), and returns their number. Each goes to
-    /// its address, or to the connected peer (sendmmsg(2)).
-    ///
-    /// # Errors
-    /// As [`send_to`](UdpSocket::send_to), if it concerns the first one. A later one
-    /// that fails is only not sent: the next call meets an error of the datagram
-    /// itself (`EMSGSIZE`) again, but one that the network reported (a peer that
-    /// refuses) is lost, for sendmmsg(2) forgets it. Who needs those uses `send`.
-    ///
-    /// # Cancel safety
-    /// Nothing is sent unless the future completes.
-    pub async fn send_batch(&self, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
-        self.socket.operate(Direction::Write, |fd| sys::send_batch(fd, datagrams)).await
-    }
-
-    /// The `poll` form of [`send_batch`](UdpSocket::send_batch).
-    ///
-    /// # Errors
-    /// As `send_batch`.
-    pub fn poll_send_batch(
-        &self,
-        cx: &mut Context<'_>,
-        datagrams: &[(&[u8], Option<SocketAddr>)],
-    ) -> Poll<io::Result<usize>> {
-        self.socket.poll_io(cx, Direction::Write, &mut Ticket::shared(), |fd| sys::send_batch(fd, datagrams))
-    }
-
-    /// Sends as many of `datagrams` as there is room for now.
-    ///
-    /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none; otherwise as
-    /// [`send_batch`](UdpSocket::send_batch).
-    pub fn try_send_batch(&self, datagrams: &[(&[u8], Option<SocketAddr>)]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITE, |fd| sys::send_batch(fd, datagrams))
-    }
-}
-
-/// Multicast groups.
-impl UdpSocket {
-    /// Joins a group at the interface that has this address
-    /// ([`UNSPECIFIED`](Ipv4Addr::UNSPECIFIED): the kernel chooses).
-    ///
-    /// # Errors
-    /// What the kernel says: [`AddrInUse`](io::ErrorKind::AddrInUse) if the socket
-    /// is in that group already, `ENODEV` if there is no such interface.
-    pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        sys::option(self)?.join_multicast_v4(&group, &interface)
-    }
-
-    /// Leaves a group.
-    ///
-    /// # Errors
-    /// What the kernel says:
-    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the socket is not in
-    /// it.
-    pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        sys::option(self)?.leave_multicast_v4(&group, &interface)
-    }
-
-    /// Joins a group at the interface that has this index (0: the kernel chooses).
-    ///
-    /// # Errors
-    /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
-    pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        sys::option(self)?.join_multicast_v6(&group, interface)
-    }
-
-    /// Leaves a group.
-    ///
-    /// # Errors
-    /// As [`leave_multicast_v4`](UdpSocket::leave_multicast_v4).
-    pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        sys::option(self)?.leave_multicast_v6(&group, interface)
+operations! {
+    /// Many datagrams in one call, without an allocation.
+    UdpSocket {
+        /// Receives the datagrams that are there, waiting for the first one, as many as
+        /// `batch` has room for; returns their number. What was in `batch` before is
+        /// gone (recvmmsg(2)).
+        ///
+        /// # Errors
+        /// As [`recv`](UdpSocket::recv).
+        ///
+        /// # Cancel safety
+        /// No datagram is lost: they are received only when the future completes.
+        recv_batch, poll_recv_batch, try_recv_batch(batch: &mut RecvBatch) -> usize = Read, |fd| batch.fill(fd);
+        /// Sends as many of `datagrams` as the kernel takes, in order, at least one and
+        /// at most 32 (none if there is none), and returns their number. Each goes to
+        /// its address, or to the connected peer (sendmmsg(2)).
+        ///
+        /// # Errors
+        /// As [`send_to`](UdpSocket::send_to), if it concerns the first one. A later one
+        /// that fails is only not sent: the next call meets an error of the datagram
+        /// itself (`EMSGSIZE`) again, but one that the network reported (a peer that
+        /// refuses) is lost, for sendmmsg(2) forgets it. Who needs those uses `send`.
+        ///
+        /// # Cancel safety
+        /// Nothing is sent unless the future completes.
+        send_batch, poll_send_batch, try_send_batch(datagrams: &[(&[u8], Option<SocketAddr>)]) -> usize =
+            Write, |fd| sys::send_batch(fd, datagrams);
     }
 }

@@ -7,6 +7,7 @@
 //! and closes descriptors under one lock: a try that fails comes before the close
 //! there, so the close comes after the watch was counted, and sees it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -14,14 +15,14 @@ use std::task::{Context, Poll, Waker};
 /// How many watches there are: what a close looks at, and mostly all.
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
-static BOARD: Mutex<Board> = Mutex::new(Board { vacancies: 0, last: 0, waiting: Vec::new() });
+static BOARD: Mutex<Board> = Mutex::new(Board { vacancies: 0, last: 0, waiting: BTreeMap::new() });
 
 struct Board {
     /// Sockets closed while there were watches.
     vacancies: u64,
     /// The last number given to a watch.
     last: u64,
-    waiting: Vec<(u64, Waker)>,
+    waiting: BTreeMap<u64, Waker>,
 }
 
 fn board() -> MutexGuard<'static, Board> {
@@ -44,9 +45,7 @@ impl Drop for Occupancy {
         board.vacancies += 1;
         let waiting = std::mem::take(&mut board.waiting);
         drop(board);
-        for (_, waker) in waiting {
-            waker.wake();
-        }
+        waiting.into_values().for_each(Waker::wake);
     }
 }
 
@@ -85,14 +84,7 @@ impl Watch {
             drop(board);
             return Poll::Ready(());
         }
-        let number = self.number;
-        let before = match board.waiting.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, placed)) => Some(std::mem::replace(placed, waker)),
-            None => {
-                board.waiting.push((number, waker));
-                None
-            }
-        };
+        let before = board.waiting.insert(self.number, waker);
         drop(board);
         drop(before);
         Poll::Pending
@@ -103,8 +95,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         WATCHES.fetch_sub(1, Ordering::SeqCst);
         let mut board = board();
-        let place = board.waiting.iter().position(|(number, _)| *number == self.number);
-        let waiter = place.map(|place| board.waiting.swap_remove(place));
+        let waiter = board.waiting.remove(&self.number);
         drop(board);
         drop(waiter);
     }

@@ -19,6 +19,7 @@ pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// A runtime's hold on its pool: dropping it ends the pool.
 pub(crate) struct Blocking {
     pool: BlockingPool,
+    _host: Arc<Host>,
     /// None: it was ended by hand.
     grace: Option<Duration>,
     #[cfg(target_os = "linux")]
@@ -28,9 +29,8 @@ pub(crate) struct Blocking {
 impl Blocking {
     /// The pool is that of `handle`.
     pub(crate) fn new(handle: &Handle, pool: BlockingPool, grace: Duration) -> Blocking {
-        // The host has the handle, which has the pool, which has the host: the
-        // circle is broken when the last thread leaves the closed pool.
-        pool.set_host(host(handle));
+        let host = host(handle);
+        pool.set_host(&host);
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             // One that the program has set before stays.
@@ -38,6 +38,7 @@ impl Blocking {
         });
         Blocking {
             pool,
+            _host: host,
             grace: Some(grace),
             #[cfg(target_os = "linux")]
             _listed: crate::inspect::Listed::new(handle),
@@ -72,12 +73,12 @@ impl Drop for Blocking {
 }
 
 /// What the threads of a runtime's own, workers or for blocking calls, are inside.
-pub(crate) fn host(handle: &Handle) -> Arc<dyn PoolHost> {
+pub(crate) fn host(handle: &Handle) -> Arc<Host> {
     Arc::new(Host(handle.clone()))
 }
 
 /// What the pool asks of its runtime.
-struct Host(Handle);
+pub(crate) struct Host(Handle);
 
 impl PoolHost for Host {
     fn around(&self, serve: &mut dyn FnMut()) {

@@ -1,6 +1,8 @@
 //! HTTP/1 and HTTP/2 for a [`Server`](crate::server::Server), by hyper: its limits and
 //! its drain reach into the protocol.
 //!
+//! Requests, responses and services are hyper's: add it beside bourn (`cargo add hyper`).
+//!
 //! # Examples
 //! ```no_run
 //! use bourn::http::Http;
@@ -54,6 +56,13 @@ impl Http {
     /// How long the head of a request of HTTP/1 may take, from the end of the last one.
     pub fn header_timeout(mut self, limit: Duration) -> Http {
         self.builder.http1().header_read_timeout(limit);
+        self
+    }
+
+    /// Whether a client of HTTP/1 that has closed its half is still sent its answer.
+    /// Default: no, as most who close have gone; the request is given up then.
+    pub fn half_close(mut self, allow: bool) -> Http {
+        self.builder.http1().half_close(allow);
         self
     }
 

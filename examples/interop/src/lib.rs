@@ -1,4 +1,7 @@
-//! What the programs share: the runtime that a test asks for.
+//! What the programs share: the runtime that a test asks for, and a site that several of
+//! them serve.
+
+pub mod site;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -17,14 +17,15 @@ use std::os::fd::AsFd;
 
 use bourn_reactor::Ticket;
 
-use crate::socket::Socket;
+use crate::socket::{Holder, Socket};
 use crate::sys;
+use crate::tcp::TcpStream;
+use crate::unix::UnixStream;
+use crate::unix::pipe::{Receiver, Sender};
 
 pub use write::WriteAllError;
 
-pub(crate) use read::{peek_methods, read_methods};
-pub(crate) use split::{as_the_stream, halves};
-pub(crate) use write::{cut, progress, write_methods};
+pub(crate) use split::{tcp, unix};
 
 /// What the traits of generic code are for: a stream, whose callers share the
 /// places of one ticket in each direction, or a half, which has a place of its own.
@@ -34,23 +35,27 @@ pub(crate) trait End {
 
 /// The traits of a whole stream with a field `socket`, borrowed or not.
 macro_rules! whole {
-    ($stream:ident) => {
-        $crate::stream::whole!(@end $stream);
-        $crate::stream::whole!(@end &$stream);
-
-        impl $crate::socket::Holder for $stream {
-            fn socket(&self) -> &$crate::socket::Socket {
+    ($($stream:ty)*) => {$(
+        impl Holder for $stream {
+            fn socket(&self) -> &Socket {
                 &self.socket
             }
         }
-    };
-    (@end $end:ty) => {
-        impl $crate::stream::End for $end {
-            fn with<R>(&mut self, operation: impl FnOnce(&$crate::socket::Socket, &mut Ticket) -> R) -> R {
-                operation(&self.socket, &mut Ticket::shared())
-            }
-        }
-    };
+    )*};
+}
+
+whole! { TcpStream UnixStream Receiver Sender }
+
+impl<H: Holder> End for H {
+    fn with<R>(&mut self, operation: impl FnOnce(&Socket, &mut Ticket) -> R) -> R {
+        operation(self.socket(), &mut Ticket::shared())
+    }
+}
+
+impl<H: Holder> Holder for &H {
+    fn socket(&self) -> &Socket {
+        (**self).socket()
+    }
 }
 
 /// Closes the writing half; one that is closed or reset already is what was
@@ -111,4 +116,4 @@ macro_rules! writer {
     };
 }
 
-pub(crate) use {every_end, whole, writer};
+pub(crate) use {every_end, writer};

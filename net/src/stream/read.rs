@@ -1,8 +1,18 @@
 //! Reading from a stream.
 
+use std::io::{self, IoSliceMut};
+use std::task::{Context, Poll, ready};
+
+use bourn_reactor::{Direction, Interest, Ticket};
+
+use crate::sys;
+use crate::tcp::TcpStream;
+use crate::unix::UnixStream;
+use crate::unix::pipe::Receiver;
+
 /// The methods that read, for a stream with a field `socket`.
 macro_rules! read_methods {
-    ($stream:ident) => {
+    ($($stream:ty)*) => {$(
         /// Reading.
         impl $stream {
             /// Reads what is there, up to the length of `buf`, waiting for the first
@@ -81,7 +91,7 @@ macro_rules! read_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is; otherwise as
             /// [`read`](Self::read).
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv(fd, self.socket.calls(), buf))
+                self.socket.try_io(Interest::READ, |fd| sys::recv(fd, self.socket.calls(), buf))
             }
 
             /// Like [`try_read`](Self::try_read), into several buffers.
@@ -89,16 +99,18 @@ macro_rules! read_methods {
             /// # Errors
             /// As `try_read`.
             pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.socket.try_io(Interest::READ, |fd| $crate::sys::recv_vectored(fd, bufs))
+                self.socket.try_io(Interest::READ, |fd| sys::recv_vectored(fd, bufs))
             }
         }
-    };
+    )*};
 }
 
+read_methods! { TcpStream UnixStream Receiver }
+
 /// The methods that look ahead, which pipes have not.
-macro_rules! peek_methods {
-    ($stream:ident) => {
-        /// Looking ahead.
+macro_rules! socket_methods {
+    ($($stream:ty)*) => {$(
+        /// Looking ahead, as pipes can not.
         impl $stream {
             /// Like [`read`](Self::read), but leaves what it returns in the stream.
             ///
@@ -126,10 +138,22 @@ macro_rules! peek_methods {
             /// # Errors
             /// As `try_read`.
             pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket.try_io(Interest::READ, |fd| $crate::sys::peek(fd, buf))
+                self.socket.try_io(Interest::READ, |fd| sys::peek(fd, buf))
+            }
+
+            /// Waits until the peer has closed its half, or the connection is over,
+            /// without reading what came before that.
+            ///
+            /// # Errors
+            /// As [`ready`](Self::ready).
+            ///
+            /// # Cancel safety
+            /// Nothing is lost.
+            pub async fn read_closed(&self) -> io::Result<()> {
+                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket)).await
             }
         }
-    };
+    )*};
 }
 
-pub(crate) use {peek_methods, read_methods};
+socket_methods! { TcpStream UnixStream }

@@ -1,5 +1,20 @@
 //! The two halves of a stream, borrowed or owned.
 
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bourn_reactor::{Direction, Ticket};
+
+use crate::socket::{Place, Socket};
+use crate::stream::{End, close};
+use crate::tcp::TcpStream;
+use crate::unix::UnixStream;
+
 /// The types of the halves of `$kind`, whose ends have addresses of type `$addr`.
 macro_rules! halves {
     ($kind:ident, $addr:ty) => {
@@ -46,14 +61,14 @@ macro_rules! halves {
             }
         }
 
-        $crate::stream::as_the_stream!($kind: [ReadHalf<'_>, OwnedReadHalf] {
-            mut read(buf: &mut [u8]) -> usize, " Nothing is lost.";
-            mut read_vectored(bufs: &mut [IoSliceMut<'_>]) -> usize, " Nothing is lost.";
-            mut read_exact(buf: &mut [u8]) -> (), " Not cancel safe: how much was read is not known.";
-            mut read_to_end(buf: &mut Vec<u8>) -> usize, " Nothing is lost: what was read is in `buf`.";
-            mut peek(buf: &mut [u8]) -> usize, " Nothing is lost.";
-            async readable() -> (), " Nothing is lost.";
-            async read_closed() -> (), " Nothing is lost.";
+        as_the_stream!($kind: [ReadHalf<'_>, OwnedReadHalf] {
+            async read[mut](buf: &mut [u8]) -> usize, " Nothing is lost.";
+            async read_vectored[mut](bufs: &mut [IoSliceMut<'_>]) -> usize, " Nothing is lost.";
+            async read_exact[mut](buf: &mut [u8]) -> (), " Not cancel safe: how much was read is not known.";
+            async read_to_end[mut](buf: &mut Vec<u8>) -> usize, " Nothing is lost: what was read is in `buf`.";
+            async peek[mut](buf: &mut [u8]) -> usize, " Nothing is lost.";
+            async readable[]() -> (), " Nothing is lost.";
+            async read_closed[]() -> (), " Nothing is lost.";
             fn try_read(buf: &mut [u8]) -> usize;
             fn try_read_vectored(bufs: &mut [IoSliceMut<'_>]) -> usize;
             fn local_addr() -> $addr;
@@ -67,12 +82,12 @@ macro_rules! halves {
                 self.0.with(|socket, ticket| socket.poll_peek(cx, ticket, buf))
             }
         });
-        $crate::stream::as_the_stream!($kind: [WriteHalf<'_>, OwnedWriteHalf] {
-            mut write(buf: &[u8]) -> usize, " Nothing is lost.";
-            mut write_vectored(bufs: &[IoSlice<'_>]) -> usize, " Nothing is lost.";
-            mut write_all(buf: &[u8]) -> (), " Not cancel safe: how much was written is not known.";
-            mut write_all_vectored(bufs: &mut [IoSlice<'_>]) -> (), " `bufs` tells what is still to be written.";
-            async writable() -> (), " Nothing is lost.";
+        as_the_stream!($kind: [WriteHalf<'_>, OwnedWriteHalf] {
+            async write[mut](buf: &[u8]) -> usize, " Nothing is lost.";
+            async write_vectored[mut](bufs: &[IoSlice<'_>]) -> usize, " Nothing is lost.";
+            async write_all[mut](buf: &[u8]) -> (), " Not cancel safe: how much was written is not known.";
+            async write_all_vectored[mut](bufs: &mut [IoSlice<'_>]) -> (), " `bufs` tells what is still to be written.";
+            async writable[]() -> (), " Nothing is lost.";
             fn try_write(buf: &[u8]) -> usize;
             fn try_write_vectored(bufs: &[IoSlice<'_>]) -> usize;
             fn local_addr() -> $addr;
@@ -124,7 +139,7 @@ macro_rules! halves {
             fn drop(&mut self) {
                 if self.1 {
                     // Fails only when the connection is over, which is what was wanted.
-                    $crate::stream::close(&self.as_ref().socket).ok();
+                    close(&self.as_ref().socket).ok();
                 }
             }
         }
@@ -138,40 +153,27 @@ macro_rules! halves {
             pub OwnedWriteHalf,
         );
 
-        impl std::fmt::Display for ReuniteError {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        impl fmt::Display for ReuniteError {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("the two halves are of different streams")
             }
         }
 
-        impl std::error::Error for ReuniteError {}
+        impl Error for ReuniteError {}
     };
 }
 
-/// What halves do as the stream does: alone (`mut`) or not, waiting (these with their
-/// cancel safety) or not; and what they do besides.
+/// What halves do as the stream does: waiting, alone (`mut`) or not (these with their
+/// cancel safety), and without waiting; and what they do besides.
 macro_rules! as_the_stream {
     ($kind:ident: [$($half:ty),*] $table:tt $more:tt) => {
-        $($crate::stream::as_the_stream! { @of $kind $table $more ($half) })*
+        $(as_the_stream! { @of $kind $table $more ($half) })*
     };
     (@of $kind:ident {
-        $(mut $own:ident($arg:ident: $of:ty) -> $done:ty, $safety:literal;)*
-        $(async $wait:ident() -> $waited:ty, $wait_safety:literal;)*
+        $(async $wait:ident[$($alone:ident)?]($($arg:ident: $of:ty)?) -> $done:ty, $safety:literal;)*
         $(fn $now:ident($($now_arg:ident: $now_of:ty)?) -> $answer:ty;)*
     } {$($more:item)*} ($half:ty)) => {
         impl $half {
-            $(
-                #[doc = concat!(" See [`", stringify!($kind), "::", stringify!($own), "`].")]
-                ///
-                /// # Errors
-                /// As there.
-                ///
-                /// # Cancel safety
-                #[doc = $safety]
-                pub async fn $own(&mut self, $arg: $of) -> io::Result<$done> {
-                    self.as_ref().$own($arg).await
-                }
-            )*
             $(
                 #[doc = concat!(" See [`", stringify!($kind), "::", stringify!($wait), "`].")]
                 ///
@@ -179,9 +181,9 @@ macro_rules! as_the_stream {
                 /// As there.
                 ///
                 /// # Cancel safety
-                #[doc = $wait_safety]
-                pub async fn $wait(&self) -> io::Result<$waited> {
-                    self.as_ref().$wait().await
+                #[doc = $safety]
+                pub async fn $wait(&$($alone)? self $(, $arg: $of)?) -> io::Result<$done> {
+                    self.as_ref().$wait($($arg)?).await
                 }
             )*
             $(
@@ -196,8 +198,8 @@ macro_rules! as_the_stream {
             $($more)*
         }
 
-        impl $crate::stream::End for $half {
-            fn with<R>(&mut self, operation: impl FnOnce(&$crate::socket::Socket, &mut Ticket) -> R) -> R {
+        impl End for $half {
+            fn with<R>(&mut self, operation: impl FnOnce(&Socket, &mut Ticket) -> R) -> R {
                 self.0.with(operation)
             }
         }
@@ -210,4 +212,16 @@ macro_rules! as_the_stream {
     };
 }
 
-pub(crate) use {as_the_stream, halves};
+/// The halves of TCP streams.
+pub(crate) mod tcp {
+    use super::*;
+
+    halves!(TcpStream, SocketAddr);
+}
+
+/// The halves of Unix streams.
+pub(crate) mod unix {
+    use super::*;
+
+    halves!(UnixStream, UnixAddr);
+}

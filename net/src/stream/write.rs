@@ -3,10 +3,18 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::task::{Poll, ready};
+
+use bourn_reactor::{Direction, Interest};
+
+use crate::sys;
+use crate::tcp::TcpStream;
+use crate::unix::UnixStream;
+use crate::unix::pipe::Sender;
 
 /// The methods that write, for a stream with a field `socket`.
 macro_rules! write_methods {
-    ($stream:ident) => {
+    ($($stream:ty)*) => {$(
         /// Writing. A write is done when the kernel has taken the bytes over; whether the
         /// peer gets them is not known then. No write raises SIGPIPE, whatever the
         /// process thinks of that signal.
@@ -52,7 +60,7 @@ macro_rules! write_methods {
                     .wait(Direction::Write, |cx, ticket| {
                         while written < buf.len() {
                             let sent = ready!(self.socket.poll_send(cx, ticket, &buf[written..]));
-                            written += $crate::stream::progress(sent, written)?;
+                            written += progress(sent, written)?;
                         }
                         Poll::Ready(Ok(()))
                     })
@@ -82,8 +90,8 @@ macro_rules! write_methods {
                             }
                             let rest = &mut bufs[first..];
                             let sent = ready!(self.socket.poll_send_vectored(cx, ticket, rest));
-                            let sent = $crate::stream::progress(sent, written)?;
-                            $crate::stream::cut(rest, sent);
+                            let sent = progress(sent, written)?;
+                            cut(rest, sent);
                             written += sent;
                         }
                     })
@@ -96,7 +104,7 @@ macro_rules! write_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing; otherwise as
             /// [`write`](Self::write).
             pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket.try_io(Interest::WRITE, |fd| $crate::sys::send(fd, self.socket.calls(), buf))
+                self.socket.try_io(Interest::WRITE, |fd| sys::send(fd, self.socket.calls(), buf))
             }
 
             /// Like [`try_write`](Self::try_write), from several buffers.
@@ -104,13 +112,13 @@ macro_rules! write_methods {
             /// # Errors
             /// As `try_write`.
             pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.socket.try_io(Interest::WRITE, |fd| $crate::sys::send_vectored(fd, self.socket.calls(), bufs))
+                self.socket.try_io(Interest::WRITE, |fd| sys::send_vectored(fd, self.socket.calls(), bufs))
             }
         }
-    };
+    )*};
 }
 
-pub(crate) use write_methods;
+write_methods! { TcpStream UnixStream Sender }
 
 /// Cuts `count` bytes off the front. `IoSlice::advance_slices` would leave slices
 /// that are done as they are, in front of the rest that it returns; whoever is

@@ -66,7 +66,8 @@ pub(super) async fn connect_any(addrs: &[SocketAddr]) -> io::Result<TcpStream> {
                 Some(addr) => racing.push(start(addr)),
                 None if racing.is_empty() => {
                     let attempts = std::mem::take(&mut failed);
-                    return Poll::Ready(Err(ConnectError { attempts }.into_io_error()));
+                    let kind = attempts.last().map_or(io::ErrorKind::InvalidInput, |last| last.error.kind());
+                    return Poll::Ready(Err(io::Error::new(kind, ConnectError { attempts })));
                 }
                 None => return Poll::Pending,
             }
@@ -141,19 +142,6 @@ impl ConnectError {
     /// Every attempt, in the order in which they failed.
     pub fn attempts(&self) -> &[ConnectAttempt] {
         &self.attempts
-    }
-
-    /// One attempt is its bare error, as the kernel gave it.
-    fn into_io_error(mut self) -> io::Error {
-        match self.attempts.pop() {
-            Some(only) if self.attempts.is_empty() => only.error,
-            Some(last) => {
-                let kind = last.error.kind();
-                self.attempts.push(last);
-                io::Error::new(kind, self)
-            }
-            None => io::ErrorKind::InvalidInput.into(),
-        }
     }
 }
 

@@ -9,8 +9,7 @@ use std::time::Duration;
 use bourn_reactor::{Direction, Sleep};
 
 use crate::socket::{Place, Socket};
-use crate::sys;
-use crate::tcp::listener::stream_of;
+use crate::tcp::listener::accept;
 use crate::tcp::{TcpListener, TcpStream};
 use crate::vacancy::Watch;
 
@@ -33,6 +32,7 @@ pub struct Incoming<'a> {
 }
 
 /// What to wait for when the process or the system has run out.
+#[derive(Debug)]
 struct Exhaustion {
     vacancy: Watch,
     retry: Sleep,
@@ -79,7 +79,7 @@ impl<'a> Incoming<'a> {
             return Poll::Pending;
         }
         loop {
-            let error = match self.place.poll_io(cx, sys::accept).map(|accepted| accepted.and_then(stream_of)) {
+            let error = match self.place.poll_io(cx, accept) {
                 Poll::Pending => {
                     // Nobody waits for a descriptor any more.
                     self.exhaustion = None;
@@ -130,12 +130,6 @@ impl Exhaustion {
         }
         self.retry = Sleep::after(RETRY);
         Poll::Ready(())
-    }
-}
-
-impl std::fmt::Debug for Exhaustion {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Exhaustion").field("vacancy", &self.vacancy).finish_non_exhaustive()
     }
 }
 

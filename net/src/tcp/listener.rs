@@ -1,15 +1,13 @@
 //! A socket that listens for connections.
 
 use std::io;
-use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::task::{Context, Poll};
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use bourn_reactor::{Direction, Interest, Kind, Ticket};
-use socket2::SockAddr;
+use bourn_reactor::Kind;
 
 use crate::addr::{ToSocketAddrs, first_of};
-use crate::readiness::descriptor_traits;
+use crate::operation::operations;
 use crate::socket::Socket;
 use crate::sys;
 use crate::tcp::{Incoming, TcpSocket, TcpStream};
@@ -33,12 +31,18 @@ use crate::tcp::{Incoming, TcpSocket, TcpStream};
 /// ```
 #[derive(Debug)]
 pub struct TcpListener {
-    pub(super) socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 impl TcpListener {
     pub(super) fn new(fd: OwnedFd) -> TcpListener {
         TcpListener { socket: Socket::new(fd, Kind::Other) }
+    }
+
+    /// With `TCP_NODELAY`, for the streams to inherit.
+    pub(crate) fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
+        sys::option(&fd)?.set_tcp_nodelay(true)?;
+        Ok(TcpListener::new(fd))
     }
 
     /// Listens at the first of the addresses that `addr` stands for to which a
@@ -70,40 +74,6 @@ impl TcpListener {
         socket.listen(u32::MAX)
     }
 
-    /// Accepts a connection: the stream, and the address of its peer.
-    ///
-    /// # Errors
-    /// Every error of accept(2), and the listener works on after each: some
-    /// concern one connection that is gone already
-    /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), some say that
-    /// there is no descriptor or memory left, which comes again until there is.
-    /// [`incoming`](TcpListener::incoming) sorts them out.
-    ///
-    /// # Cancel safety
-    /// No connection is lost: it is accepted only when the future completes.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.operate(Direction::Read, sys::accept).await.and_then(stream_of)
-    }
-
-    /// Accepts a connection, or wakes the task when there may be one. Up to 32
-    /// tasks may wait in this way; all of them are woken.
-    ///
-    /// # Errors
-    /// As [`accept`](TcpListener::accept).
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let accepted = self.socket.poll_io(cx, Direction::Read, &mut Ticket::shared(), sys::accept);
-        accepted.map(|accepted| accepted.and_then(stream_of))
-    }
-
-    /// Accepts a connection that waits already.
-    ///
-    /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
-    /// [`accept`](TcpListener::accept).
-    pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.try_io(Interest::READ, sys::accept).and_then(stream_of)
-    }
-
     /// Connections, one after the other, without the errors that a server has to
     /// survive.
     pub fn incoming(&self) -> Incoming<'_> {
@@ -111,15 +81,26 @@ impl TcpListener {
     }
 }
 
-pub(super) fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(TcpStream, SocketAddr)> {
+operations! {
+    /// Accepting.
+    TcpListener {
+        /// Accepts a connection: the stream, and the address of its peer.
+        ///
+        /// # Errors
+        /// Every error of accept(2), and the listener works on after each: some
+        /// concern one connection that is gone already
+        /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), some say that
+        /// there is no descriptor or memory left, which comes again until there is.
+        /// [`incoming`](TcpListener::incoming) sorts them out.
+        ///
+        /// # Cancel safety
+        /// No connection is lost: it is accepted only when the future completes.
+        accept, poll_accept, try_accept() -> (TcpStream, SocketAddr) = Read, accept;
+    }
+}
+
+pub(super) fn accept(fd: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+    let (fd, peer) = sys::accept(fd)?;
     let stream = TcpStream::new(Socket::new(fd, Kind::Stream));
     Ok((stream, sys::internet(&peer)?))
 }
-
-/// With `TCP_NODELAY`, for the streams to inherit.
-fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
-    sys::option(&fd)?.set_tcp_nodelay(true)?;
-    Ok(TcpListener::new(fd))
-}
-
-descriptor_traits!(TcpListener, net::TcpListener, adopt);

@@ -7,8 +7,8 @@ mod info;
 mod listener;
 mod socket;
 mod stream;
-mod transfer;
 
+pub use crate::stream::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use close::{CloseReport, Cork};
 pub use connect::{ConnectAttempt, ConnectError};
 pub use incoming::{AcceptErrorKind, Incoming};
@@ -16,4 +16,3 @@ pub use info::{ListenQueue, Queues, TcpInfo, TcpState};
 pub use listener::TcpListener;
 pub use socket::TcpSocket;
 pub use stream::TcpStream;
-pub use transfer::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

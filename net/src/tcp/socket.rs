@@ -4,7 +4,6 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::readiness::lends_descriptor;
 use crate::sys;
 use crate::tcp::{TcpListener, TcpStream, connect};
 
@@ -34,7 +33,7 @@ use crate::tcp::{TcpListener, TcpStream, connect};
 /// ```
 #[derive(Debug)]
 pub struct TcpSocket {
-    socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
 }
 
 impl TcpSocket {
@@ -97,5 +96,3 @@ impl TcpSocket {
         connect::connect(self.socket, addr).await
     }
 }
-
-lends_descriptor!(TcpSocket);

@@ -1,14 +1,13 @@
 //! A connection.
 
 use std::io;
-use std::net::{self, Shutdown};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use bourn_reactor::{Direction, Kind};
 
 use crate::addr::{ToSocketAddrs, lookup_host};
-use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
 use crate::sys;
 use crate::tcp::connect;
@@ -54,6 +53,11 @@ pub struct TcpStream {
 impl TcpStream {
     pub(super) fn new(socket: Socket) -> TcpStream {
         TcpStream { socket }
+    }
+
+    pub(crate) fn adopt(fd: OwnedFd) -> io::Result<TcpStream> {
+        let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
+        Ok(TcpStream::new(Socket::new(fd, kind)))
     }
 
     /// Connects to the first of the addresses that `addr` stands for that
@@ -102,19 +106,6 @@ impl TcpStream {
     /// so.
     pub fn reset(self) -> io::Result<()> {
         self.set_zero_linger(true)
-    }
-
-    /// Waits until the peer has closed its half, or the connection is over,
-    /// without reading what came before that.
-    ///
-    /// # Errors
-    /// As [`ready`](Self::ready).
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn read_closed(&self) -> io::Result<()> {
-        let closed = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
-        closed.await
     }
 
     /// Sets for how long reading may stall: a read that finds nothing fails with
@@ -182,20 +173,4 @@ impl TcpStream {
         self.socket.distrust_short_reads();
         sys::option(self)?.set_out_of_band_inline(inline)
     }
-
-    /// Whether urgent bytes are left in the stream.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn oob_inline(&self) -> io::Result<bool> {
-        sys::option(self)?.out_of_band_inline()
-    }
 }
-
-readiness_methods!(TcpStream);
-fn adopt(fd: OwnedFd) -> io::Result<TcpStream> {
-    let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
-    Ok(TcpStream::new(Socket::new(fd, kind)))
-}
-
-descriptor_traits!(TcpStream, net::TcpStream, adopt);

@@ -3,17 +3,14 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{self, SocketAddr};
+use std::os::unix::net::SocketAddr;
 use std::path::Path;
-use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use bourn_reactor::Kind;
 use socket2::{SockAddr, Type};
 
-use crate::datagram::datagram_methods;
-use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
-use crate::sys::{self, Queue};
+use crate::sys;
 
 /// A Unix socket for datagrams, which neither get lost nor change their order.
 ///
@@ -32,11 +29,11 @@ use crate::sys::{self, Queue};
 /// ```
 #[derive(Debug)]
 pub struct UnixDatagram {
-    pub(super) socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 impl UnixDatagram {
-    fn new(fd: OwnedFd) -> UnixDatagram {
+    pub(crate) fn new(fd: OwnedFd) -> UnixDatagram {
         UnixDatagram { socket: Socket::new(fd, Kind::Other) }
     }
 
@@ -157,7 +154,3 @@ impl UnixDatagram {
         sys::send_to(self.as_fd(), buf, Some(&sys::unix_addr(addr)?))
     }
 }
-
-datagram_methods!(UnixDatagram, SocketAddr, sys::unix);
-readiness_methods!(UnixDatagram);
-descriptor_traits!(UnixDatagram, net::UnixDatagram, |fd| Ok(UnixDatagram::new(fd)));

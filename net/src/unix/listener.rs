@@ -1,15 +1,14 @@
 //! A socket that listens for connections.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{self, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::SocketAddr;
 use std::path::Path;
-use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use bourn_reactor::Kind;
 use socket2::{SockAddr, Type};
 
-use crate::readiness::descriptor_traits;
+use crate::operation::operations;
 use crate::socket::Socket;
 use crate::sys;
 use crate::unix::UnixStream;
@@ -36,11 +35,11 @@ use crate::unix::UnixStream;
 /// ```
 #[derive(Debug)]
 pub struct UnixListener {
-    socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 impl UnixListener {
-    fn new(fd: OwnedFd) -> UnixListener {
+    pub(crate) fn new(fd: OwnedFd) -> UnixListener {
         UnixListener { socket: Socket::new(fd, Kind::Other) }
     }
 
@@ -70,42 +69,25 @@ impl UnixListener {
         sys::listen(fd.as_fd(), u32::MAX)?;
         Ok(UnixListener::new(fd))
     }
+}
 
-    /// Accepts a connection: the stream, and the address of its peer, which mostly
-    /// has none.
-    ///
-    /// # Errors
-    /// Every error of accept(2), such as a want of descriptors; the listener works
-    /// on after each.
-    ///
-    /// # Cancel safety
-    /// No connection is lost: it is accepted only when the future completes.
-    pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.socket.operate(Direction::Read, sys::accept).await.and_then(stream_of)
-    }
-
-    /// Accepts a connection, or wakes the task when there may be one. Up to 32
-    /// tasks may wait in this way; all of them are woken.
-    ///
-    /// # Errors
-    /// As [`accept`](UnixListener::accept).
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        let accepted = self.socket.poll_io(cx, Direction::Read, &mut Ticket::shared(), sys::accept);
-        accepted.map(|accepted| accepted.and_then(stream_of))
-    }
-
-    /// Accepts a connection that waits already.
-    ///
-    /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if none does; otherwise as
-    /// [`accept`](UnixListener::accept).
-    pub fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.socket.try_io(Interest::READ, sys::accept).and_then(stream_of)
+operations! {
+    /// Accepting.
+    UnixListener {
+        /// Accepts a connection: the stream, and the address of its peer, which mostly
+        /// has none.
+        ///
+        /// # Errors
+        /// Every error of accept(2), such as a want of descriptors; the listener works
+        /// on after each.
+        ///
+        /// # Cancel safety
+        /// No connection is lost: it is accepted only when the future completes.
+        accept, poll_accept, try_accept() -> (UnixStream, SocketAddr) = Read, accept;
     }
 }
 
-fn stream_of((fd, peer): (OwnedFd, SockAddr)) -> io::Result<(UnixStream, SocketAddr)> {
+fn accept(fd: BorrowedFd<'_>) -> io::Result<(UnixStream, SocketAddr)> {
+    let (fd, peer) = sys::accept(fd)?;
     Ok((UnixStream::new(fd), sys::unix(&peer)?))
 }
-
-descriptor_traits!(UnixListener, net::UnixListener, |fd| Ok(UnixListener::new(fd)));

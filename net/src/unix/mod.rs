@@ -9,10 +9,8 @@ mod descriptors;
 mod listener;
 pub mod pipe;
 mod stream;
-mod transfer;
 
+pub use crate::stream::unix::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use datagram::UnixDatagram;
 pub use listener::UnixListener;
-pub use stream::Credentials;
-pub use stream::UnixStream;
-pub use transfer::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use stream::{Credentials, UnixStream};

@@ -13,15 +13,9 @@
 //! # std::io::Result::Ok(()) }).unwrap();
 //! ```
 
-use std::io::{self, IoSlice, IoSliceMut, PipeReader, PipeWriter};
-use std::os::fd::AsFd;
-use std::task::{Poll, ready};
+use std::io;
 
-use bourn_reactor::{Direction, Interest, Ticket};
-
-use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
-use crate::stream::{read_methods, whole, write_methods};
 use crate::sys;
 
 /// The end of a pipe that is read from. A FIFO in the file system, or the output of a
@@ -33,7 +27,7 @@ use crate::sys;
 /// The [rules of all sockets](crate#rules-of-all-sockets) hold.
 #[derive(Debug)]
 pub struct Receiver {
-    socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 /// The end of a pipe that is written to; see [`Receiver`]. The pipe ends when it is
@@ -42,7 +36,7 @@ pub struct Receiver {
 /// A write of at most 4,096 bytes (`PIPE_BUF`) is made whole or not at all.
 #[derive(Debug)]
 pub struct Sender {
-    socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 /// A new pipe.
@@ -53,12 +47,3 @@ pub fn pipe() -> io::Result<(Sender, Receiver)> {
     let (read, write) = sys::pipe()?;
     Ok((Sender { socket: Socket::of_pipe(write) }, Receiver { socket: Socket::of_pipe(read) }))
 }
-
-read_methods!(Receiver);
-write_methods!(Sender);
-whole!(Receiver);
-whole!(Sender);
-readiness_methods!(Receiver);
-readiness_methods!(Sender);
-descriptor_traits!(Receiver, PipeReader, |fd| Ok(Receiver { socket: Socket::of_pipe(fd) }));
-descriptor_traits!(Sender, PipeWriter, |fd| Ok(Sender { socket: Socket::of_pipe(fd) }));

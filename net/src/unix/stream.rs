@@ -3,13 +3,12 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{self, SocketAddr};
+use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use bourn_reactor::{Direction, Kind};
+use bourn_reactor::Kind;
 use socket2::{SockAddr, Type};
 
-use crate::readiness::{descriptor_traits, readiness_methods};
 use crate::socket::Socket;
 use crate::sys;
 
@@ -38,7 +37,7 @@ use crate::sys;
 /// ```
 #[derive(Debug)]
 pub struct UnixStream {
-    pub(super) socket: Socket,
+    pub(crate) socket: Socket,
 }
 
 /// Who the peer was when it connected, or began to listen, or made the pair
@@ -56,7 +55,7 @@ pub struct Credentials {
 
 impl UnixStream {
     /// A short read says nothing here: it also ends where a descriptor was passed.
-    pub(super) fn new(fd: OwnedFd) -> UnixStream {
+    pub(crate) fn new(fd: OwnedFd) -> UnixStream {
         UnixStream { socket: Socket::new(fd, Kind::Other) }
     }
 
@@ -121,20 +120,4 @@ impl UnixStream {
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         sys::shutdown(self.as_fd(), how)
     }
-
-    /// Waits until the peer has closed its half, or the connection is over,
-    /// without reading what came before that.
-    ///
-    /// # Errors
-    /// As [`ready`](UnixStream::ready).
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn read_closed(&self) -> io::Result<()> {
-        let closed = self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket));
-        closed.await
-    }
 }
-
-readiness_methods!(UnixStream);
-descriptor_traits!(UnixStream, net::UnixStream, |fd| Ok(UnixStream::new(fd)));

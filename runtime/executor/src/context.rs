@@ -14,6 +14,15 @@ thread_local! {
     static CONTEXT: Context = const { Context::new() };
 }
 
+/// What a thread is in its runtime.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// It is inside the `block_on` that was called here.
+    BlockOn(&'static Location<'static>),
+    /// It is one of the threads of the runtime that was made here.
+    Worker(&'static Location<'static>),
+}
+
 /// The calling thread's place in a runtime. A thread is in one at a time, for `block_on` does not nest.
 ///
 /// Runtimes and seats are known by their addresses, which are only compared. No borrow of the cells here is alive while
@@ -23,12 +32,9 @@ pub(crate) struct Context {
     runtime: Cell<usize>,
     /// The same seat as in `seat_handle`, or 0.
     seat: Cell<usize>,
-    /// Where the `block_on` was called.
-    entered_at: Cell<Option<&'static Location<'static>>>,
+    place: Cell<Option<Place>>,
     /// One more than the number of the thread's core in its runtime, or 0.
     core: Cell<usize>,
-    /// The thread is one of the runtime's own, not inside a `block_on`.
-    pub(crate) worker: Cell<bool>,
     /// The kernel's number of the thread, once it was asked for.
     number: Cell<Option<u64>>,
     /// The thread is inside a turn of a park: what is woken is announced once, when the turn is over.
@@ -49,9 +55,8 @@ impl Context {
         Self {
             runtime: Cell::new(0),
             seat: Cell::new(0),
-            entered_at: Cell::new(None),
+            place: Cell::new(None),
             core: Cell::new(0),
-            worker: Cell::new(false),
             number: Cell::new(None),
             turning: Cell::new(false),
             draining: Cell::new(0),
@@ -63,27 +68,21 @@ impl Context {
     }
 
     /// Puts the thread into a runtime. The caller has seen that it is in none.
-    pub(crate) fn enter<T: Any + Send + Sync>(
-        &self,
-        runtime: usize,
-        seat: Arc<T>,
-        location: &'static Location<'static>,
-    ) {
+    pub(crate) fn enter<T: Any + Send + Sync>(&self, runtime: usize, seat: Arc<T>, place: Place) {
         self.runtime.set(runtime);
         self.seat.set(Arc::as_ptr(&seat).addr());
-        self.entered_at.set(Some(location));
+        self.place.set(Some(place));
         *self.seat_handle.borrow_mut() = Some(seat);
     }
 
     /// Takes the thread out again. Its queue is empty, and it drives nothing.
     pub(crate) fn leave(&self) {
         debug_assert!(self.core.get() == 0 && self.queue.borrow().is_empty());
-        self.worker.set(false);
         // A turn may have panicked.
         self.turning.set(false);
         self.runtime.set(0);
         self.seat.set(0);
-        self.entered_at.set(None);
+        self.place.set(None);
         let seat = self.seat_handle.borrow_mut().take();
         drop(seat);
     }
@@ -183,12 +182,7 @@ pub(crate) fn without_core<T>(work: impl FnOnce() -> T) -> T {
 
 /// Tells whether the calling thread is one of that runtime's own.
 pub(crate) fn is_worker_of(runtime: usize) -> bool {
-    read(|context| context.worker.get() && context.runtime.get() == runtime)
-}
-
-/// Tells whether the calling thread is one of a runtime's own.
-pub(crate) fn is_worker() -> bool {
-    read(|context| context.worker.get())
+    read(|context| context.runtime.get() == runtime && matches!(context.place.get(), Some(Place::Worker(_))))
 }
 
 /// Tells whether the calling thread sits on the seat.
@@ -196,9 +190,9 @@ pub(crate) fn is_seated(seat: usize) -> bool {
     read(|context| context.seat.get() == seat)
 }
 
-/// Where the `block_on` that the calling thread is inside was called.
-pub(crate) fn entered_at() -> Option<&'static Location<'static>> {
-    read(|context| context.entered_at.get())
+/// What the calling thread is in a runtime, if it is in one.
+pub(crate) fn place() -> Option<Place> {
+    read(|context| context.place.get())
 }
 
 /// The calling thread's seat, if it is of this type and in this runtime.

@@ -151,12 +151,12 @@ impl<P: Park> Handle<P> {
     /// workers, the first.
     #[must_use]
     pub fn park(&self) -> &Arc<P> {
-        &self.here().unwrap_or(&self.shards[0]).parks()[0]
+        &self.here().unwrap_or(&self.shards[0]).parks[0]
     }
 
     /// All that the executor sleeps in.
     pub fn parks(&self) -> impl Iterator<Item = &Arc<P>> {
-        self.shards.iter().flat_map(|shared| shared.parks())
+        self.shards.iter().flat_map(|shared| &shared.parks)
     }
 
     /// The shard that this thread is a worker of.
@@ -171,7 +171,7 @@ impl<P: Park> Handle<P> {
             return first;
         }
         self.here().unwrap_or_else(|| {
-            let turn = first.next_shard().fetch_add(1, Relaxed);
+            let turn = first.next_shard.fetch_add(1, Relaxed);
             &self.shards[turn % self.shards.len()]
         })
     }

@@ -68,7 +68,7 @@ mod worker;
 /// Tells whether the calling thread is inside a `block_on`, or is one of a runtime's own.
 #[must_use]
 pub fn is_inside() -> bool {
-    context::entered_at().is_some()
+    context::place().is_some()
 }
 
 pub use crate::blocking::{BlockingPool, PoolHost, PoolMetrics, PoolOptions};

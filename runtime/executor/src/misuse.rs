@@ -1,13 +1,37 @@
 //! What is said to a programmer who used the runtime in a way that cannot work: what happened, where, how to mend it.
 
-use std::io;
 use std::panic::Location;
+use std::{fmt, io};
 
-pub(crate) fn nested_block_on(here: &Location<'_>, outer: &Location<'_>) -> String {
+use crate::context::Place;
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BlockOn(location) => write!(f, "on a thread that is inside the block_on called at {location}"),
+            Self::Worker(location) => write!(f, "on a worker of the runtime made at {location}"),
+        }
+    }
+}
+
+pub(crate) fn nested_block_on(here: &Location<'_>, place: Place) -> String {
     format!(
-        "bourn: block_on called at {here}, on a thread that is already inside the block_on called at {outer}: it would keep \
-         that one's tasks from running. Make the function async and await the future there, or call block_on on a \
-         thread of its own (std::thread::spawn)"
+        "bourn: block_on called at {here}, {place}: it would keep that one's tasks from running. Make the function async \
+         and await the future there, or call block_on on a thread of its own (std::thread::spawn)"
+    )
+}
+
+pub(crate) fn dropped_inside(place: Place) -> String {
+    format!(
+        "bourn: a runtime was dropped {place}; its tasks are dropped. Move the runtime out of the async \
+         code, and drop it where the thread may wait"
+    )
+}
+
+pub(crate) fn turn_failed(place: Place, error: &io::Error) -> String {
+    format!(
+        "bourn: the wait for events failed {place}: {error}. Without it sockets and timers are late or never served; look at \
+         the limits and the system-call filters of the process"
     )
 }
 
@@ -22,42 +46,6 @@ pub(crate) fn forked(here: &Location<'_>) -> String {
     format!(
         "bourn: a blocking call was spawned at {here}, in a forked child of the process that made the pool: its threads are \
          the parent's. Make a new runtime in the child, or start the child with exec (std::process::Command)"
-    )
-}
-
-pub(crate) fn dropped_inside(outer: &Location<'_>) -> String {
-    format!(
-        "bourn: a runtime was dropped on a thread that is inside the block_on called at {outer}; its tasks have been dropped. \
-         Move the runtime out of the async code, and drop it where the thread may wait"
-    )
-}
-
-pub(crate) fn dropped_on_worker(built: &Location<'_>) -> String {
-    format!(
-        "bourn: a runtime was dropped on a worker of the runtime made at {built}, which can not wait for itself; its tasks \
-         are being dropped. Move the runtime out of the async code, and drop it where the thread may wait"
-    )
-}
-
-pub(crate) fn nested_on_worker(here: &Location<'_>, built: &Location<'_>) -> String {
-    format!(
-        "bourn: block_on called at {here}, on a worker of the runtime made at {built}: it would keep that one's tasks from \
-         running. Make the function async and await the future there, or call block_on on a thread of its own \
-         (std::thread::spawn)"
-    )
-}
-
-pub(crate) fn workers_turn_failed(built: &Location<'_>, error: &io::Error) -> String {
-    format!(
-        "bourn: the wait for events failed on a worker of the runtime made at {built}: {error}. Its sockets and timers may be \
-         late or never served; look at the limits and the system-call filters of the process"
-    )
-}
-
-pub(crate) fn turn_failed(outer: &Location<'_>, error: &io::Error) -> String {
-    format!(
-        "bourn: the wait for events failed inside the block_on called at {outer}: {error}. Without it no task can be woken; \
-         look at the limits and the system-call filters of the process"
     )
 }
 

@@ -1,10 +1,10 @@
 //! What a thread of an executor sleeps in when it has nothing to run.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
-use std::{fmt, io};
 
-use crate::sync::{Condvar, Mutex, lock, wait_until};
+use crate::sync::{Condvar, Mutex, lock, wait_while};
 
 /// How long a [`Park::turn`] may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +79,13 @@ pub trait Park: Send + Sync + 'static {
 /// A [`Park`] without a reactor: a turn waits for [`unpark`](Park::unpark) and for nothing else.
 ///
 /// For programs whose tasks wait only for each other or for other threads, and for tests.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct ThreadPark {
     state: Mutex<ParkState>,
     changed: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct ParkState {
     /// An unpark that no blocking turn has consumed yet.
     notified: bool,
@@ -119,9 +119,7 @@ impl Park for ThreadPark {
             return Turn::Busy;
         }
         state.waiting = true;
-        while !state.notified && !state.closed && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            state = wait_until(&self.changed, state, deadline);
-        }
+        let mut state = wait_while(&self.changed, state, deadline, |state| !state.notified && !state.closed);
         state.waiting = false;
         state.notified = false;
         Turn::Done
@@ -145,11 +143,5 @@ impl Park for ThreadPark {
 
     fn occupied(&self) -> bool {
         false
-    }
-}
-
-impl fmt::Debug for ThreadPark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPark").finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use self::model::*;
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence},
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence},
     },
     thread, thread_local,
 };
@@ -42,6 +42,24 @@ pub(crate) fn wait_until<'a, T>(
         Ok((guard, _)) => guard,
         Err(error) => error.into_inner().0,
     }
+}
+
+/// Waits as long as `condition` holds, but not beyond `deadline`.
+pub(crate) fn wait_while<'a, T>(
+    changed: &Condvar,
+    mut guard: MutexGuard<'a, T>,
+    deadline: Option<Instant>,
+    condition: impl Fn(&T) -> bool,
+) -> MutexGuard<'a, T> {
+    while condition(&guard) && !is_over(deadline) {
+        guard = wait_until(changed, guard, deadline);
+    }
+    guard
+}
+
+/// Tells whether the deadline has passed; without one it never does.
+pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// Starts a thread.

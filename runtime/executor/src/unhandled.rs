@@ -39,23 +39,16 @@ impl Unhandled {
     /// Does what the policy says about the panic that `line` describes. `true`: the runtime has to be shut down.
     #[must_use]
     pub(crate) fn meet(&self, line: &str) -> bool {
-        match self.policy {
-            UnhandledPanic::Ignore => false,
-            UnhandledPanic::Report => {
-                unwind::report(format_args!("{line}"));
-                false
-            }
-            UnhandledPanic::Shutdown => {
-                unwind::report(format_args!("{line}"));
-                // Several may panic at once; the first one is to blame.
-                let _later = self.fatal.set(line.into());
-                true
-            }
-            UnhandledPanic::Abort => {
-                unwind::report(format_args!("{line}"));
-                process::abort();
-            }
+        if self.policy != UnhandledPanic::Ignore {
+            unwind::report(format_args!("{line}"));
         }
+        match self.policy {
+            UnhandledPanic::Ignore | UnhandledPanic::Report => return false,
+            // Several may panic at once; the first one is to blame.
+            UnhandledPanic::Shutdown => drop(self.fatal.set(line.into())),
+            UnhandledPanic::Abort => process::abort(),
+        }
+        true
     }
 
     /// The panic that the runtime was shut down for.

@@ -261,7 +261,7 @@ fn a_host_is_around_each_thread() {
     let _watchdog = watchdog();
     for fails in [false, true] {
         let (pool, host) = (pool(1), Arc::new(Around(0.into(), AtomicUsize::new(0), fails)));
-        pool.set_host(host.clone());
+        pool.set_host(&host);
         assert_eq!(block_on(pool.spawn(|| 7)).unwrap(), 7, "fails: {fails}");
         assert_eq!(host.0.load(SeqCst), 1);
         assert!(pool.shutdown(LONG).is_empty());
@@ -281,7 +281,8 @@ fn the_host_stays_for_a_call_that_outlasts_the_shutdown() {
     let _watchdog = watchdog();
     let (pool, door) = (pool(1), Door::new());
     let (told, heard) = mpsc::channel();
-    pool.set_host(Arc::new(Hears(Mutex::new(told))));
+    let host = Arc::new(Hears(Mutex::new(told)));
+    pool.set_host(&host);
     drop(pool.spawn({
         let door = door.clone();
         move || {
@@ -291,6 +292,7 @@ fn the_host_stays_for_a_call_that_outlasts_the_shutdown() {
     }));
     until(&pool, |metrics| metrics.running == 1);
     assert_eq!(pool.shutdown(Duration::ZERO).len(), 1);
+    drop(host);
     door.open();
     assert!(heard.recv().unwrap().ends_with("\"too late\""));
     heard.recv().expect_err("the last to leave lets it go");

@@ -38,7 +38,7 @@ fn nested_block_on() {
         });
         let tail = text.strip_prefix("bourn: block_on called at ").unwrap();
         assert!(tail.starts_with(&here), "{text}");
-        let (_, tail) = tail.split_once(", on a thread that is already inside the block_on called at ").unwrap();
+        let (_, tail) = tail.split_once(", on a thread that is inside the block_on called at ").unwrap();
         assert!(tail.starts_with(&there), "{text}");
         assert!(
             tail.ends_with(
@@ -94,7 +94,7 @@ fn a_runtime_dropped_inside_async_code() {
     );
     assert!(
         text.ends_with(
-            "; its tasks have been dropped. Move the runtime out of the async code, and drop it where the thread may \
+            "; its tasks are dropped. Move the runtime out of the async code, and drop it where the thread may \
              wait"
         ),
         "{text}"
@@ -135,7 +135,10 @@ fn a_wait_that_fails() {
     let _watchdog = watchdog();
     let runtime = Executor::current_thread(Arc::new(Broken));
     let text = message(|| runtime.block_on(pending::<()>()));
-    assert!(text.starts_with("bourn: the wait for events failed inside the block_on called at "), "{text}");
+    assert!(
+        text.starts_with("bourn: the wait for events failed on a thread that is inside the block_on called at "),
+        "{text}"
+    );
     assert!(text.contains(&io::Error::from_raw_os_error(9).to_string()), "{text}");
     // The core is back.
     assert_eq!(runtime.block_on(runtime.handle().spawn(async { 1 })).unwrap(), 1);

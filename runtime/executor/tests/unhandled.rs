@@ -146,7 +146,8 @@ fn a_blocking_call_that_panics_alone_is_told_to_the_host() {
     let _watchdog = watchdog();
     let pool = BlockingPool::new(PoolOptions::default());
     let (sender, told) = std::sync::mpsc::channel();
-    pool.set_host(Arc::new(Told(sender)));
+    let host = Arc::new(Told(sender));
+    pool.set_host(&host);
     drop(pool.spawn_with(Options::new().name("call"), || panic!("in a call")));
     let line = told.recv().unwrap();
     assert!(line.contains(" \"call\" (spawned at "), "{line}");

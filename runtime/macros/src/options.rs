@@ -1,8 +1,9 @@
 //! What may stand in the parentheses of the attributes.
 
 use syn::ext::IdentExt;
-use syn::parse::ParseStream;
-use syn::{Error, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Path, Token};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{Error, Ident, LitInt, LitStr, Path, Token};
 
 use crate::expand::Entry;
 
@@ -48,11 +49,11 @@ impl Options {
                 return error(format!("`{name}` is given twice; keep one of the two"));
             }
             match name.to_string().as_str() {
-                "flavor" => options.builder = Some(choose(&name, &value(&name, input)?, &FLAVORS)?),
+                "flavor" => options.builder = Some(choose(&name, &text(&name, input)?, &FLAVORS)?),
                 "worker_threads" => options.worker_threads = Some(worker_threads(&name, input)?),
-                "backend" => options.backend = Some(choose(&name, &value(&name, input)?, &BACKENDS)?),
-                "crate" => options.krate = Some(krate(&value(&name, input)?)?),
-                "max_poll" if entry == Entry::Test => options.max_poll = Some(max_poll(&value(&name, input)?)?),
+                "backend" => options.backend = Some(choose(&name, &text(&name, input)?, &BACKENDS)?),
+                "crate" => options.krate = Some(krate(&text(&name, input)?)?),
+                "max_poll" if entry == Entry::Test => options.max_poll = Some(max_poll(&text(&name, input)?)?),
                 "max_poll" => return error("`max_poll` makes a test fail; `Builder::on_stall` is for programs".into()),
                 _ => {
                     let all = "`flavor`, `worker_threads`, `backend`, `crate` and, in tests, `max_poll`";
@@ -74,29 +75,26 @@ impl Options {
     }
 }
 
-/// Reads `= number`.
-fn worker_threads(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitInt> {
-    let error = |span| Error::new(span, format!("the value of `{name}` is a number of at least 1: `{name} = 4`"));
-    input.parse::<Token![=]>().map_err(|cause| error(cause.span()))?;
-    let number: LitInt = input.parse().map_err(|cause| error(cause.span()))?;
-    match number.base10_parse::<usize>() {
-        Ok(1..) => Ok(number),
-        Ok(0) | Err(_) => Err(error(number.span())),
-    }
+/// Reads `= value`, which is `what` if it `fits`; an error shows how the option is written.
+fn value<T: Parse + Spanned>(
+    name: &Ident,
+    input: ParseStream<'_>,
+    what: &str,
+    fits: impl FnOnce(&T) -> bool,
+) -> syn::Result<T> {
+    let error = |span| Error::new(span, format!("the value of `{name}` is {what}"));
+    input.parse::<Token![=]>().map_err(|_| error(name.span()))?;
+    let value: T = input.parse().map_err(|cause| error(cause.span()))?;
+    if fits(&value) { Ok(value) } else { Err(error(value.span())) }
 }
 
-/// Reads `= "value"`, with an error that shows how the option is written.
-fn value(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitStr> {
-    if !input.peek(Token![=]) {
-        return Err(Error::new(name.span(), format!("`{name}` needs a value: `{name} = \"...\"`")));
-    }
-    input.parse::<Token![=]>()?;
-    match input.parse::<Expr>()? {
-        Expr::Lit(ExprLit { lit: Lit::Str(value), .. }) => Ok(value),
-        other => {
-            Err(Error::new_spanned(other, format!("the value of `{name}` is a string literal: `{name} = \"...\"`")))
-        }
-    }
+fn worker_threads(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitInt> {
+    let what = format!("a number of at least 1: `{name} = 4`");
+    value(name, input, &what, |number: &LitInt| number.base10_parse::<usize>().is_ok_and(|number| number > 0))
+}
+
+fn text(name: &Ident, input: ParseStream<'_>) -> syn::Result<LitStr> {
+    value(name, input, &format!("a string literal: `{name} = \"...\"`"), |_| true)
 }
 
 /// Finds the identifier that the value of `option` stands for.
@@ -197,7 +195,7 @@ mod tests {
         for wrong in ["worker_threads", "worker_threads = 0", "worker_threads = \"4\""] {
             assert!(message(wrong).contains("a number of at least 1"), "{wrong}");
         }
-        assert!(message("backend").starts_with("`backend` needs a value"));
+        assert!(message("backend").contains("is a string literal"));
         assert!(message("backend = Poll").contains("is a string literal"));
         assert!(message("backend = 3").contains("is a string literal"));
         assert!(message(r#"backend = "poll", backend = "poll""#).contains("given twice"));

@@ -65,8 +65,6 @@ mod sync;
 mod sys;
 mod table;
 mod timer;
-#[allow(unsafe_code)]
-mod turn_lock;
 mod waiters;
 
 pub use backend::{Backend, UnknownBackend};

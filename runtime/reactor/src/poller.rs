@@ -10,8 +10,8 @@ use crate::clock;
 use crate::event::{Event, Interest};
 use crate::selector::{self, Registry, Selector};
 use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::sys;
-use crate::turn_lock::{Held, TurnLock};
 
 /// Nobody waits, nothing is to be told.
 const EMPTY: u8 = 0;
@@ -65,7 +65,8 @@ const NOTIFIED: u8 = 2;
 /// ```
 pub struct Poller {
     registry: Registry,
-    turn: TurnLock<Selector>,
+    /// The turn lock: tried, never waited for.
+    turn: Mutex<Selector>,
     state: AtomicU8,
     backend: Backend,
 }
@@ -99,7 +100,7 @@ impl Poller {
     /// backend, or if `select` would need a descriptor above its limit.
     pub fn with_backend(backend: Backend) -> io::Result<Poller> {
         let (registry, selector) = selector::open(backend)?;
-        Ok(Poller { registry, turn: TurnLock::new(selector), state: AtomicU8::new(EMPTY), backend })
+        Ok(Poller { registry, turn: Mutex::new(selector), state: AtomicU8::new(EMPTY), backend })
     }
 
     /// The backend that this poller waits in.
@@ -228,7 +229,7 @@ impl Poller {
 /// The right to wait, held.
 pub(crate) struct Turn<'a> {
     poller: &'a Poller,
-    selector: Held<'a, Selector>,
+    selector: MutexGuard<'a, Selector>,
 }
 
 impl Turn<'_> {
@@ -242,16 +243,14 @@ impl Turn<'_> {
             let wait = limit();
             if wait == Wait::No {
                 // A notification is for a wait that blocks, so it stays.
-                return sys::uninterrupted(|| {
-                    self.selector.with(|selector| selector.wait(events, Some(Duration::ZERO)))
-                });
+                return sys::uninterrupted(|| self.selector.wait(events, Some(Duration::ZERO)));
             }
             // Acquire, as in `is_parked` and `notify`; Release, so that who sees
             // PARKED comes after whatever this thread did before.
             let told = self.poller.state.swap(PARKED, Ordering::AcqRel) == NOTIFIED;
             let wait = if told { Wait::No } else { limit() };
             let (timeout, cut) = timeout(wait);
-            let result = self.selector.with(|selector| selector.wait(events, timeout));
+            let result = self.selector.wait(events, timeout);
             // Acquire, as in `notify`.
             let told = self.poller.state.swap(EMPTY, Ordering::AcqRel) == NOTIFIED || told;
             if let Err(error) = result

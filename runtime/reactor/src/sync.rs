@@ -2,9 +2,7 @@
 //! that the models run the shipped types, and std's otherwise.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic;
-#[cfg(loom)]
-use loom::sync::{Mutex as Inner, MutexGuard};
+pub(crate) use loom::sync::{Mutex as Inner, MutexGuard, atomic};
 
 /// Thread-locals of loom's threads, which share one of the system's.
 #[cfg(loom)]
@@ -17,10 +15,8 @@ macro_rules! per_thread {
 pub(crate) use per_thread;
 
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic;
-use std::sync::PoisonError;
-#[cfg(not(loom))]
-use std::sync::{Mutex as Inner, MutexGuard};
+pub(crate) use std::sync::{Mutex as Inner, MutexGuard, atomic};
+use std::sync::{PoisonError, TryLockError};
 #[cfg(not(loom))]
 pub(crate) use std::thread_local as per_thread;
 
@@ -36,29 +32,13 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// A cell whose accesses loom can check.
-pub(crate) struct UnsafeCell<T>(#[cfg(loom)] loom::cell::UnsafeCell<T>, #[cfg(not(loom))] core::cell::UnsafeCell<T>);
-
-impl<T> UnsafeCell<T> {
-    #[cfg(loom)]
-    pub(crate) fn new(value: T) -> Self {
-        Self(loom::cell::UnsafeCell::new(value))
-    }
-
-    #[cfg(not(loom))]
-    pub(crate) const fn new(value: T) -> Self {
-        Self(core::cell::UnsafeCell::new(value))
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
-        self.0.with_mut(access)
-    }
-
-    #[cfg(not(loom))]
-    pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
-        access(self.0.get())
+    /// The lock if nobody holds it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Ok(guard) => Some(guard),
+        }
     }
 }

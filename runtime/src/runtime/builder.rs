@@ -98,72 +98,6 @@ impl Builder {
         self
     }
 
-    /// Whether each worker stays on one processor: the first on the first that the
-    /// process may use, and so on, round and round. Default: no. It does nothing on
-    /// systems other than Linux.
-    pub fn pin_workers(mut self, pin: bool) -> Builder {
-        self.executor.pin_workers = pin;
-        self
-    }
-
-    /// How many workers share a reactor, at least 1. Default: 4. Workers that share
-    /// nothing have one each.
-    pub fn workers_per_reactor(mut self, workers: usize) -> Builder {
-        self.executor.workers_per_park = workers;
-        self
-    }
-
-    /// Whether threads that a task blocks are noticed, reported and, beside workers
-    /// that share their tasks, stood in for. Default: yes.
-    pub fn rescue(mut self, rescue: bool) -> Builder {
-        self.executor.rescue = rescue;
-        self
-    }
-
-    /// The most threads that may stand in for blocked ones at a time. Default: the
-    /// number of workers, but at least 4. (Call it after
-    /// [`worker_threads`](Builder::worker_threads), which sets it too.)
-    pub fn max_spare_threads(mut self, threads: usize) -> Builder {
-        self.executor.spares = threads;
-        self
-    }
-
-    /// How long a poll may take before it is reported. Default: 10 ms.
-    pub fn stall_threshold(mut self, threshold: Duration) -> Builder {
-        self.executor.stall_threshold = threshold;
-        self
-    }
-
-    /// Has `hook` called for each poll that takes too long, and again each time that
-    /// it has taken twice as long, instead of a line on stderr. It should be quick:
-    /// while it runs, no other blocked thread is noticed.
-    pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
-        self.executor.on_stall = Some(Arc::new(hook));
-        self
-    }
-
-    /// The kernel call that the reactor waits in. Default: what the environment
-    /// variable `BOURN_BACKEND` names, or else `epoll` on Linux and `mio`
-    /// elsewhere.
-    pub fn backend(mut self, backend: Backend) -> Builder {
-        self.backend = Some(backend);
-        self
-    }
-
-    /// The most threads for [blocking calls](crate::task::spawn_blocking) at a
-    /// time, at least one; further calls wait for one. Default: 512.
-    pub fn max_blocking_threads(mut self, threads: usize) -> Builder {
-        self.pool.threads = threads;
-        self
-    }
-
-    /// How long a thread for blocking calls waits for the next one before it ends.
-    /// Default: 10 seconds.
-    pub fn thread_keep_alive(mut self, limit: Duration) -> Builder {
-        self.pool.idle = limit;
-        self
-    }
-
     /// What the threads that the runtime starts are called, before a hyphen and a
     /// number; the kernel keeps 15 bytes of it all. They are the workers and those for
     /// blocking calls. Default: `bourn-worker` and `bourn-block`.
@@ -177,22 +111,6 @@ impl Builder {
     /// [`std::thread`].
     pub fn thread_stack_size(mut self, bytes: usize) -> Builder {
         (self.pool.stack_size, self.executor.stack_size) = (Some(bytes), Some(bytes));
-        self
-    }
-
-    /// How long the runtime, when it is dropped, waits for blocking calls that have
-    /// begun; those that have not are dropped. A line on stderr names each that
-    /// still runs then. Default: 10 seconds.
-    pub fn blocking_grace(mut self, grace: Duration) -> Builder {
-        self.blocking_grace = grace;
-        self
-    }
-
-    /// What becomes of a panic in a task whose [`JoinHandle`](crate::JoinHandle)
-    /// nobody holds; in a blocking call, too, also while the runtime is being
-    /// dropped. Default: [`UnhandledPanic::Report`].
-    pub fn unhandled_panic(mut self, policy: UnhandledPanic) -> Builder {
-        self.executor.unhandled_panic = policy;
         self
     }
 
@@ -228,4 +146,58 @@ impl Builder {
         let executor = self.executor.clone().without_workers();
         Ok(LocalRuntime::on_this_thread(Builder { executor, ..self.clone() }.build()?))
     }
+}
+
+/// What is told to a builder by one assignment to a field of it.
+macro_rules! setters {
+    ($($(#[doc = $about:literal])* $name:ident($value:ident: $of:ty): $($field:ident).+ = $to:expr;)*) => {
+        impl Builder {$(
+            $(#[doc = $about])*
+            pub fn $name(mut self, $value: $of) -> Builder {
+                self.$($field).+ = $to;
+                self
+            }
+        )*}
+    };
+}
+
+setters! {
+    /// Whether each worker stays on one processor: the first on the first that the
+    /// process may use, and so on, round and round. Default: no. It does nothing on
+    /// systems other than Linux.
+    pin_workers(pin: bool): executor.pin_workers = pin;
+    /// How many workers share a reactor, at least 1. Default: 4. Workers that share
+    /// nothing have one each.
+    workers_per_reactor(workers: usize): executor.workers_per_park = workers;
+    /// Whether threads that a task blocks are noticed, reported and, beside workers
+    /// that share their tasks, stood in for. Default: yes.
+    rescue(rescue: bool): executor.rescue = rescue;
+    /// The most threads that may stand in for blocked ones at a time. Default: the
+    /// number of workers, but at least 4. (Call it after
+    /// [`worker_threads`](Builder::worker_threads), which sets it too.)
+    max_spare_threads(threads: usize): executor.spares = threads;
+    /// How long a poll may take before it is reported. Default: 10 ms.
+    stall_threshold(threshold: Duration): executor.stall_threshold = threshold;
+    /// Has `hook` called for each poll that takes too long, and again each time that
+    /// it has taken twice as long, instead of a line on stderr. It should be quick:
+    /// while it runs, no other blocked thread is noticed.
+    on_stall(hook: impl Fn(&Stall) + Send + Sync + 'static): executor.on_stall = Some(Arc::new(hook));
+    /// The kernel call that the reactor waits in. Default: what the environment
+    /// variable `BOURN_BACKEND` names, or else `epoll` on Linux and `mio`
+    /// elsewhere.
+    backend(backend: Backend): backend = Some(backend);
+    /// The most threads for [blocking calls](crate::task::spawn_blocking) at a
+    /// time, at least one; further calls wait for one. Default: 512.
+    max_blocking_threads(threads: usize): pool.threads = threads;
+    /// How long a thread for blocking calls waits for the next one before it ends.
+    /// Default: 10 seconds.
+    thread_keep_alive(limit: Duration): pool.idle = limit;
+    /// How long the runtime, when it is dropped, waits for blocking calls that have
+    /// begun; those that have not are dropped. A line on stderr names each that
+    /// still runs then. Default: 10 seconds.
+    blocking_grace(grace: Duration): blocking_grace = grace;
+    /// What becomes of a panic in a task whose [`JoinHandle`](crate::JoinHandle)
+    /// nobody holds; in a blocking call, too, also while the runtime is being
+    /// dropped. Default: [`UnhandledPanic::Report`].
+    unhandled_panic(policy: UnhandledPanic): executor.unhandled_panic = policy;
 }

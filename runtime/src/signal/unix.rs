@@ -116,15 +116,10 @@ impl Signal {
     }
 
     pub(super) async fn told(&mut self) -> io::Result<()> {
-        self.check()?;
-        self.bell.read(&mut [0; ROOM]).await.map(drop)
-    }
-
-    fn check(&self) -> io::Result<()> {
-        if self.is_ours() {
-            return Ok(());
+        if !self.is_ours() {
+            return Err(io::Error::other("a forked child can not receive its parent's signals"));
         }
-        Err(io::Error::other("a forked child can not receive its parent's signals"))
+        self.bell.read(&mut [0; ROOM]).await.map(drop)
     }
 
     fn is_ours(&self) -> bool {

@@ -295,12 +295,8 @@ impl Ended {
 
     fn watch(&self, waker: &Waker) {
         // Cloned and dropped outside the lock: that is foreign code.
-        let kept = self.notes().waker.take();
-        let next = match kept {
-            Some(kept) if kept.will_wake(waker) => kept,
-            _ => waker.clone(),
-        };
-        let before = self.notes().waker.replace(next);
+        let waker = waker.clone();
+        let before = self.notes().waker.replace(waker);
         drop(before);
     }
 }

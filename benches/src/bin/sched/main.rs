@@ -10,14 +10,13 @@
 #![allow(missing_docs, reason = "a program")]
 
 mod memory;
-mod peers;
 mod rows;
 
 use std::time::Duration;
 
 use bourn::runtime::Builder;
 
-use crate::peers::{Bourn, Peer, Smol, Tokio};
+use bourn_bench::peers::{Bourn, Peer, Smol, Tokio};
 
 const SECTIONS: [&str; 8] = ["one", "two", "wakes", "echo", "requests", "sentinel", "groups", "memory"];
 

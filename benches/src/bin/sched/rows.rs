@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::memory;
-use crate::peers::Peer;
+use bourn_bench::peers::{Peer, clock, cpu_time};
 
 /// Far enough away that it never comes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -362,18 +362,6 @@ fn micros(time: Duration) -> f64 {
     time.as_nanos() as f64 / 1_000.0
 }
 
-fn clock(clock: libc::clockid_t) -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place for the time outlives the call.
-    let result = unsafe { libc::clock_gettime(clock, &mut time) };
-    assert_eq!(result, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 fn thread_time() -> Duration {
     clock(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-
-fn cpu_time() -> Duration {
-    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
 }

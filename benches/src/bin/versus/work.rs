@@ -274,10 +274,10 @@ fn worst_delay(server: &Server, blockers: usize, blocked: Duration, steps: u64) 
                 others.ask(connection, request(SLEEP, blocked.as_millis() as u64), now)?;
             }
         }
-        for ticker in 0..TICKERS {
-            if next[ticker] <= now && now < end && asker.due[ticker].is_none() {
+        for (ticker, next) in next.iter_mut().enumerate() {
+            if *next <= now && now < end && asker.due[ticker].is_none() {
                 asker.ask(ticker, request(COMPUTE, steps), now)?;
-                next[ticker] = now + TICK;
+                *next = now + TICK;
             }
         }
         if now >= end && asker.due.iter().all(Option::is_none) {

@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use bourn::http::Http;
 use bourn::server::{Drain, Limits, Server};
 use hyper_util::service::TowerToHyperService;
+use interop::site;
 use tower::ServiceBuilder;
 
 fn main() -> io::Result<()> {
@@ -30,6 +31,8 @@ fn main() -> io::Result<()> {
             .route("/wait/{milliseconds}", get(|Path(milliseconds)| wait(milliseconds)))
             .layer(from_fn(limited))
             .route("/", get(async || "Hello, world!"))
+            // WebSocket without axum's feature `ws`, which asks for tokio's runtime.
+            .route("/chat", get(async |mut request: Request| site::upgrade(&mut request)))
             .route("/double", post(async |Json(number): Json<i64>| Json(number * 2)));
 
         let server = Server::new()
@@ -54,8 +57,8 @@ async fn wait(milliseconds: u64) -> &'static str {
     "done"
 }
 
-/// A second for each request: tower's own layer asks for tokio's timers.
+/// Three seconds for each request: tower's own layer asks for tokio's timers.
 async fn limited(request: Request, next: Next) -> Response {
-    let limited = bourn::time::timeout(Duration::from_secs(1), next.run(request));
+    let limited = bourn::time::timeout(Duration::from_secs(3), next.run(request));
     limited.await.unwrap_or_else(|_elapsed| StatusCode::GATEWAY_TIMEOUT.into_response())
 }

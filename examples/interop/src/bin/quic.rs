@@ -1,6 +1,7 @@
 //! quinn: its runtime on bourn, and 100 MiB from a client to a server, hashed at both ends.
 //!
-//! `quic CERT KEY`. The recipe is [`Bourn`], [`Socket`] and [`Writable`].
+//! `quic CERT KEY [SEND_BUFFER]`, in bytes. The recipe is [`Bourn`], [`Socket`] and
+//! [`Writable`].
 
 use std::fmt;
 use std::future::Future;
@@ -8,6 +9,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{self, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,10 @@ use ring::digest::{Context as Hash, Digest, SHA256};
 
 /// quinn's runtime: tasks, timers and sockets of bourn.
 #[derive(Debug)]
-struct Bourn;
+struct Bourn {
+    /// Of each socket; the system's, if it is none.
+    send_buffer: Option<usize>,
+}
 
 impl Runtime for Bourn {
     fn new_timer(&self, deadline: Instant) -> Pin<Box<dyn AsyncTimer>> {
@@ -35,7 +40,11 @@ impl Runtime for Bourn {
 
     fn wrap_udp_socket(&self, socket: net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Arc::new(Socket { socket: Arc::new(UdpSocket::from_std(socket)?), state }))
+        let socket = UdpSocket::from_std(socket)?;
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        Ok(Arc::new(Socket { socket: Arc::new(socket), state }))
     }
 }
 
@@ -61,7 +70,7 @@ struct Socket {
 
 impl AsyncUdpSocket for Socket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Writable { socket: Arc::clone(&self.socket), wait: None })
+        Box::pin(Writable { socket: Arc::clone(&self.socket), wait: None, counted: None })
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -102,21 +111,27 @@ impl AsyncUdpSocket for Socket {
     }
 }
 
-/// One connection's wait for room. Each has a place of its own among those who wait.
+/// One connection's wait for room. Each has a place of its own among those who wait: quinn
+/// polls it before every send, with the waker of the connection's task.
 struct Writable {
     socket: Arc<UdpSocket>,
     wait: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>>,
+    /// For the test alone.
+    counted: Option<Counted>,
 }
 
 impl UdpPoller for Writable {
     fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Writable { socket, wait } = &mut *self;
+        let Writable { socket, wait, counted } = &mut *self;
         let wait = wait.get_or_insert_with(|| {
             let socket = Arc::clone(socket);
             Box::pin(async move { socket.writable().await })
         });
-        let result = ready!(wait.as_mut().poll(cx));
-        self.wait = None;
+        let Poll::Ready(result) = wait.as_mut().poll(cx) else {
+            counted.get_or_insert_with(Counted::new);
+            return Poll::Pending;
+        };
+        (self.wait, self.counted) = (None, None);
         Poll::Ready(result)
     }
 }
@@ -127,6 +142,27 @@ impl fmt::Debug for Writable {
     }
 }
 
+/// How often a connection had to wait, how many do now, and the most that ever did.
+static WAITS: AtomicUsize = AtomicUsize::new(0);
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+struct Counted;
+
+impl Counted {
+    fn new() -> Counted {
+        WAITS.fetch_add(1, Ordering::Relaxed);
+        MOST.fetch_max(WAITING.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Counted
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const CONNECTIONS: u8 = 4;
@@ -134,11 +170,16 @@ const BYTES_PER_CONNECTION: usize = 25 << 20;
 
 fn main() -> Result<(), Error> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [cert, key] = &args[..] else { panic!("usage: quic CERT KEY") };
+    let (cert, key, send_buffer) = match &args[..] {
+        [cert, key] => (cert, key, None),
+        [cert, key, bytes] => (cert, key, Some(bytes.parse()?)),
+        _ => panic!("usage: quic CERT KEY [SEND_BUFFER]"),
+    };
+    let runtime = Arc::new(Bourn { send_buffer });
     interop::run(async {
         let cert = CertificateDer::from_pem_file(cert)?;
-        let server = server(cert.clone(), PrivateKeyDer::from_pem_file(key)?)?;
-        let client = client(cert)?;
+        let server = server(&runtime, cert.clone(), PrivateKeyDer::from_pem_file(key)?)?;
+        let client = client(&runtime, cert)?;
         let addr = server.local_addr()?;
         let serving = bourn::spawn(serve(server));
 
@@ -149,22 +190,24 @@ fn main() -> Result<(), Error> {
         client.wait_idle().await;
         serving.abort();
         println!("{} bytes in {CONNECTIONS} connections, hashed at both ends", BYTES_PER_CONNECTION * 4);
+        println!("{WAITS:?} waits for room, up to {MOST:?} connections at a time");
         Ok(())
     })
 }
 
-fn endpoint(config: Option<ServerConfig>) -> io::Result<Endpoint> {
-    Endpoint::new(EndpointConfig::default(), config, net::UdpSocket::bind("127.0.0.1:0")?, Arc::new(Bourn))
+fn endpoint(runtime: &Arc<Bourn>, config: Option<ServerConfig>) -> io::Result<Endpoint> {
+    let socket = net::UdpSocket::bind("127.0.0.1:0")?;
+    Endpoint::new(EndpointConfig::default(), config, socket, Arc::clone(runtime) as Arc<dyn Runtime>)
 }
 
-fn server(cert: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Result<Endpoint, Error> {
-    Ok(endpoint(Some(ServerConfig::with_single_cert(vec![cert], key)?))?)
+fn server(runtime: &Arc<Bourn>, cert: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Result<Endpoint, Error> {
+    Ok(endpoint(runtime, Some(ServerConfig::with_single_cert(vec![cert], key)?))?)
 }
 
-fn client(cert: CertificateDer<'static>) -> Result<Endpoint, Error> {
+fn client(runtime: &Arc<Bourn>, cert: CertificateDer<'static>) -> Result<Endpoint, Error> {
     let mut roots = RootCertStore::empty();
     roots.add(cert)?;
-    let mut client = endpoint(None)?;
+    let mut client = endpoint(runtime, None)?;
     client.set_default_client_config(ClientConfig::with_root_certificates(Arc::new(roots))?);
     Ok(client)
 }

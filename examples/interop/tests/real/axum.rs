@@ -29,6 +29,9 @@ fn routes_extractors_and_layers_work() {
         let server = axum(setup);
         for version in ["--http1.1", "--http2-prior-knowledge"] {
             assert_eq!(said(curl().args([version, &server.url("/")])), "Hello, world!");
+            // Which hyper leaves to the service by HTTP/2.
+            let head = said(curl().args([version, "--head", &server.url("/")]));
+            assert!(head.contains("200") && !head.contains("Hello"), "{head}");
             let json = ["--header", "content-type: application/json", "--data", "21"];
             assert_eq!(said(curl().arg(version).args(json).arg(server.url("/double"))), "42");
         }
@@ -70,8 +73,8 @@ fn a_drain_answers_what_is_under_way() {
         let length = idle.read(&mut answer).expect("an answer");
         assert!(answer[..length].ends_with(b"Hello, world!"));
         let mut busy = connect(server.addr);
-        ask(&mut busy, "/wait/900");
-        let url = server.url("/wait/900");
+        ask(&mut busy, "/wait/2500");
+        let url = server.url("/wait/2500");
         let by_http2 = thread::spawn(move || said(curl().args(["--http2-prior-knowledge", &url])));
         let start = Instant::now();
         while said(curl().arg(server.url("/waiting"))) != "2" {

@@ -105,13 +105,18 @@ impl Server {
         format!("http://{}{path}", self.addr)
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for it to end by itself; returns whether that was a good end.
     pub fn wait(mut self) -> bool {
         self.child.wait().expect("a child").success()
     }
 
     pub fn signal(&self, name: &str) {
-        run(Command::new("kill").args(["-s", name, &self.child.id().to_string()]));
+        run(Command::new("kill").args(["-s", name, &self.id().to_string()]));
     }
 }
 

@@ -4,8 +4,10 @@
 mod axum;
 mod databases;
 mod executors;
+mod first;
 mod harness;
 mod http;
 mod quic;
+mod served;
 mod tls;
 mod websocket;

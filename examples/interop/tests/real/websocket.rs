@@ -1,5 +1,5 @@
-//! WebSocket, driven by Python's websockets: a server of async-tungstenite's own, and an
-//! upgrade from HTTP/1.1.
+//! WebSocket, driven by Python's websockets: a server of async-tungstenite's own, and
+//! upgrades from HTTP/1.1: of hyper alone, and of hyper and axum through bourn's server.
 
 use std::process::Command;
 
@@ -35,9 +35,9 @@ async def main():
 asyncio.run(main())
 "#;
 
-fn converse(program: &str, path: &str) {
+fn converse(program: &str, args: &[&str], path: &str) {
     on_every_setup(|setup| {
-        let server = Server::start(&ours(program, setup));
+        let server = Server::start(ours(program, setup).args(args));
         let url = format!("ws://{}{path}", server.addr);
         // Debian's Python, which has Debian's package.
         run(Command::new("/usr/bin/python3").args(["-c", CONVERSATION, &url]));
@@ -46,10 +46,16 @@ fn converse(program: &str, path: &str) {
 
 #[test]
 fn python_talks_to_a_websocket_server() {
-    converse(env!("CARGO_BIN_EXE_websocket"), "/");
+    converse(env!("CARGO_BIN_EXE_websocket"), &[], "/");
 }
 
 #[test]
 fn python_upgrades_from_http() {
-    converse(env!("CARGO_BIN_EXE_hello"), "/chat");
+    converse(env!("CARGO_BIN_EXE_hello"), &[], "/chat");
+}
+
+#[test]
+fn python_upgrades_through_the_server() {
+    converse(env!("CARGO_BIN_EXE_served"), &["hyper"], "/chat");
+    converse(env!("CARGO_BIN_EXE_axum"), &[], "/chat");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
 
-use super::{BlockingPool, PoolHost, PoolOptions};
+use super::{BlockingPool, PoolOptions};
 
 const EVER: Duration = Duration::MAX;
 
@@ -85,28 +85,5 @@ fn loom_blocking_shutdown_against_spawn() {
         assert!(pool.shutdown(EVER).is_empty());
         assert_eq!(drops.load(Relaxed), 1);
         assert_eq!(pool.metrics().threads, 0);
-    });
-}
-
-/// Killed by `executor-blocking-last-leaver`: a host that the shutdown has left to a thread stays for ever.
-#[test]
-fn loom_blocking_last_leaver_against_shutdown() {
-    struct Host(Arc<Count>);
-    impl PoolHost for Host {}
-    impl Drop for Host {
-        fn drop(&mut self) {
-            self.0.add();
-        }
-    }
-    loom::model(|| {
-        let pool = pool();
-        let dismissed = Arc::new(Count::default());
-        pool.set_host(Arc::new(Host(Arc::clone(&dismissed))));
-        drop(pool.spawn(|| ()));
-        // Without a grace: the thread is anywhere between its start and its end.
-        drop(pool.shutdown(Duration::ZERO));
-        dismissed.wait_for(1);
-        assert!(pool.shutdown(EVER).is_empty());
-        assert_eq!(*dismissed.number.lock().unwrap(), 1);
     });
 }

@@ -3,17 +3,14 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::future::Future;
 use std::panic::Location;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use std::{fmt, io, mem, process};
+use std::{fmt, mem, process};
 
 use slab::Slab;
 
-use crate::sync::{Condvar, Mutex, lock, start_thread, thread_local, wait_until};
+use crate::sync::{Condvar, Mutex, is_over, lock, start_thread, thread_local, wait_until, wait_while};
 use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo, TaskState};
 use crate::{context, misuse, unwind};
 
@@ -108,8 +105,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Crew {
-    /// What no thread has taken yet, oldest first.
-    queue: VecDeque<Queued>,
+    /// What no thread has taken yet, and since when it waits, oldest first.
+    queue: VecDeque<(Task, Instant)>,
     /// Of the threads that take calls, from before their start.
     posts: Slab<Post>,
     /// The posts whose threads rest, and have not been rung for a call. The last one is taken first, so that those who
@@ -117,16 +114,11 @@ struct Crew {
     idle: Vec<usize>,
     /// Threads that have not ended: those that have a post, and those that have just given it up.
     threads: usize,
-    /// Kept until the crew is closed and no thread is left: a call that outlasts the grace may panic, too.
-    host: Option<Arc<dyn PoolHost>>,
+    /// Each thread keeps it: a call that outlasts the grace may panic, too.
+    host: Option<Weak<dyn PoolHost>>,
     closed: bool,
     started: u64,
     longest_wait: Duration,
-}
-
-struct Queued {
-    task: Task,
-    since: Instant,
 }
 
 #[derive(Default)]
@@ -144,11 +136,10 @@ impl BlockingPool {
         }
     }
 
-    /// Lets `host` be asked from now on. The pool keeps it until it is [closed](Self::close) and its last thread leaves.
-    pub fn set_host(&self, host: Arc<dyn PoolHost>) {
-        let host = Some(host);
-        let before = std::mem::replace(&mut lock(&self.shared.crew).host, host);
-        drop(before);
+    /// Lets `host` be asked from now on. The pool does not keep it, but each thread that starts while it is there does.
+    pub fn set_host<H: PoolHost>(&self, host: &Arc<H>) {
+        let host = Arc::downgrade(host);
+        lock(&self.shared.crew).host = Some(host);
     }
 
     /// Has `work` called on a thread of the pool; calls start in the order of their arrival.
@@ -181,9 +172,7 @@ impl BlockingPool {
     ) -> JoinHandle<T> {
         let here = Location::caller();
         assert!(!self.is_forked(), "{}", misuse::forked(here));
-        let call = Call { work: Some(work) };
-        let scheduler = Arc::clone(&self.shared);
-        let (task, handle) = Task::new(call, scheduler, options, here);
+        let (task, handle) = Task::new(async { work() }, Arc::clone(&self.shared), options, here);
         self.shared.schedule(task);
         handle
     }
@@ -192,7 +181,7 @@ impl BlockingPool {
     #[must_use]
     pub fn metrics(&self) -> PoolMetrics {
         let crew = lock(&self.shared.crew);
-        let waiting = crew.queue.front().map(|oldest| oldest.since.elapsed());
+        let waiting = crew.queue.front().map(|(_, since)| since.elapsed());
         PoolMetrics {
             threads: crew.posts.len(),
             running: crew.posts.iter().filter(|(_, post)| post.running.is_some()).count(),
@@ -229,7 +218,6 @@ impl BlockingPool {
             }
         }
         self.shared.drain();
-        self.dismiss_host();
     }
 
     /// [Closes](Self::close) the pool, waits at most `grace` for the calls that have begun, and returns those that are
@@ -243,30 +231,15 @@ impl BlockingPool {
         let deadline = Instant::now().checked_add(grace);
         self.close();
         if self.is_forked() {
-            // fork(2) copies the caller's thread alone: nobody is there who could be waited for, or needs the host.
-            let host = self.shared.crew.try_lock().ok().and_then(|mut crew| crew.host.take());
-            unwind::dispose(host);
+            // fork(2) copies the caller's thread alone: nobody is there who could be waited for.
             return Vec::new();
         }
         let (pool, key) = MEMBER.try_with(Cell::get).unwrap_or_default();
         let own = (pool == self.shared.address()).then_some(key);
-        let mut crew = lock(&self.shared.crew);
-        while crew.threads > usize::from(own.is_some()) && !is_over(deadline) {
-            crew = wait_until(&self.shared.left, crew, deadline);
-        }
-        let still_running = crew.running(own);
-        drop(crew);
-        self.dismiss_host();
-        still_running
-    }
-
-    /// Lets the host go, if nobody is left who might need it.
-    fn dismiss_host(&self) {
-        let host = {
-            let mut crew = lock(&self.shared.crew);
-            if crew.closed && crew.threads == 0 { crew.host.take() } else { None }
-        };
-        unwind::dispose(host);
+        wait_while(&self.shared.left, lock(&self.shared.crew), deadline, |crew| {
+            crew.threads > usize::from(own.is_some())
+        })
+        .running(own)
     }
 
     fn is_forked(&self) -> bool {
@@ -287,7 +260,7 @@ impl Crew {
         if self.closed {
             return None;
         }
-        let Queued { task, since } = self.queue.pop_front()?;
+        let (task, since) = self.queue.pop_front()?;
         self.started += 1;
         self.longest_wait = self.longest_wait.max(since.elapsed());
         let mut info = task.describe();
@@ -320,8 +293,9 @@ impl Shared {
                 // While there is another thread, it comes to them.
                 if crew.posts.is_empty() { mem::take(&mut crew.queue) } else { VecDeque::new() }
             };
-            for queued in stranded {
-                queued.task.refuse(duplicate(&error));
+            let error = Arc::new(error);
+            for (task, _) in stranded {
+                task.refuse(Arc::clone(&error));
             }
             self.leave();
         }
@@ -330,43 +304,35 @@ impl Shared {
     /// The life of a thread.
     fn work(&self, key: usize) {
         MEMBER.with(|member| member.set((self.address(), key)));
-        let host = lock(&self.crew).host.clone();
+        let host = self.host();
         let mut is_done = false;
         let mut serve = || {
             if !mem::replace(&mut is_done, true) {
                 self.serve(key);
             }
         };
-        if let Some(host) = host {
-            if let Err(payload) = unwind::catch(|| host.around(&mut serve)) {
-                let line = "bourn: what is around a thread of the blocking pool panicked";
-                unwind::report(format_args!("{line}"));
-                unwind::discard(payload);
-            }
-            unwind::dispose(host);
+        if let Some(host) = &host
+            && let Err(payload) = unwind::catch(|| host.around(&mut serve))
+        {
+            unwind::report(format_args!("bourn: what is around a thread of the blocking pool panicked"));
+            unwind::discard(payload);
         }
         // Without a host, or with one that failed: the calls are made all the same.
         serve();
+        unwind::dispose(host);
         // Destructors of thread-locals are no part of the pool any more.
         MEMBER.with(|member| member.set((0, 0)));
         self.leave();
     }
 
-    /// A thread ends, or could not be started. A call may outlast the shutdown, so the last one lets the host go.
+    /// A thread ends, or could not be started.
     fn leave(&self) {
-        loop {
-            let host = {
-                let mut crew = lock(&self.crew);
-                let host = if crew.closed && crew.threads == 1 { crew.host.take() } else { None };
-                if host.is_none() {
-                    crew.threads -= 1;
-                    break;
-                }
-                host
-            };
-            unwind::dispose(host);
-        }
+        lock(&self.crew).threads -= 1;
         self.left.notify_all();
+    }
+
+    fn host(&self) -> Option<Arc<dyn PoolHost>> {
+        lock(&self.crew).host.as_ref()?.upgrade()
     }
 
     /// Makes calls until the thread shall end, and gives its post up.
@@ -400,8 +366,8 @@ impl Shared {
         context::while_draining(self.address(), || {
             loop {
                 let queued = lock(&self.crew).queue.pop_front();
-                let Some(queued) = queued else { return };
-                queued.task.cancel();
+                let Some((task, _)) = queued else { return };
+                task.cancel();
             }
         });
     }
@@ -412,7 +378,7 @@ impl Schedule for Arc<Shared> {
 
     fn schedule(&self, task: Task) {
         let mut crew = lock(&self.crew);
-        crew.queue.push_back(Queued { task, since: Instant::now() });
+        crew.queue.push_back((task, Instant::now()));
         if crew.closed {
             drop(crew);
             self.drain();
@@ -437,40 +403,9 @@ impl Schedule for Arc<Shared> {
     }
 
     fn unhandled_panic(&self, line: &str) {
-        let host = lock(&self.crew).host.clone();
-        match host {
+        match self.host() {
             Some(host) => host.unhandled_panic(line),
             None => unwind::report(format_args!("{line}")),
         }
-    }
-}
-
-/// A call, as a future that is ready at once.
-struct Call<W> {
-    work: Option<W>,
-}
-
-impl<W> Unpin for Call<W> {}
-
-impl<T, W: FnOnce() -> T> Future for Call<W> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<T> {
-        match self.work.take() {
-            Some(work) => Poll::Ready(work()),
-            None => unreachable!("a blocking call was polled twice"),
-        }
-    }
-}
-
-fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
-}
-
-/// The same error for each of several calls.
-fn duplicate(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
     }
 }

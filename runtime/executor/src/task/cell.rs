@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use super::info::Id;
@@ -15,7 +16,7 @@ use super::join_error::Failure;
 use super::reference::{Task, release};
 use super::state::{Cancel, Pend, Start, State, Wake};
 use crate::context;
-use crate::sync::UnsafeCell;
+use crate::sync::{AtomicU32, UnsafeCell};
 use crate::unwind::{self, Payload};
 
 /// Where a task goes when it can run.
@@ -54,8 +55,9 @@ pub(super) struct Header {
     pub(super) id: Id,
     pub(super) location: &'static Location<'static>,
     pub(super) name: Option<Arc<str>>,
-    /// The task's key in the live table. Belongs to the runner, like the stage; before it is in the table, to its maker.
-    live: UnsafeCell<u32>,
+    /// The task's key in the live table. Stored under the table's lock, for the runner, or for the maker of a task that
+    /// nobody else has; read by runners, to whom the state word hands it on.
+    pub(super) live: AtomicU32,
 }
 
 /// The start of every cell with the scheduler `S`: all that a waker needs to know the layout of.
@@ -178,7 +180,7 @@ where
             id: Id::next(),
             location,
             name,
-            live: UnsafeCell::new(NOT_LIVE),
+            live: AtomicU32::new(NOT_LIVE),
         };
         let cell = Box::new(Self {
             head: Head { header, scheduler },
@@ -213,12 +215,12 @@ where
         let cell = unsafe { Self::from_header(pointer) };
         let result = match cell.head.header.state.start() {
             Start::Skip => return release(pointer, 1),
-            Start::Cancel => Err(cell.drop_future(Failure::Cancelled)),
+            Start::Cancel => Err(Failure::Cancelled),
             Start::Poll => match cell.poll(pointer) {
                 // SAFETY: this is the runner, which hands its reference over.
                 Ok(Poll::Pending) => return unsafe { Self::pend(pointer) },
-                Ok(Poll::Ready(output)) => cell.finish(output),
-                Err(payload) => Err(cell.drop_future(Failure::Panicked(payload))),
+                Ok(Poll::Ready(output)) => Ok(output),
+                Err(payload) => Err(Failure::panicked(payload)),
             },
         };
         // SAFETY: this is the runner, which hands its reference over.
@@ -229,11 +231,8 @@ where
         // SAFETY: the contract of `Calls`; both paths below give the reference up last.
         let cell = unsafe { Self::from_header(pointer) };
         match cell.head.header.state.cancel() {
-            Cancel::Drop => {
-                let result = Err(cell.drop_future(failure));
-                // SAFETY: `cancel` made this the runner, which hands its reference over.
-                unsafe { Self::end(pointer, result) };
-            }
+            // SAFETY: `cancel` made this the runner, which hands its reference over.
+            Cancel::Drop => unsafe { Self::end(pointer, Err(failure)) },
             Cancel::Nothing => release(pointer, 1),
         }
     }
@@ -285,7 +284,7 @@ where
         // SAFETY: the pointer comes from a leaked box of this type, and its last reference is gone.
         let cell = unsafe { Box::from_raw(pointer.cast::<Self>().as_ptr()) };
         // The future of an unfinished task could not be without a reference: see the head of the parent module.
-        debug_assert!(cell.head.header.state.load().is_complete());
+        debug_assert!(cell.head.header.state.is_complete());
         drop(cell);
     }
 
@@ -316,18 +315,14 @@ where
     unsafe fn pend(pointer: NonNull<Header>) {
         // SAFETY: the caller's promise; it is not used after the reference is given up.
         let cell = unsafe { Self::from_header(pointer) };
-        let admit = cell.live_key() == NOT_LIVE;
+        let admit = cell.head.header.live.load(Relaxed) == NOT_LIVE;
         if admit {
             // The table's reference is counted by `pend`. Until then the runner's keeps the cell, and only the runner
             // takes the task out of the table.
-            match cell.head.scheduler.admit(Task { cell: pointer }) {
-                Ok(()) => {}
-                Err(task) => {
-                    mem::forget(task);
-                    let result = Err(cell.drop_future(Failure::Cancelled));
-                    // SAFETY: the caller's promise, handed on.
-                    return unsafe { Self::end(pointer, result) };
-                }
+            if let Err(task) = cell.head.scheduler.admit(Task { cell: pointer }) {
+                mem::forget(task);
+                // SAFETY: the caller's promise, handed on.
+                return unsafe { Self::end(pointer, Err(Failure::Cancelled)) };
             }
         }
         match cell.head.header.state.pend(admit) {
@@ -336,39 +331,15 @@ where
                 cell.head.scheduler.reschedule(Task { cell: pointer });
                 release(pointer, 1);
             }
-            Pend::Cancel => {
-                let result = Err(cell.drop_future(Failure::Cancelled));
-                // SAFETY: the caller's promise, handed on.
-                unsafe { Self::end(pointer, result) };
-            }
+            // SAFETY: the caller's promise, handed on.
+            Pend::Cancel => unsafe { Self::end(pointer, Err(Failure::Cancelled)) },
         }
     }
 
-    /// The future has returned an output; a panic as it is dropped takes the output's place. Only for the runner.
-    fn finish(&self, output: F::Output) -> Result<F::Output, Failure> {
-        match self.try_drop_future() {
-            Ok(()) => Ok(output),
-            Err(payload) => {
-                unwind::dispose(output);
-                Err(Failure::Panicked(payload))
-            }
-        }
-    }
-
-    /// Drops the future, which has failed; what is to be said of it is the first panic. Only for the runner.
-    fn drop_future(&self, failure: Failure) -> Failure {
-        match (self.try_drop_future(), failure) {
-            (Ok(()), failure) => failure,
-            (Err(payload), Failure::Cancelled | Failure::Refused(_)) => Failure::Panicked(payload),
-            (Err(payload), first @ Failure::Panicked(_)) => {
-                unwind::discard(payload);
-                first
-            }
-        }
-    }
-
-    fn try_drop_future(&self) -> Result<(), Payload> {
-        self.stage.with_mut(|stage| {
+    /// Drops the future. A panic of its destructor takes the place of the result, unless there was a panic before. Only
+    /// for the runner.
+    fn drop_future(&self, result: Result<F::Output, Failure>) -> Result<F::Output, Failure> {
+        let dropped = self.stage.with_mut(|stage| {
             let dropped = unwind::catch(|| {
                 // SAFETY: the stage is the runner's. Also after a panic it is not dropped again, for it is overwritten.
                 unsafe { ptr::drop_in_place(stage) }
@@ -376,10 +347,21 @@ where
             // SAFETY: the stage is the runner's, and what it held has been dropped.
             unsafe { stage.write(Stage::Taken) };
             dropped
-        })
+        });
+        match (dropped, result) {
+            (Ok(()), result) => result,
+            (Err(payload), first @ Err(Failure::Panicked(_))) => {
+                unwind::discard(payload);
+                first
+            }
+            (Err(payload), result) => {
+                unwind::dispose(result);
+                Err(Failure::panicked(payload))
+            }
+        }
     }
 
-    /// Stores the result, tells who waits for it, and gives the runner's reference up.
+    /// Drops the future, stores the result, tells who waits for it, and gives the runner's reference up.
     ///
     /// # Safety
     ///
@@ -387,15 +369,15 @@ where
     unsafe fn end(pointer: NonNull<Header>, result: Result<F::Output, Failure>) {
         // SAFETY: the caller's promise; it is not used after the reference is given up.
         let cell = unsafe { Self::from_header(pointer) };
-        cell.replace(Stage::Ended(result));
-        let key = cell.live_key();
+        cell.replace(Stage::Ended(cell.drop_future(result)));
+        let key = cell.head.header.live.load(Relaxed);
         let mut references = 1;
         if key != NOT_LIVE {
             mem::forget(cell.head.scheduler.retire(key));
             references = 2;
         }
-        let complete = cell.head.header.state.complete();
-        if complete.wake {
+        let left = cell.head.header.state.complete();
+        if left.waker {
             // SAFETY: COMPLETE was set while JOIN_WAKER was, so the waker is the runner's.
             let waker = unsafe { Self::swap_waker(pointer, None) };
             if let Some(Err(payload)) = waker.map(|waker| unwind::catch(|| waker.wake())) {
@@ -403,7 +385,7 @@ where
                 unwind::report(format_args!("{line}"));
             }
         }
-        if complete.discard {
+        if left.output {
             // SAFETY: COMPLETE was set while HANDLE was not, so the stage is the runner's.
             unsafe { Self::discard(pointer) };
         }
@@ -417,8 +399,11 @@ where
                 Ok(()) => return,
                 Err(payload) => ("its output, which nobody took, panicked when it was dropped", payload),
             },
-            Stage::Ended(Err(Failure::Panicked(payload))) => ("it panicked, and nobody awaited it", payload),
-            Stage::Ended(Err(Failure::Cancelled | Failure::Refused(_))) | Stage::Future(_) | Stage::Taken => return,
+            Stage::Ended(Err(failure)) => match failure.into_panic() {
+                Ok(payload) => ("it panicked, and nobody awaited it", payload),
+                Err(_) => return,
+            },
+            Stage::Future(_) | Stage::Taken => return,
         };
         let line = self.describe(what, payload);
         self.head.scheduler.unhandled_panic(&line);
@@ -436,25 +421,8 @@ where
     /// Puts a stage in the place of one that needs no pinned drop. Only for the owner of the stage.
     fn replace(&self, next: Stage<F>) -> Stage<F> {
         self.stage.with_mut(|stage| {
-            // SAFETY: the stage is the caller's. It holds no future: those are dropped by `try_drop_future` alone.
+            // SAFETY: the stage is the caller's. It holds no future: those are dropped by `drop_future` alone.
             unsafe { stage.replace(next) }
         })
-    }
-
-    fn live_key(&self) -> u32 {
-        self.head.header.live.with_mut(|key| {
-            // SAFETY: the key is the runner's, and only the runner calls this.
-            unsafe { *key }
-        })
-    }
-}
-
-impl Header {
-    /// Only for the live table, before it holds the task: so whoever finds the task there sees the key.
-    pub(super) fn set_live_key(&self, live: u32) {
-        self.live.with_mut(|key| {
-            // SAFETY: the key is that of the runner, or of the maker of a task that nobody else has, who is admitting it.
-            unsafe { *key = live }
-        });
     }
 }

@@ -10,8 +10,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::state::Snapshot;
-
 /// A number that names a task: unique in the process, and never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(NonZeroU64);
@@ -81,18 +79,6 @@ pub enum TaskState {
     Queued,
     /// It is being polled or dropped.
     Running,
-}
-
-impl From<Snapshot> for TaskState {
-    fn from(snapshot: Snapshot) -> Self {
-        if snapshot.is_running() || snapshot.is_complete() {
-            Self::Running
-        } else if snapshot.is_scheduled() {
-            Self::Queued
-        } else {
-            Self::Waiting
-        }
-    }
 }
 
 /// A live task as it was when it was looked at.

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::info::Id;
-use super::join_error::JoinError;
-use super::reference::{Join, Task};
+use super::join_error::{Failure, JoinError};
+use super::reference::Task;
+use crate::unwind;
 
 /// The right to the output of a task, which awaiting it yields.
 ///
@@ -23,12 +25,19 @@ use super::reference::{Join, Task};
 ///
 /// Polling panics after the output has been yielded.
 pub struct JoinHandle<T> {
-    join: Join<T>,
+    task: Task,
+    /// The result has been moved out.
+    taken: bool,
+    output: PhantomData<T>,
 }
 
+// SAFETY: a shared handle gives access to the task, which is Sync, and never to the output.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
 impl<T> JoinHandle<T> {
-    pub(crate) fn new(join: Join<T>) -> Self {
-        Self { join }
+    /// The one handle of a new task, whose output is a `T`.
+    pub(super) fn new(task: Task) -> Self {
+        Self { task, taken: false, output: PhantomData }
     }
 
     /// Asks for the task to be dropped instead of polled again.
@@ -36,25 +45,54 @@ impl<T> JoinHandle<T> {
     /// The future is dropped on its runtime's thread, soon; then the handle yields a cancelled [`JoinError`]. A task
     /// that completes before that yields its output.
     pub fn abort(&self) {
-        self.join.task().abort();
+        self.task.abort();
     }
 
     /// A handle that can abort the task and no more.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle { task: self.join.task().clone() }
+        AbortHandle { task: self.task.clone() }
     }
 
     /// Tells whether the task has ended: awaiting the handle would yield at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.join.task().is_complete()
+        self.task.is_complete()
     }
 
     /// The task's number.
     #[must_use]
     pub fn id(&self) -> Id {
-        self.join.task().id()
+        self.task.id()
+    }
+
+    /// Leaves a waker for the completion. `false`: it is there already.
+    fn leave_waker(&self, cx: &mut Context<'_>) -> bool {
+        let header = self.task.header();
+        if !header.state.claim_join_waker() {
+            return false;
+        }
+        // The waker is the handle's from here until it is offered. A panic in the clone leaves it so.
+        let kept = self.swap_waker(None);
+        let waker = match kept {
+            Some(kept) if kept.will_wake(cx.waker()) => kept,
+            kept => {
+                unwind::dispose(kept);
+                cx.waker().clone()
+            }
+        };
+        self.swap_waker(Some(waker));
+        if header.state.offer_join_waker() {
+            return true;
+        }
+        unwind::dispose(self.swap_waker(None));
+        false
+    }
+
+    /// Only while the waker is the handle's.
+    fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
+        // SAFETY: `calls` is the table of this cell's type, and the callers own the waker.
+        unsafe { (self.task.header().calls.swap_waker)(self.task.cell, waker) }
     }
 }
 
@@ -62,7 +100,35 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.join.poll(cx)
+        assert!(!self.taken, "a JoinHandle was polled after it had yielded its output; keep what it yielded instead");
+        if !self.is_finished() && self.leave_waker(cx) {
+            return Poll::Pending;
+        }
+        self.taken = true;
+        let header = self.task.header();
+        let mut result: Option<Result<T, Failure>> = None;
+        // SAFETY: `T` is the output of this cell's future (the pair is made in `Task::allocate`). COMPLETE was seen with
+        // HANDLE set, so the stage is the handle's.
+        unsafe { (header.calls.take)(self.task.cell, (&raw mut result).cast()) };
+        match result {
+            Some(result) => Poll::Ready(result.map_err(|failure| JoinError { id: header.id, failure })),
+            // `taken` was false, and only the handle takes.
+            None => unreachable!("a complete task without a result"),
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let header = self.task.header();
+        let left = header.state.detach();
+        if left.waker {
+            unwind::dispose(self.swap_waker(None));
+        }
+        if left.output && !self.taken {
+            // SAFETY: `calls` is the table of this cell's type. `detach` found COMPLETE, so the stage is the handle's.
+            unsafe { (header.calls.discard)(self.task.cell) };
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
 use super::info::Id;
@@ -12,33 +12,32 @@ use crate::unwind::{self, Payload};
 /// How a task failed.
 pub(super) enum Failure {
     Cancelled,
-    Panicked(Payload),
-    Refused(io::Error),
+    /// The mutex only makes the payload `Sync`, which a panic's payload need not be.
+    Panicked(Mutex<Payload>),
+    /// Several tasks may be refused for one reason.
+    Refused(Arc<io::Error>),
+}
+
+impl Failure {
+    pub(super) fn panicked(payload: Payload) -> Self {
+        Self::Panicked(Mutex::new(payload))
+    }
+
+    pub(super) fn into_panic(self) -> Result<Payload, Self> {
+        match self {
+            Self::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Self::Cancelled | Self::Refused(_) => Err(self),
+        }
+    }
 }
 
 /// A task ended without an output: it panicked, it was cancelled, or there was no thread for it.
 pub struct JoinError {
-    id: Id,
-    reason: Reason,
-}
-
-enum Reason {
-    Cancelled,
-    /// The mutex only makes the payload `Sync`, which a panic's payload need not be.
-    Panicked(Mutex<Payload>),
-    Refused(io::Error),
+    pub(super) id: Id,
+    pub(super) failure: Failure,
 }
 
 impl JoinError {
-    pub(super) fn new(id: Id, failure: Failure) -> Self {
-        let reason = match failure {
-            Failure::Cancelled => Reason::Cancelled,
-            Failure::Panicked(payload) => Reason::Panicked(Mutex::new(payload)),
-            Failure::Refused(error) => Reason::Refused(error),
-        };
-        Self { id, reason }
-    }
-
     /// The task that failed.
     #[must_use]
     pub fn id(&self) -> Id {
@@ -48,19 +47,19 @@ impl JoinError {
     /// The task was aborted, or its runtime was shut down.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.reason, Reason::Cancelled)
+        matches!(self.failure, Failure::Cancelled)
     }
 
     /// The task panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
-        matches!(self.reason, Reason::Panicked(_))
+        matches!(self.failure, Failure::Panicked(_))
     }
 
     /// The task was a blocking call, and the system had no thread for it; the error's `source` is what the system said.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self.reason, Reason::Refused(_))
+        matches!(self.failure, Failure::Refused(_))
     }
 
     /// The payload of the panic, as `std::panic::resume_unwind` takes it.
@@ -85,10 +84,8 @@ impl JoinError {
     ///
     /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, Self> {
-        match self.reason {
-            Reason::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            Reason::Cancelled | Reason::Refused(_) => Err(self),
-        }
+        let id = self.id;
+        self.failure.into_panic().map_err(|failure| Self { id, failure })
     }
 }
 
@@ -98,12 +95,12 @@ impl RefUnwindSafe for JoinError {}
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            Reason::Cancelled => write!(f, "task {} was cancelled", self.id),
-            Reason::Refused(error) => {
+        match &self.failure {
+            Failure::Cancelled => write!(f, "task {} was cancelled", self.id),
+            Failure::Refused(error) => {
                 write!(f, "no thread could be started for task {}: {error}", self.id)
             }
-            Reason::Panicked(payload) => {
+            Failure::Panicked(payload) => {
                 // Copied out: the formatter is foreign code, which runs under no lock.
                 let message = {
                     let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,9 +123,9 @@ impl fmt::Debug for JoinError {
 
 impl Error for JoinError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.reason {
-            Reason::Refused(error) => Some(error),
-            Reason::Cancelled | Reason::Panicked(_) => None,
+        match &self.failure {
+            Failure::Refused(error) => Some(&**error),
+            Failure::Cancelled | Failure::Panicked(_) => None,
         }
     }
 }
@@ -136,9 +133,9 @@ impl Error for JoinError {
 impl From<JoinError> for io::Error {
     /// An error that keeps the `JoinError` as its payload, of the kind `Other`, or of the kind of the system's refusal.
     fn from(error: JoinError) -> Self {
-        let kind = match &error.reason {
-            Reason::Refused(refusal) => refusal.kind(),
-            Reason::Cancelled | Reason::Panicked(_) => io::ErrorKind::Other,
+        let kind = match &error.failure {
+            Failure::Refused(refusal) => refusal.kind(),
+            Failure::Cancelled | Failure::Panicked(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }

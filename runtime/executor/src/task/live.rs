@@ -4,6 +4,7 @@
 //! says in its low bits which part it belongs to.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use slab::Slab;
@@ -57,7 +58,7 @@ impl Live {
             // Four billion live tasks do not fit into any memory that the rest of the cells fit into.
             return Err(task);
         };
-        task.header().set_live_key(key);
+        task.header().live.store(key, Relaxed);
         table.entries.insert(Entry { task, seat, since: sys::coarse_now() });
         Ok(())
     }

@@ -35,6 +35,7 @@
 #[allow(unsafe_code)]
 mod cell;
 mod info;
+#[allow(unsafe_code)]
 mod join;
 mod join_error;
 mod live;

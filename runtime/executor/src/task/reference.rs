@@ -4,20 +4,18 @@
 
 use std::future::Future;
 use std::io;
-use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::{Cell, Header, Schedule};
 use super::info::{Id, Options, TaskInfo};
 use super::join::JoinHandle;
-use super::join_error::{Failure, JoinError};
+use super::join_error::Failure;
 use super::local::Local;
 use super::state::Wake;
-use crate::unwind;
 
 /// A reference to a task.
 pub(crate) struct Task {
@@ -62,8 +60,7 @@ impl Task {
     ) -> (Self, JoinHandle<T>) {
         let cell = Cell::allocate(future, scheduler, options.name, location);
         // A new state counts two references.
-        let join = Join { task: Self { cell }, taken: false, output: PhantomData };
-        (Self { cell }, JoinHandle::new(join))
+        (Self { cell }, JoinHandle::new(Self { cell }))
     }
 
     /// Turns the reference into a pointer, for a queue that stores it in a word.
@@ -95,7 +92,7 @@ impl Task {
     }
 
     /// As [`cancel`](Self::cancel), because the system refused what the task needs.
-    pub(crate) fn refuse(self, error: io::Error) {
+    pub(crate) fn refuse(self, error: Arc<io::Error>) {
         self.fail(Failure::Refused(error));
     }
 
@@ -129,7 +126,7 @@ impl Task {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.header().state.load().is_complete()
+        self.header().state.is_complete()
     }
 
     pub(crate) fn describe(&self) -> TaskInfo {
@@ -138,7 +135,7 @@ impl Task {
             id: header.id,
             name: header.name.clone(),
             location: header.location,
-            state: header.state.load().into(),
+            state: header.state.doing(),
             local: header.calls.local,
             age: Duration::ZERO,
             address: self.cell.addr().get(),
@@ -179,84 +176,5 @@ pub(super) fn release(cell: NonNull<Header>, count: usize) {
     if header.state.release(count) {
         // SAFETY: `calls` is the table of this cell's type, and these were the last references.
         unsafe { free(cell) };
-    }
-}
-
-/// The handle's side of a task.
-pub(crate) struct Join<T> {
-    task: Task,
-    /// The result has been moved out.
-    taken: bool,
-    output: PhantomData<T>,
-}
-
-// SAFETY: a shared `Join` gives access to the task, which is Sync, and never to the output.
-unsafe impl<T: Send> Sync for Join<T> {}
-
-impl<T> Join<T> {
-    pub(super) fn task(&self) -> &Task {
-        &self.task
-    }
-
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        assert!(!self.taken, "a JoinHandle was polled after it had yielded its output; keep what it yielded instead");
-        let header = self.task.header();
-        if !header.state.load().is_complete() && self.leave_waker(cx) {
-            return Poll::Pending;
-        }
-        self.taken = true;
-        let mut result: Option<Result<T, Failure>> = None;
-        // SAFETY: `T` is the output of this cell's future (the pair is made in `allocate`). COMPLETE was seen with
-        // HANDLE set, so the stage is the handle's.
-        unsafe { (header.calls.take)(self.task.cell, (&raw mut result).cast()) };
-        match result {
-            Some(Ok(output)) => Poll::Ready(Ok(output)),
-            Some(Err(failure)) => Poll::Ready(Err(JoinError::new(header.id, failure))),
-            // `taken` was false, and only the handle takes.
-            None => unreachable!("a complete task without a result"),
-        }
-    }
-
-    /// Leaves a waker for the completion. `false`: it is there already.
-    fn leave_waker(&self, cx: &mut Context<'_>) -> bool {
-        let header = self.task.header();
-        if !header.state.claim_join_waker() {
-            return false;
-        }
-        // The waker is the handle's from here until it is offered. A panic in the clone leaves it so.
-        let kept = self.swap_waker(None);
-        let waker = match kept {
-            Some(kept) if kept.will_wake(cx.waker()) => kept,
-            kept => {
-                unwind::dispose(kept);
-                cx.waker().clone()
-            }
-        };
-        self.swap_waker(Some(waker));
-        if header.state.offer_join_waker() {
-            return true;
-        }
-        unwind::dispose(self.swap_waker(None));
-        false
-    }
-
-    /// Only while the waker is the handle's.
-    fn swap_waker(&self, waker: Option<Waker>) -> Option<Waker> {
-        // SAFETY: `calls` is the table of this cell's type, and the callers own the waker.
-        unsafe { (self.task.header().calls.swap_waker)(self.task.cell, waker) }
-    }
-}
-
-impl<T> Drop for Join<T> {
-    fn drop(&mut self) {
-        let header = self.task.header();
-        let detach = header.state.detach();
-        if detach.waker {
-            unwind::dispose(self.swap_waker(None));
-        }
-        if detach.discard && !self.taken {
-            // SAFETY: `calls` is the table of this cell's type. `detach` found COMPLETE, so the stage is the handle's.
-            unsafe { (header.calls.discard)(self.task.cell) };
-        }
     }
 }

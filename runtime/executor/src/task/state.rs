@@ -5,9 +5,10 @@
 //! acquires what was done before it. A wake that finds the task already scheduled therefore still writes the word:
 //! the poll that follows must see what the waker's thread did before waking.
 
+use std::process;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::{fmt, process};
 
+use super::info::TaskState;
 use crate::sync::AtomicUsize;
 
 /// The task is in a queue, or will be put there by the thread that runs it.
@@ -65,40 +66,13 @@ pub(super) enum Cancel {
     Nothing,
 }
 
-/// What the thread that completes a task has to do with its leftovers.
+/// What whoever is the second to be done with a task, its runner or its handle, has to do with what is left of it.
 #[derive(Debug)]
-pub(super) struct Complete {
-    /// The join waker is there to be taken and woken.
-    pub(super) wake: bool,
-    /// Nobody will take the output.
-    pub(super) discard: bool,
-}
-
-/// What a handle that is dropped has to do with the leftovers.
-#[derive(Debug)]
-pub(super) struct Detach {
-    /// The join waker is the handle's to drop.
+pub(super) struct Leftovers {
+    /// The join waker is there to be taken: to be woken by the runner, to be dropped by the handle.
     pub(super) waker: bool,
-    /// The output is the handle's to drop.
-    pub(super) discard: bool,
-}
-
-/// The state of a task at one moment, for those who watch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Snapshot(usize);
-
-impl Snapshot {
-    pub(super) fn is_complete(self) -> bool {
-        self.0 & COMPLETE != 0
-    }
-
-    pub(super) fn is_running(self) -> bool {
-        self.0 & RUNNING != 0
-    }
-
-    pub(super) fn is_scheduled(self) -> bool {
-        self.0 & SCHEDULED != 0
-    }
+    /// Nobody will take the output.
+    pub(super) output: bool,
 }
 
 pub(super) struct State {
@@ -179,10 +153,10 @@ impl State {
     }
 
     /// The result is stored.
-    pub(super) fn complete(&self) -> Complete {
+    pub(super) fn complete(&self) -> Leftovers {
         let word = self.word.fetch_xor(RUNNING | COMPLETE, AcqRel);
         debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
-        Complete { wake: word & JOIN_WAKER != 0, discard: word & HANDLE == 0 }
+        Leftovers { waker: word & JOIN_WAKER != 0, output: word & HANDLE == 0 }
     }
 
     /// The handle wants to change the join waker. `false`: too late, the task is complete.
@@ -196,13 +170,13 @@ impl State {
     }
 
     /// The handle goes away; its reference is given up separately.
-    pub(super) fn detach(&self) -> Detach {
+    pub(super) fn detach(&self) -> Leftovers {
         self.update(|word| {
             debug_assert!(word & HANDLE != 0);
             if word & COMPLETE != 0 {
-                (word & !HANDLE, Detach { waker: word & JOIN_WAKER == 0, discard: true })
+                (word & !HANDLE, Leftovers { waker: word & JOIN_WAKER == 0, output: true })
             } else {
-                (word & !(HANDLE | JOIN_WAKER), Detach { waker: true, discard: false })
+                (word & !(HANDLE | JOIN_WAKER), Leftovers { waker: true, output: false })
             }
         })
     }
@@ -220,8 +194,18 @@ impl State {
         word / REFERENCE == count
     }
 
-    pub(super) fn load(&self) -> Snapshot {
-        Snapshot(self.word.load(Acquire))
+    /// Whether the result is there. Whoever owns it sees it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.word.load(Acquire) & COMPLETE != 0
+    }
+
+    /// What the task is doing, for those who watch.
+    pub(super) fn doing(&self) -> TaskState {
+        match self.word.load(Acquire) {
+            word if word & (RUNNING | COMPLETE) != 0 => TaskState::Running,
+            word if word & SCHEDULED != 0 => TaskState::Queued,
+            _ => TaskState::Waiting,
+        }
     }
 
     /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
@@ -240,11 +224,5 @@ impl State {
                 Err(current) => word = current,
             }
         }
-    }
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.load().fmt(f)
     }
 }

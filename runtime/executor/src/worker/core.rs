@@ -25,7 +25,7 @@ pub(super) struct Core {
     pub(super) counters: Counters,
     /// 1 while a thread has the core.
     taken: AtomicUsize,
-    /// The group whose park the thread rests in. Changes only in the hands of a new thread.
+    /// The group whose park the thread rests in. Changes only while no thread has the core.
     group: AtomicUsize,
 }
 
@@ -45,6 +45,11 @@ impl Core {
 
     pub(super) fn group(&self) -> usize {
         self.group.load(Relaxed)
+    }
+
+    /// Has the thread that is about to take the core rest in the park of this group.
+    pub(super) fn join_group(&self, group: usize) {
+        self.group.store(group, Relaxed);
     }
 
     pub(super) fn is_taken(&self) -> bool {
@@ -76,11 +81,6 @@ impl<'a> Lease<'a> {
         Some(Self { index, core, context })
     }
 
-    /// Has the thread rest in the park of another group from now on.
-    pub(super) fn join_group(&self, group: usize) {
-        self.core.group.store(group, Relaxed);
-    }
-
     /// Steals half of what `victim` has, and returns one task of it and how many there were. The own ring is empty.
     pub(super) fn steal(&self, victim: &Core) -> (Option<Task>, usize) {
         // SAFETY: the lease is on this thread, which alone owns the ring; the callers come with an empty one, which is
@@ -88,13 +88,9 @@ impl<'a> Lease<'a> {
         unsafe { victim.ring.steal_into(&self.core.ring) }
     }
 
-    fn owned(&self) -> Owned<'a> {
-        Owned { core: self.core, thread: PhantomData }
-    }
-
     /// Adds a task to the own ring, or gives it back.
     pub(super) fn push(&self, task: Task) -> Result<(), Task> {
-        self.owned().push(task)
+        Owned { core: self.core, thread: PhantomData }.push(task)
     }
 }
 

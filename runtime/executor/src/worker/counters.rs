@@ -1,7 +1,8 @@
-//! What a core's thread counts: each counter is stored by that thread alone, and read by anyone.
+//! What a core's thread counts: each counter but one is stored by that thread alone, and read by anyone.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// A number that one thread counts up.
 #[derive(Debug, Default)]
@@ -12,11 +13,6 @@ impl Counter {
     #[inline]
     pub(super) fn add(&self, count: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
-    }
-
-    /// Only for the thread that owns it.
-    pub(super) fn raise(&self, to: u64) {
-        self.0.store(self.0.load(Relaxed).max(to), Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -33,16 +29,25 @@ pub(super) struct Counters {
     pub(super) overflows: Counter,
     pub(super) parks: Counter,
     pub(super) turns: Counter,
-    /// In nanoseconds.
-    pub(super) longest_step: Counter,
+    /// In nanoseconds. The sentinel stores it, too.
+    pub(super) longest_poll: Counter,
     /// In nanoseconds.
     pub(super) latency: Counter,
 }
 
 impl Counters {
-    /// The last 61 steps took so long each, and as many tasks wait.
-    pub(super) fn sample(&self, nanos_per_step: u64, queued: u64) {
-        self.longest_step.raise(nanos_per_step);
-        self.latency.0.store(nanos_per_step.saturating_mul(queued), Relaxed);
+    /// A poll has taken so long. For any thread.
+    pub(super) fn note_poll(&self, lasted: Duration) {
+        self.longest_poll.0.fetch_max(nanos(lasted), Relaxed);
     }
+
+    /// The last 61 steps took so long each, and as many tasks wait.
+    pub(super) fn sample(&self, per_step: Duration, queued: usize) {
+        self.note_poll(per_step);
+        self.latency.0.store(nanos(per_step).saturating_mul(queued as u64), Relaxed);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

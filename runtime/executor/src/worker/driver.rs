@@ -22,7 +22,6 @@ use super::shared::Shared;
 use super::sleeper::Rest;
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
-use crate::signal::WORK;
 use crate::task::Task;
 
 /// A prime, so that it keeps no step with a pattern among the tasks.
@@ -94,14 +93,6 @@ impl<'a, P: Park> Driver<'a, P> {
 
     pub(super) fn core(&self) -> &'a Core {
         self.lease.core
-    }
-
-    pub(super) fn index(&self) -> usize {
-        self.lease.index
-    }
-
-    pub(super) fn join_group(&self, group: usize) {
-        self.lease.join_group(group);
     }
 
     pub(super) fn park(&self) -> &'a Arc<P> {
@@ -253,9 +244,7 @@ impl<'a, P: Park> Driver<'a, P> {
     fn sample(&mut self) {
         let now = Instant::now();
         if let Some(last) = self.last_look.replace(now) {
-            let nanos = u64::try_from(now.saturating_duration_since(last).as_nanos()).unwrap_or(u64::MAX);
-            let per_step = nanos / u64::from(STEPS_PER_LOOK);
-            self.core().counters.sample(per_step, self.queued() as u64);
+            self.core().counters.sample(now.saturating_duration_since(last) / STEPS_PER_LOOK, self.queued());
         }
     }
 
@@ -292,7 +281,7 @@ impl<'a, P: Park> Driver<'a, P> {
         for offset in 0..cores.len() {
             let index = (start + offset) % cores.len();
             let victim = &cores[index];
-            if index == self.index() {
+            if index == self.lease.index {
                 continue;
             }
             let (mut first, count) = self.lease.steal(victim);
@@ -306,10 +295,10 @@ impl<'a, P: Park> Driver<'a, P> {
             }
         }
         // As in `look_around`.
-        if self.shared.parks().len() > 1 {
+        if self.shared.parks.len() > 1 {
             self.stop_searching();
         }
-        for (group, park) in self.shared.parks().iter().enumerate() {
+        for (group, park) in self.shared.parks.iter().enumerate() {
             if group != core.group() {
                 self.turn(park);
             }
@@ -327,7 +316,7 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// Rests until there may be something to do, at most as long as `wait` says.
     pub(super) fn rest(&mut self, wait: Wait) {
-        let (shared, core, index) = (self.shared, self.core(), self.index());
+        let (shared, core, index) = (self.shared, self.core(), self.lease.index);
         self.last_look = None;
         shared.idle.publish(index, mem::take(&mut self.searching));
         // The second look; see the head of `idle`.
@@ -378,13 +367,12 @@ impl<'a, P: Park> Driver<'a, P> {
         self.random as usize % limit
     }
 
-    /// Has the seat's reasons to get up heeded; returns them.
-    pub(super) fn heed(&self) -> usize {
-        let reasons = self.seat.signal.take();
-        if reasons & WORK != 0 {
-            self.seat.collect(self.context);
+    /// Polls one task, or rests.
+    pub(super) fn run_or_rest(&mut self, wait: Wait) {
+        self.seat.heed(self.context);
+        if !self.step() {
+            self.rest(wait);
         }
-        reasons
     }
 }
 

@@ -13,21 +13,16 @@ use std::task::{self, Poll, Waker};
 use super::driver::{Driver, STEPS_PER_LOOK};
 use super::seat::Seat;
 use super::shared::Shared;
-use crate::context::{self, Context};
+use crate::context::{self, Context, Place};
 use crate::misuse;
 use crate::park::{Park, Wait};
-use crate::signal::{WOKEN, WORK};
+use crate::signal::WOKEN;
 
 /// Panics if this thread is inside a `block_on` already.
 #[track_caller]
 pub(super) fn refuse_nested(location: &Location<'_>) {
-    if let Some(outer) = context::entered_at() {
-        let nested = if context::is_worker() {
-            misuse::nested_on_worker(location, outer)
-        } else {
-            misuse::nested_block_on(location, outer)
-        };
-        panic!("{nested}");
+    if let Some(place) = context::place() {
+        panic!("{}", misuse::nested_block_on(location, place));
     }
 }
 
@@ -40,14 +35,9 @@ pub(super) struct Stay<'a, P: Park> {
 }
 
 impl<'a, P: Park> Stay<'a, P> {
-    fn begin(
-        context: &'a Context,
-        shared: &'a Arc<Shared<P>>,
-        kept: Option<&Arc<Seat<P>>>,
-        location: &'static Location<'static>,
-    ) -> Self {
+    fn begin(context: &'a Context, shared: &'a Arc<Shared<P>>, kept: Option<&Arc<Seat<P>>>, place: Place) -> Self {
         let seat = kept.map_or_else(|| Arc::new(Seat::new(Arc::clone(shared))), Arc::clone);
-        context.enter(shared.address(), Arc::clone(&seat), location);
+        context.enter(shared.address(), Arc::clone(&seat), place);
         Self { context, shared, seat, keep: kept.is_some() }
     }
 
@@ -77,41 +67,29 @@ impl<P: Park> Drop for Stay<'_, P> {
 
 /// The life of worker `index`.
 pub(super) fn work<P: Park>(shared: &Arc<Shared<P>>, index: usize) {
-    serve(shared, index, None, |_, driver| {
+    serve(shared, index, |_, driver| {
         while !shared.is_closed() {
-            run_or_rest(driver, Wait::Forever);
+            driver.run_or_rest(Wait::Forever);
         }
     });
 }
 
-/// Runs `body` with core `index`, as a thread of the runtime's own; in the park of another group if one is given.
+/// Runs `body` with core `index`, as a thread of the runtime's own.
 pub(super) fn serve<P: Park>(
     shared: &Arc<Shared<P>>,
     index: usize,
-    group: Option<usize>,
     body: impl FnOnce(&Stay<'_, P>, &mut Driver<'_, P>),
 ) {
     context::with(|context| {
-        let stay = Stay::begin(context, shared, None, shared.location);
-        context.worker.set(true);
+        let stay = Stay::begin(context, shared, None, Place::Worker(shared.location));
         let Some(mut driver) = Driver::take(context, shared, &stay.seat, index) else {
             return;
         };
-        if let Some(group) = group {
-            driver.join_group(group);
-        }
         let _entered = driver.park().enter();
         body(&stay, &mut driver);
         stay.evict();
         drop(driver);
     });
-}
-
-pub(super) fn run_or_rest<P: Park>(driver: &mut Driver<'_, P>, wait: Wait) {
-    driver.heed();
-    if !driver.step() {
-        driver.rest(wait);
-    }
 }
 
 #[track_caller]
@@ -123,13 +101,13 @@ pub(super) fn block_on<P: Park, F: Future>(
 ) -> F::Output {
     refuse_nested(location);
     context::with(|context| {
-        let stay = Stay::begin(context, shared, kept, location);
+        let stay = Stay::begin(context, shared, kept, Place::BlockOn(location));
         let caller = Caller { context, shared, stay: &stay, location, driver: RefCell::new(None) };
         // That comes before the future's first poll: what it spawns there is then run here as soon as it waits, and
         // needs no other thread to be woken.
         caller.driver.replace(caller.claim_core());
         let group = caller.driver.borrow().as_ref().map_or(0, |driver| driver.core().group());
-        let _entered = shared.parks()[group].enter();
+        let _entered = shared.parks[group].enter();
         // Declared last, so it is dropped first, inside the runtime.
         let future = pin!(future);
         caller.run(future)
@@ -170,7 +148,7 @@ impl<'a, P: Park> Caller<'a, P> {
                 }
                 // What was heeded before is found before the thread rests.
                 may_rest = !self.run_round(may_rest);
-                if self.heed() & WOKEN != 0 {
+                if self.stay.seat.heed(self.context) & WOKEN != 0 {
                     break;
                 }
             }
@@ -181,7 +159,7 @@ impl<'a, P: Park> Caller<'a, P> {
         if let Some(driver) = &mut *self.driver.borrow_mut() {
             driver.begin_future(self.location);
         }
-        self.shared.parks()[0].before_poll();
+        self.shared.parks[0].before_poll();
         future.poll(cx)
     }
 
@@ -204,7 +182,7 @@ impl<'a, P: Park> Caller<'a, P> {
             return false;
         }
         if let Some(task) = self.context.pop() {
-            self.shared.parks()[0].before_poll();
+            self.shared.parks[0].before_poll();
             task.run();
             return true;
         }
@@ -228,14 +206,6 @@ impl<'a, P: Park> Caller<'a, P> {
                 seat.signal.wait();
             }
         }
-    }
-
-    fn heed(&self) -> usize {
-        let reasons = self.stay.seat.signal.take();
-        if reasons & WORK != 0 {
-            self.stay.seat.collect(self.context);
-        }
-        reasons
     }
 
     /// After a shutdown: drops the local tasks, and leaves the core.

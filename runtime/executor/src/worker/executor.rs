@@ -176,10 +176,7 @@ impl<P: Park> Executor<P> {
 
     /// Calls `end` inside the host, as long as there is one: destructors of tasks are foreign code.
     fn inside(&self, end: &mut dyn FnMut()) {
-        match self.shards[0].host() {
-            Some(host) => host.around(end),
-            None => end(),
-        }
+        inside(self.shards[0].host().as_ref(), end);
     }
 
     fn close(&self) {
@@ -192,6 +189,14 @@ impl<P: Park> Executor<P> {
         // A grace beyond the clock's range is one without end.
         let deadline = Instant::now().checked_add(grace);
         self.shards.iter().flat_map(|shared| shared.await_end(deadline)).collect()
+    }
+}
+
+/// Calls `body` inside the host, if there is one.
+pub(super) fn inside(host: Option<&Arc<dyn PoolHost>>, body: &mut dyn FnMut()) {
+    match host {
+        Some(host) => host.around(body),
+        None => body(),
     }
 }
 
@@ -211,10 +216,7 @@ pub(super) fn start<P: Park>(
                 body(&enrolled.shared);
             }
         };
-        match &host {
-            Some(host) => host.around(&mut run),
-            None => run(),
-        }
+        inside(host.as_ref(), &mut run);
         // The host's references go before the executor is told that this thread has left.
         drop(host);
         drop(body);
@@ -225,13 +227,13 @@ pub(super) fn start<P: Park>(
 }
 
 /// A thread on the roll; dropping it takes the thread off.
-struct Enrolled<P: Park> {
-    shared: Arc<Shared<P>>,
+pub(super) struct Enrolled<P: Park> {
+    pub(super) shared: Arc<Shared<P>>,
     is_runner: bool,
 }
 
 impl<P: Park> Enrolled<P> {
-    fn new(shared: &Arc<Shared<P>>, is_runner: bool) -> Self {
+    pub(super) fn new(shared: &Arc<Shared<P>>, is_runner: bool) -> Self {
         shared.enroll_thread(is_runner);
         Self { shared: Arc::clone(shared), is_runner }
     }
@@ -255,9 +257,8 @@ impl<P: Park> Executor<P> {
         if self.is_ended.load(Relaxed) {
             return;
         }
-        if let Some(outer) = context::entered_at() {
-            let message =
-                if context::is_worker() { misuse::dropped_on_worker(outer) } else { misuse::dropped_inside(outer) };
+        if let Some(place) = context::place() {
+            let message = misuse::dropped_inside(place);
             if thread::panicking() {
                 unwind::report(format_args!("{message}"));
             } else {

@@ -66,7 +66,7 @@ impl WorkerMetrics {
             overflows: counters.overflows.get(),
             parks: counters.parks.get(),
             turns: counters.turns.get(),
-            longest_poll: Duration::from_nanos(counters.longest_step.get().max(core.watch.longest_stall())),
+            longest_poll: Duration::from_nanos(counters.longest_poll.get()),
             schedule_latency: Duration::from_nanos(counters.latency.get()),
             queued: core.ring.len() + usize::from(!core.lifo.is_empty()),
         }

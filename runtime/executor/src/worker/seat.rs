@@ -82,6 +82,15 @@ impl<P: Park> Seat<P> {
         }
     }
 
+    /// Takes the reasons to get up that there are, and sees to local tasks that were woken.
+    pub(super) fn heed(&self, context: &Context) -> usize {
+        let reasons = self.signal.take();
+        if reasons & WORK != 0 {
+            self.collect(context);
+        }
+        reasons
+    }
+
     fn take_returning(&self) -> Vec<Task> {
         mem::take(&mut *lock(&self.returning))
     }

@@ -25,11 +25,12 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::executor;
+use super::options::ExecutorOptions;
 use super::shared::Shared;
 use super::spare::Spares;
 use super::stall::{Clocks, Reporter};
-use crate::park::Park;
-use crate::sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until};
+use crate::park::{Park, ThreadPark, Wait};
+use crate::sync::{AtomicUsize, fence};
 use crate::unwind;
 
 /// A thread that blocks has helpers after at most two of them, and after one at the least.
@@ -46,9 +47,8 @@ const UNBORN: usize = 2;
 
 pub(super) struct Sentinel {
     state: AtomicUsize,
-    /// It was rung since its last tick.
-    rung: Mutex<bool>,
-    bell: Condvar,
+    /// What it waits in between two ticks.
+    bell: ThreadPark,
     pub(super) stalls: AtomicU64,
     pub(super) rescues: AtomicU64,
     pub(super) refusals: AtomicU64,
@@ -61,8 +61,7 @@ impl Sentinel {
     pub(super) fn new(lazy: bool) -> Self {
         Self {
             state: AtomicUsize::new(if lazy { UNBORN } else { AWAKE }),
-            rung: Mutex::new(false),
-            bell: Condvar::new(),
+            bell: ThreadPark::new(),
             stalls: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
@@ -88,13 +87,12 @@ impl Sentinel {
 
     /// Has it look at once.
     pub(super) fn ring(&self) {
-        *lock(&self.rung) = true;
-        self.bell.notify_one();
+        self.bell.unpark();
     }
 
     /// Waits for the next tick; with `calm`, if all `rest`, until it is roused.
     pub(super) fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
-        let mut deadline = Some(Instant::now() + TICK);
+        let mut wait = Wait::Until(Instant::now() + TICK);
         if calm {
             self.state.store(ASLEEP, Relaxed);
             // Pairs with the fence in `rouse`; see the head of this module.
@@ -103,13 +101,9 @@ impl Sentinel {
                 self.state.store(AWAKE, Relaxed);
                 return;
             }
-            deadline = None;
+            wait = Wait::Forever;
         }
-        let mut rung = lock(&self.rung);
-        while !*rung && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            rung = wait_until(&self.bell, rung, deadline);
-        }
-        *rung = false;
+        self.bell.turn(wait);
         self.state.store(AWAKE, Relaxed);
     }
 }
@@ -144,14 +138,19 @@ struct Sighting {
     report_after: Duration,
 }
 
+impl Sighting {
+    fn new(progress: Option<usize>, options: &ExecutorOptions) -> Self {
+        Self { progress, since: Instant::now(), clocks: None, report_after: options.stall_threshold }
+    }
+}
+
 /// The life of the sentinel.
 fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
     let sentinel = &shards[0].sentinel;
     let mut reporter = Reporter::new();
-    let sighting =
-        |_: &Core| Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
-    let mut sightings: Vec<Vec<Sighting>> =
-        shards.iter().map(|shared| shared.cores.iter().map(sighting).collect()).collect();
+    let cores = shards.iter().flat_map(|shared| (0..shared.cores.len()).map(move |index| (shared, index)));
+    let mut sightings: Vec<_> =
+        cores.map(|(shared, index)| (shared, index, Sighting::new(None, &shared.options))).collect();
     let is_closed = || shards[0].is_closed();
     let mut calm = 0;
     while !is_closed() {
@@ -161,11 +160,9 @@ fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
         };
         sentinel.pause(calm >= CALM_TICKS, rest);
         calm += 1;
-        for (shared, sightings) in shards.iter().zip(&mut sightings) {
-            for (index, sighting) in sightings.iter_mut().enumerate() {
-                if look(shared, index, sighting, &mut reporter) {
-                    calm = 0;
-                }
+        for (shared, index, sighting) in &mut sightings {
+            if look(shared, *index, sighting, &mut reporter) {
+                calm = 0;
             }
         }
     }
@@ -181,8 +178,7 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
     };
     core.watch.hurry();
     if sighting.progress != progress {
-        *sighting =
-            Sighting { progress, since: Instant::now(), clocks: None, report_after: shared.options.stall_threshold };
+        *sighting = Sighting::new(progress, &shared.options);
     }
     let lasted = sighting.since.elapsed();
     // One that is rung looks before the tick is over; and a thread may say itself that it is going to block.
@@ -190,13 +186,15 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
         return true;
     }
     if core.watch.mark_stuck(step) {
-        sighting.clocks = Clocks::of(core.watch.thread());
+        sighting.clocks = Some(Clocks::of(core.watch.thread()));
     }
-    core.watch.note_stall(lasted);
+    core.counters.note_poll(lasted);
     let is_refused = help(shared, index, step);
-    if sighting.clocks.is_some() && lasted >= sighting.report_after {
+    if let Some(clocks) = sighting.clocks
+        && lasted >= sighting.report_after
+    {
         sighting.report_after = lasted * 2;
-        let is_stall = reporter.report(shared, index, step, lasted, sighting.clocks);
+        let is_stall = reporter.report(shared, index, step, lasted, clocks);
         if is_stall && is_refused && shared.sentinel.complained.swap(1, Relaxed) == 0 {
             unwind::report(format_args!(
                 "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
@@ -261,8 +259,7 @@ mod tests {
         let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
         let sentinel = Arc::new(Sentinel::new(false));
         let shared = Arc::new(Shared::new(parks, options, 0, unhandled, sentinel, Location::caller()));
-        let mut sighting =
-            Sighting { progress: None, since: Instant::now(), clocks: None, report_after: Duration::ZERO };
+        let mut sighting = Sighting::new(None, &shared.options);
         let mut reporter = Reporter::new();
         let begun = Instant::now();
         shared.cores[0].watch.begin(None, None);

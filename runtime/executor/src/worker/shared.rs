@@ -3,7 +3,7 @@
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{mem, process};
 
 use crossbeam_queue::SegQueue;
@@ -16,17 +16,18 @@ use super::sentinel::{self, Sentinel};
 use super::sleeper::Post;
 use super::spare::Spares;
 use crate::blocking::PoolHost;
+use crate::context::{self, Place};
 use crate::park::Park;
 use crate::queue::injector::Injector;
 use crate::signal::WORK;
-use crate::sync::{AtomicUsize, Condvar, Mutex, fence, lock, wait_until};
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence, is_over, lock, wait_until, wait_while};
 use crate::task::{Live, Schedule, Task, TaskInfo};
 use crate::unhandled::Unhandled;
-use crate::{context, misuse, unwind};
+use crate::{misuse, unwind};
 
 pub(crate) struct Shared<P: Park> {
     /// One for each group of workers.
-    parks: Box<[Arc<P>]>,
+    pub(crate) parks: Box<[Arc<P>]>,
     /// One for each park.
     pub(super) posts: Box<[Post]>,
     /// Those of the workers, then those for callers, then those for spares.
@@ -35,7 +36,7 @@ pub(crate) struct Shared<P: Park> {
     /// Of several shards, which one this is.
     pub(super) shard: usize,
     /// Where the next round-robin spawn goes. Used in the first shard only.
-    next_shard: AtomicUsize,
+    pub(crate) next_shard: AtomicUsize,
     pub(super) idle: Idle,
     /// Tasks woken or spawned by threads without a core, and what did not fit into a ring.
     pub(super) injector: Injector<Task>,
@@ -107,7 +108,7 @@ impl<P: Park> Shared<P> {
             unhandled,
             siblings: OnceLock::new(),
             sentinel,
-            spares: Spares::new(workers + options.callers..count),
+            spares: Spares::new(workers + options.callers..count, &options),
             location,
             process: process::id(),
             closed: AtomicUsize::new(0),
@@ -123,14 +124,6 @@ impl<P: Park> Shared<P> {
     /// By what threads know this runtime; see [`context`].
     pub(crate) fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
-    }
-
-    pub(crate) fn parks(&self) -> &[Arc<P>] {
-        &self.parks
-    }
-
-    pub(crate) fn next_shard(&self) -> &AtomicUsize {
-        &self.next_shard
     }
 
     pub(super) fn park_of(&self, core: &Core) -> &Arc<P> {
@@ -246,11 +239,10 @@ impl<P: Park> Shared<P> {
 
     /// Says once that a wait has failed: there is nobody to return it to. A caller without workers panics.
     pub(super) fn meet_failure(&self, error: &std::io::Error) {
-        if let Some(outer) = context::entered_at().filter(|_| self.options.workers == 0) {
-            panic!("{}", misuse::turn_failed(outer, error));
-        }
+        let message = misuse::turn_failed(context::place().unwrap_or(Place::Worker(self.location)), error);
+        assert!(self.options.workers > 0, "{message}");
         if self.failed.swap(1, Relaxed) == 0 {
-            unwind::report(format_args!("{}", misuse::workers_turn_failed(self.location, error)));
+            unwind::report(format_args!("{message}"));
         }
     }
 
@@ -341,7 +333,7 @@ impl<P: Park> Shared<P> {
             self.unpark(index);
         }
         self.sentinel.ring();
-        self.spares.ring();
+        self.spares.threads.close();
         self.call_strangers();
         let (runners, host) = {
             let mut roll = lock(&self.roll);
@@ -356,11 +348,8 @@ impl<P: Park> Shared<P> {
     }
 
     fn close_parks(&self) {
-        if self.parks_closed.swap(1, Relaxed) != 0 {
-            return;
-        }
-        for park in &self.parks {
-            park.close();
+        if self.parks_closed.swap(1, Relaxed) == 0 {
+            self.parks.iter().for_each(|park| park.close());
         }
     }
 
@@ -370,11 +359,10 @@ impl<P: Park> Shared<P> {
         if self.is_forked() {
             return Vec::new();
         }
-        let mut roll = lock(&self.roll);
-        while roll.threads > 0 && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-            roll = wait_until(&self.left, roll, deadline);
-        }
-        drop(roll);
+        drop(wait_while(&self.left, lock(&self.roll), deadline, |roll| roll.threads > 0));
+        // Those that rest are not on the roll.
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        drop(self.spares.threads.shutdown(left));
         self.sweep();
         self.close_parks();
         // What callers of `block_on` and other threads that sweep have in their hands is about to end, too; a thread
@@ -382,8 +370,7 @@ impl<P: Park> Shared<P> {
         let mut roll = lock(&self.roll);
         loop {
             let tasks = self.tasks();
-            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if tasks.is_empty() || is_over || context::entered_at().is_some() {
+            if tasks.is_empty() || is_over(deadline) || context::place().is_some() {
                 return tasks;
             }
             roll = wait_until(&self.left, roll, deadline);

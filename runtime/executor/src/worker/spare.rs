@@ -1,129 +1,88 @@
 //! The threads that stand in for stuck ones.
 //!
 //! Nothing is taken away from a stuck thread, which may be running and believes that it owns its core. A spare works
-//! beside it, with a core of its own, in the same park, until the thread's next step. Then it hands back what it has and
-//! rests; rested long enough, it ends.
+//! beside it, with a core of its own, in the same park, until the thread's next step. Then it hands back what it has.
+//!
+//! To stand in is a blocking call, and the spares are a pool for such: started on demand, they rest afterwards, and end
+//! when they have rested long enough.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
+use super::executor::{Enrolled, inside};
 use super::sentinel::TICK;
 use super::shared::Shared;
-use super::{enter, executor};
+use super::{enter, options::ExecutorOptions};
+use crate::blocking::{BlockingPool, PoolOptions};
 use crate::park::{Park, Wait};
-use crate::sync::{Condvar, Mutex, lock, wait_until};
-
-/// How long a spare rests before it ends.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+use crate::sync::{Mutex, lock};
 
 pub(super) struct Spares {
-    desk: Mutex<Desk>,
-    /// Rung for each errand, and at the shutdown.
-    bell: Condvar,
-}
-
-struct Desk {
-    errands: VecDeque<Errand>,
+    pub(super) threads: BlockingPool,
     /// Cores that no spare has, and that are promised to none.
-    free: Vec<usize>,
-    /// How many spares rest. Never less than there are errands.
-    resting: usize,
+    free: Mutex<Vec<usize>>,
 }
 
 /// Stand in for `victim`, which is stuck in the step `progress`, with core `core`.
-struct Errand {
+struct Errand<P: Park> {
     core: usize,
     victim: usize,
     progress: usize,
+    /// Counts as a thread of the runtime's.
+    enrolled: Enrolled<P>,
 }
 
 impl Spares {
-    pub(super) fn new(cores: Range<usize>) -> Self {
-        Self {
-            desk: Mutex::new(Desk { errands: VecDeque::new(), free: cores.rev().collect(), resting: 0 }),
-            bell: Condvar::new(),
-        }
+    pub(super) fn new(cores: Range<usize>, options: &ExecutorOptions) -> Self {
+        let threads = PoolOptions {
+            threads: cores.len(),
+            name: Cow::Borrowed("bourn-spare"),
+            stack_size: options.stack_size,
+            ..PoolOptions::default()
+        };
+        Self { threads: BlockingPool::new(threads), free: Mutex::new(cores.rev().collect()) }
     }
 
-    pub(super) fn ring(&self) {
-        // Under the lock: a spare that has seen the runtime open is not yet waiting.
-        drop(lock(&self.desk));
-        self.bell.notify_all();
-    }
-
-    /// Has a spare stand in for `victim`; `false`: none is free.
+    /// Has a spare stand in for `victim`; `false`: none is free. The next tick tries again.
     pub(super) fn lend<P: Park>(shared: &Arc<Shared<P>>, victim: usize, progress: usize) -> bool {
-        let spares = &shared.spares;
-        let core = {
-            let mut desk = lock(&spares.desk);
-            let Some(core) = desk.free.pop() else {
-                return false;
-            };
-            desk.errands.push_back(Errand { core, victim, progress });
-            if desk.errands.len() <= desk.resting {
-                spares.bell.notify_one();
-                return true;
-            }
-            core
+        let Some(core) = lock(&shared.spares.free).pop() else {
+            return false;
         };
-        let name = format!("bourn-spare-{core}");
-        let started = executor::start(shared, name, true, stand_by);
-        if started.is_err() {
-            // The next tick tries again. The errand is gone if a spare came back just now and took it.
-            let mut desk = lock(&spares.desk);
-            let before = desk.errands.len();
-            desk.errands.retain(|errand| errand.core != core);
-            if desk.errands.len() < before {
-                desk.free.push(core);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn next_errand<P: Park>(&self, shared: &Shared<P>) -> Option<Errand> {
-        let deadline = std::time::Instant::now() + KEEP_ALIVE;
-        let mut desk = lock(&self.desk);
-        desk.resting += 1;
-        let errand = loop {
-            if let Some(errand) = desk.errands.pop_front() {
-                break Some(errand);
-            }
-            if shared.is_closed() || std::time::Instant::now() >= deadline {
-                break None;
-            }
-            desk = wait_until(&self.bell, desk, Some(deadline));
-        };
-        desk.resting -= 1;
-        errand
+        let (errand, host) = (Errand { core, victim, progress, enrolled: Enrolled::new(shared, true) }, shared.host());
+        let call = shared.spares.threads.spawn(move || {
+            inside(host.as_ref(), &mut || stand_in(&errand));
+            // The host's references go before the executor is told that this thread has left.
+            drop(host);
+            drop(errand);
+        });
+        // Where no thread can be started, the errand is gone already.
+        !call.is_finished()
     }
 }
 
-/// The life of a spare.
-fn stand_by<P: Park>(shared: &Arc<Shared<P>>) {
-    let spares = &shared.spares;
-    while let Some(errand) = spares.next_errand(shared) {
-        stand_in(shared, &errand);
-        lock(&spares.desk).free.push(errand.core);
+impl<P: Park> Drop for Errand<P> {
+    fn drop(&mut self) {
+        lock(&self.enrolled.shared.spares.free).push(self.core);
     }
 }
 
-fn stand_in<P: Park>(shared: &Arc<Shared<P>>, errand: &Errand) {
+fn stand_in<P: Park>(errand: &Errand<P>) {
+    let shared = &errand.enrolled.shared;
     let victim = &shared.cores[errand.victim];
-    let group = victim.group();
-    enter::serve(shared, errand.core, Some(group), |stay, driver| {
+    shared.cores[errand.core].join_group(victim.group());
+    enter::serve(shared, errand.core, |stay, driver| {
         while !shared.is_closed() {
             // What is local to this thread would be dropped with its stay.
             let wait = if victim.watch.is_stuck_at(errand.progress) {
-                Wait::Until(std::time::Instant::now() + TICK)
+                Wait::Until(Instant::now() + TICK)
             } else if stay.has_local() {
                 Wait::Forever
             } else {
                 break;
             };
-            enter::run_or_rest(driver, wait);
+            driver.run_or_rest(wait);
         }
     });
     // Whatever was left is in the injector, and the victim may be about to rest: somebody has to look, and to wait in

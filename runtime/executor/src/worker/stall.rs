@@ -73,8 +73,8 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Those of a thread of this process, by its number. `None`: its number is not known.
-    pub(super) fn of(thread: u64) -> Option<Self> {
+    /// Those of a thread of this process, by its number.
+    pub(super) fn of(thread: u64) -> Self {
         let stat = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok();
         // proc(5): the time on a processor, the time in a run queue, the number of slices; in nanoseconds.
         let mut fields =
@@ -84,7 +84,7 @@ impl Clocks {
         // is added up only when it ends, so a thread that has been there all the while shows by this alone.
         let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
         let runnable = stat.rsplit(')').next().is_some_and(|after| after.trim_start().starts_with('R'));
-        Some(Self { ran: next(), queued: next(), runnable, at: Instant::now() })
+        Self { ran: next(), queued: next(), runnable, at: Instant::now() }
     }
 
     /// What the thread has mostly done from then to now; `None`: it was not let run.
@@ -125,11 +125,10 @@ impl Reporter {
         index: usize,
         step: usize,
         lasted: Duration,
-        before: Option<Clocks>,
+        before: Clocks,
     ) -> bool {
         let core = &shared.cores[index];
-        let now = Clocks::of(core.watch.thread());
-        let Some(cause) = before.zip(now).and_then(|(before, now)| before.cause(now)) else {
+        let Some(cause) = before.cause(Clocks::of(core.watch.thread())) else {
             return false;
         };
         let Some(doing) = core.watch.doing(step) else {

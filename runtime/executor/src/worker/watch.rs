@@ -21,7 +21,6 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::time::Duration;
 
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, fence};
 use crate::task::Id;
@@ -46,8 +45,6 @@ pub(super) struct Watch {
     task: AtomicU64,
     /// Where it was spawned, or where `block_on` was called. Null or from a `&'static Location`.
     location: AtomicPtr<Location<'static>>,
-    /// The longest that the sentinel has seen a step last, in nanoseconds. Stored by the sentinel alone.
-    longest_stall: AtomicU64,
     /// The kernel's number of the thread, or 0 where it is not known.
     thread: AtomicU64,
 }
@@ -69,7 +66,6 @@ impl Watch {
             hurry: AtomicBool::new(false),
             task: AtomicU64::new(0),
             location: AtomicPtr::new(ptr::null_mut()),
-            longest_stall: AtomicU64::new(0),
             thread: AtomicU64::new(0),
         }
     }
@@ -94,16 +90,6 @@ impl Watch {
     fn next(&self) -> usize {
         // Relaxed: the thread's own store.
         (self.progress.load(Relaxed) & !(STEP - 1)).wrapping_add(STEP)
-    }
-
-    /// The sentinel has seen a step last so long.
-    pub(super) fn note_stall(&self, lasted: Duration) {
-        let nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
-        self.longest_stall.store(self.longest_stall.load(Relaxed).max(nanos), Relaxed);
-    }
-
-    pub(super) fn longest_stall(&self) -> u64 {
-        self.longest_stall.load(Relaxed)
     }
 
     /// Says which thread has the core.

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 /// What the rows need of a runtime. The values are made once and never dropped.
 pub trait Peer: Copy + Send + Sync + 'static {
+    const NAME: &'static str;
+
     type Listener: Send;
     type Stream: Send + 'static;
 
     /// Runs a task to its end: on a worker where there are some, or else on this thread.
     fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T;
+    /// Drives the future on this thread.
+    fn block_on<T>(self, future: impl Future<Output = T>) -> T;
     fn spawn<T: Send + 'static>(
         self,
         future: impl Future<Output = T> + Send + 'static,
@@ -24,13 +28,15 @@ pub trait Peer: Copy + Send + Sync + 'static {
     fn listen() -> impl Future<Output = (Self::Listener, SocketAddr)> + Send;
     fn accept(listener: &Self::Listener) -> impl Future<Output = Self::Stream> + Send;
     fn connect(addr: SocketAddr) -> impl Future<Output = Self::Stream> + Send;
+    /// Takes over a socket that blocks not.
+    fn adopt(socket: std::net::TcpStream) -> Self::Stream;
     fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
 }
 
 const LOCAL: &str = "127.0.0.1:0";
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Bourn {
     runtime: &'static bourn::Runtime,
     has_workers: bool,
@@ -55,12 +61,18 @@ impl Bourn {
 }
 
 impl Peer for Bourn {
+    const NAME: &'static str = "bourn";
+
     type Listener = bourn::net::TcpListener;
     type Stream = bourn::net::TcpStream;
 
     fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
         let task = self.runtime.spawn(future);
         if self.has_workers { smol::future::block_on(task) } else { self.runtime.block_on(task) }.expect("a result")
+    }
+
+    fn block_on<T>(self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     fn spawn<T: Send + 'static>(
@@ -97,6 +109,10 @@ impl Peer for Bourn {
         bourn::net::TcpStream::connect(addr).await.expect("a connection")
     }
 
+    fn adopt(socket: std::net::TcpStream) -> Self::Stream {
+        bourn::net::TcpStream::from_std(socket).expect("a socket")
+    }
+
     async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
         stream.read(buffer).await
     }
@@ -106,7 +122,7 @@ impl Peer for Bourn {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tokio {
     runtime: &'static tokio::runtime::Runtime,
     has_workers: bool,
@@ -126,12 +142,18 @@ impl Tokio {
 }
 
 impl Peer for Tokio {
+    const NAME: &'static str = "tokio";
+
     type Listener = tokio::net::TcpListener;
     type Stream = tokio::net::TcpStream;
 
     fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
         let task = self.runtime.spawn(future);
         if self.has_workers { smol::future::block_on(task) } else { self.runtime.block_on(task) }.expect("a result")
+    }
+
+    fn block_on<T>(self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     fn spawn<T: Send + 'static>(
@@ -172,6 +194,10 @@ impl Peer for Tokio {
         stream
     }
 
+    fn adopt(socket: std::net::TcpStream) -> Self::Stream {
+        tokio::net::TcpStream::from_std(socket).expect("a socket")
+    }
+
     async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
         tokio::io::AsyncReadExt::read(stream, buffer).await
     }
@@ -181,7 +207,7 @@ impl Peer for Tokio {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Smol {
     executor: &'static smol::Executor<'static>,
     has_workers: bool,
@@ -203,12 +229,18 @@ impl Smol {
 }
 
 impl Peer for Smol {
+    const NAME: &'static str = "smol";
+
     type Listener = smol::net::TcpListener;
     type Stream = smol::net::TcpStream;
 
     fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
         let task = self.executor.spawn(future);
         if self.has_workers { smol::future::block_on(task) } else { smol::block_on(self.executor.run(task)) }
+    }
+
+    fn block_on<T>(self, future: impl Future<Output = T>) -> T {
+        smol::block_on(self.executor.run(future))
     }
 
     fn spawn<T: Send + 'static>(
@@ -252,6 +284,10 @@ impl Peer for Smol {
         stream
     }
 
+    fn adopt(socket: std::net::TcpStream) -> Self::Stream {
+        smol::net::TcpStream::try_from(socket).expect("a socket")
+    }
+
     async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
         smol::io::AsyncReadExt::read(stream, buffer).await
     }
@@ -259,4 +295,17 @@ impl Peer for Smol {
     async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
         smol::io::AsyncWriteExt::write_all(stream, bytes).await
     }
+}
+
+pub fn clock(clock: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place for the time outlives the call.
+    let result = unsafe { libc::clock_gettime(clock, &mut time) };
+    assert_eq!(result, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The processor time of this process.
+pub fn cpu_time() -> Duration {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
 }

@@ -1,0 +1,48 @@
+//! Asks one question of every runtime, in one group.
+#![allow(dead_code, reason = "each bench uses a part")]
+
+use std::time::Duration;
+
+use bourn_bench::peers::{Bourn, Peer, Smol, Tokio};
+use criterion::Criterion;
+use criterion::measurement::WallTime;
+
+/// Far enough away that it never comes.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+pub trait Question: Copy {
+    /// How long it takes to do it so many times.
+    fn measure<P: Peer>(self, peer: P, times: u64) -> Duration;
+}
+
+/// Short enough that all benches together end within ten minutes.
+pub fn criterion() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_millis(1_500))
+        .configure_from_args()
+}
+
+/// On one thread: the caller's, for all of them.
+pub fn one_thread(criterion: &mut Criterion, name: &str, question: impl Question) {
+    let group = format!("{name}, one thread");
+    all(criterion, &group, question, Bourn::current_thread(), Tokio::current_thread(), Smol::current_thread());
+}
+
+pub fn two_workers(criterion: &mut Criterion, name: &str, question: impl Question) {
+    let group = format!("{name}, two workers");
+    all(criterion, &group, question, Bourn::workers(2), Tokio::workers(2), Smol::workers(2));
+}
+
+fn all(criterion: &mut Criterion, name: &str, question: impl Question, bourn: Bourn, tokio: Tokio, smol: Smol) {
+    let mut group = criterion.benchmark_group(name);
+    one(&mut group, question, bourn);
+    one(&mut group, question, tokio);
+    one(&mut group, question, smol);
+    group.finish();
+}
+
+fn one<P: Peer>(group: &mut criterion::BenchmarkGroup<'_, WallTime>, question: impl Question, peer: P) {
+    group.bench_function(P::NAME, |bencher| bencher.iter_custom(|times| question.measure(peer, times)));
+}

@@ -1,0 +1,40 @@
+//! Letting a thousand others go first, once.
+//! Hypothesis: a push and a pop of a ring that nobody else writes, and two changes of the task's state.
+#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
+
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use bourn_bench::peers::Peer;
+use criterion::{Criterion, criterion_group, criterion_main};
+use harness::Question;
+
+#[derive(Clone, Copy)]
+struct Yields;
+
+impl Question for Yields {
+    fn measure<P: Peer>(self, peer: P, times: u64) -> Duration {
+        peer.run(async move {
+            let task = move || async move {
+                for _ in 0..times {
+                    P::yield_now().await;
+                }
+            };
+            let start = Instant::now();
+            let tasks: Vec<_> = (0..1_000).map(|_| peer.spawn(task())).collect();
+            for task in tasks {
+                task.await;
+            }
+            start.elapsed()
+        })
+    }
+}
+
+fn all(criterion: &mut Criterion) {
+    harness::one_thread(criterion, "yield_now of 1000 tasks", Yields);
+    harness::two_workers(criterion, "yield_now of 1000 tasks", Yields);
+}
+
+criterion_group!(name = benches; config = harness::criterion(); targets = all);
+criterion_main!(benches);
