@@ -156,6 +156,10 @@ impl Server {
         if pinned {
             sys::pin(&sys::processors()[..1])?;
         }
+        if service.name == "work" {
+            // Tasks block here on purpose, and a server may have something to say about that.
+            command.stderr(Stdio::null());
+        }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         if pinned {
             sys::pin(&sys::processors()[1..2])?;

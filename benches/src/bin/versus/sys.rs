@@ -47,13 +47,16 @@ impl Epoll {
         let limit = libc::timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
         let room = self.events.len() as i32;
         let events = self.events.as_mut_ptr();
-        // SAFETY: there is room for so many events, and the limit outlives the call.
-        let count =
-            unsafe { libc::epoll_pwait2(self.fd.as_raw_fd(), events, room, &raw const limit, std::ptr::null()) };
-        match checked(count) {
-            Ok(count) => Ok(count as usize),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-            Err(error) => Err(error),
+        loop {
+            let epoll = self.fd.as_raw_fd();
+            // SAFETY: there is room for so many events, and the limit outlives the call.
+            let count = unsafe { libc::epoll_pwait2(epoll, events, room, &raw const limit, std::ptr::null()) };
+            match checked(count) {
+                Ok(count) => return Ok(count as usize),
+                // Without any signal, too: the kernel does so for a ring that was closed a moment ago.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -99,6 +102,15 @@ pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: there is room for so many bytes.
     let read = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
     if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
+}
+
+/// Bounds what arrives before it is read.
+pub fn set_receive_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
+    let value = (&raw const bytes).cast();
+    let length = size_of::<i32>() as u32;
+    // SAFETY: the value is as long as it says.
+    checked(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, value, length) })?;
+    Ok(())
 }
 
 /// The processors that this process may use, as they were when this was first asked.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::{Load, PATIENCE, Slice, Stopwatch, ring, wrong};
+use super::{Load, PATIENCE, Slice, Stopwatch, ring, submit_and_wait, wrong};
 use crate::histogram::Histogram;
 use crate::sys::{self, Epoll};
 use crate::{Outcome, message};
@@ -182,7 +182,7 @@ impl Load for ChurnBursts {
         let mut arrived = Vec::new();
         while open > 0 {
             // Two completions for each connection.
-            self.ring.submit_and_wait((open / 2).max(1))?;
+            submit_and_wait(&self.ring, (open / 2).max(1))?;
             arrived.clear();
             arrived.extend(self.ring.completion().map(|completion| (completion.user_data(), completion.result())));
             let now = watch.now();

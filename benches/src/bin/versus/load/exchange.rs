@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::{Load, PATIENCE, Slice, Stopwatch, ring, wrong};
+use super::{Load, PATIENCE, Slice, Stopwatch, ring, submit_and_wait, wrong};
 use crate::histogram::Histogram;
 use crate::sys::{self, Epoll};
 use crate::{Outcome, message};
@@ -245,7 +245,7 @@ impl Load for Bursts {
         let mut arrived = Vec::new();
         while open > 0 {
             let wanted = (open / 4).max(1);
-            self.ring.submit_and_wait(wanted)?;
+            submit_and_wait(&self.ring, wanted)?;
             arrived.clear();
             arrived.extend(self.ring.completion().map(|completion| (completion.user_data(), completion.result())));
             let now = watch.now();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, opcode, types};
 
-use super::{Load, PATIENCE, Slice, Stopwatch, ring, wrong};
+use super::{Load, PATIENCE, Slice, Stopwatch, ring, submit_and_wait, wrong};
 use crate::Outcome;
 use crate::histogram::Histogram;
 use crate::sys::{self, Epoll};
@@ -40,6 +40,9 @@ fn connect(address: SocketAddr, direction: Direction, count: usize) -> Outcome<V
     for index in 0..count {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
+        if direction == Direction::Slow {
+            sys::set_receive_buffer(stream.as_raw_fd(), 4 * SIP as i32)?;
+        }
         let mut message = [0; MESSAGE];
         message[0] = if direction == Direction::Upload { b'>' } else { b'<' };
         message[1] = fill(index);
@@ -110,7 +113,8 @@ impl Load for FlowEach {
     fn slice(&mut self, duration: Duration) -> Outcome<Slice> {
         let watch = Stopwatch::start(duration)?;
         let mut moved = 0;
-        while !watch.is_over(watch.now()) {
+        // In a slice of some milliseconds it may take longer until the first byte is there.
+        while !watch.is_over(watch.now()) || (moved == 0 && watch.now() < PATIENCE.as_nanos() as u64) {
             if self.direction == Direction::Slow {
                 for _ in 0..self.streams.len().div_ceil(4) {
                     moved += self.transfer(self.turn, SIP)? as u64;
@@ -168,7 +172,7 @@ impl FlowBursts {
 
     /// Waits for one completion at least, and has those go on of which `again` says so.
     fn end(&mut self, wanted: usize, again: bool) -> Outcome<(usize, u64)> {
-        self.ring.submit_and_wait(wanted)?;
+        submit_and_wait(&self.ring, wanted)?;
         let arrived: Vec<(u64, i32)> =
             self.ring.completion().map(|completion| (completion.user_data(), completion.result())).collect();
         let mut moved = 0;

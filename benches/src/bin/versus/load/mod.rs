@@ -10,6 +10,7 @@ pub use churn::{ChurnBursts, ChurnEach};
 pub use exchange::{Bursts, Each, Exchange};
 pub use flow::{Direction, FlowBursts, FlowEach};
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -97,6 +98,16 @@ fn ring(entries: usize) -> Outcome<IoUring> {
         .setup_defer_taskrun()
         .build(entries)
         .map_err(|error| format!("no io_uring: {error}").into())
+}
+
+/// Submits, and waits for so many completions.
+fn submit_and_wait(ring: &IoUring, wanted: usize) -> io::Result<()> {
+    loop {
+        match ring.submit_and_wait(wanted) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(drop),
+        }
+    }
 }
 
 /// Whether the kernel lets us use io_uring at all, and if not, why.
