@@ -88,7 +88,11 @@ fn connection(shared: &Shared, front: SocketAddr, known: &mut HashSet<String>) -
         stream.write_all(b"GET / HTTP/1.1\r\nhost: example.org\r\n\r\n")?;
         let mut length = 0;
         let body = loop {
-            let read = stream.read(&mut buf[length..])?;
+            let read = match stream.read(&mut buf[length..]) {
+                // A read with a limit in time says that the process was stopped for a while (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -153,9 +153,11 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     if failed.is_empty() && answered >= requests { Ok(()) } else { Err("requests failed".into()) }
 }
 
-/// An address that is free now.
-fn free_addr() -> std::io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+/// An address that is free now; not one that the kernel may give to somebody's connection in a moment.
+fn free_addr() -> Result<SocketAddr, Box<dyn Error>> {
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let free = (first..first + 2_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    Ok(free.ok_or("no free port")?.local_addr()?)
 }
 
 fn listening(addr: SocketAddr) -> Result<(), Box<dyn Error>> {

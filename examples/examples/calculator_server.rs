@@ -1,22 +1,23 @@
-//! The network calculator of the tutorials, in layers, and the same layers under five architectures.
+//! The network calculator of the tutorials, in layers that know nothing of each other's work.
 //!
 //! ```text
-//!   calculator        request -> response                         knows no text and no socket
-//!   protocol          "3 + 4\n" <-> Request, "= 7\n" <-> Response  knows no socket
-//!   server            lines in, lines out; five ways to wait       knows no calculator: it gets a callback
+//!   calculator    Request -> Option<i64>                   knows no text and no socket
+//!   protocol      "3 + 4" -> Request, Some(7) -> "= 7"     knows no socket
+//!   callback      a line in, a line out                    joins the two above
+//!   server        connections, and lines out of bytes      knows no calculator: it gets a callback
 //! ```
 //!
-//! Rows 78, 79 and 80 of the sockets checklist.
+//! Rows 78 and 79 of the sockets checklist. `five_architectures` has other servers for such a callback.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use bourn_examples::process::Server;
+use bourn::JoinHandle;
+use bourn::server::{Connection, Control, Limits, Report, Server};
+use futures_util::{SinkExt, StreamExt};
+use tokio_util::codec::{Framed, LinesCodec, LinesCodecError};
 
-const CLIENTS: usize = 20;
-const QUESTIONS: i64 = 100;
+const QUESTIONS: [(&str, &str); 3] = [("3 + 4", "= 7"), ("1 / 0", "! no such number"), ("what?", "! not a question")];
 
 mod calculator {
     pub struct Request(pub i64, pub char, pub i64);
@@ -33,174 +34,73 @@ mod calculator {
 }
 
 mod protocol {
-    use super::calculator::{self, Request};
+    use super::calculator::Request;
 
-    fn decode(line: &str) -> Option<Request> {
+    pub fn decode(line: &str) -> Option<Request> {
         let mut words = line.split_whitespace();
         let (left, operator, right) = (words.next()?, words.next()?, words.next()?);
         Some(Request(left.parse().ok()?, operator.parse().ok()?, right.parse().ok()?))
     }
 
-    /// The callback that every server gets: a line in, a line out.
-    pub fn reply(line: &str) -> String {
-        match decode(line).map(calculator::answer) {
-            Some(Some(number)) => format!("= {number}\n"),
-            Some(None) => "! no such number\n".into(),
-            None => "! not a question\n".into(),
-        }
+    pub fn encode(answer: Option<i64>) -> String {
+        answer.map_or("! no such number".into(), |number| format!("= {number}"))
     }
 }
 
-mod server {
-    use super::*;
-    use bourn_reactor::{Interest, Poller};
-    use std::io::{ErrorKind, Read};
-
-    pub type Callback = fn(&str) -> String;
-    type Architecture = fn(TcpListener, Callback) -> io::Result<()>;
-    pub const ARCHITECTURES: [(&str, Architecture); 5] = [
-        ("iterative", iterative),
-        ("fork", fork),
-        ("thread for each", threads),
-        ("callbacks", callbacks),
-        ("async", asynchronous),
-    ];
-
-    /// One conversation, for whoever may block.
-    fn converse(stream: &TcpStream, callback: Callback) -> io::Result<()> {
-        for line in BufReader::new(stream).lines() {
-            (&*stream).write_all(callback(&line?).as_bytes())?;
-        }
-        Ok(())
-    }
-
-    fn iterative(listener: TcpListener, callback: Callback) -> io::Result<()> {
-        loop {
-            _ = converse(&listener.accept()?.0, callback); // everybody else waits
-        }
-    }
-
-    fn fork(listener: TcpListener, callback: Callback) -> io::Result<()> {
-        // SAFETY: it installs no handler; the kernel then removes children that have ended.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-        loop {
-            let stream = listener.accept()?.0;
-            // SAFETY: this process has one thread, so the child finds every lock free.
-            if unsafe { libc::fork() } == 0 {
-                _ = converse(&stream, callback);
-                std::process::exit(0);
-            } // the parent's copy of the descriptor is closed here, the child's lives
-        }
-    }
-
-    fn threads(listener: TcpListener, callback: Callback) -> io::Result<()> {
-        loop {
-            let stream = listener.accept()?.0;
-            thread::spawn(move || converse(&stream, callback));
-        }
-    }
-
-    /// A reactor with callbacks: what has been read of a line is kept by hand.
-    fn callbacks(listener: TcpListener, callback: Callback) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let poller = Poller::new()?;
-        poller.add(&listener, 0)?;
-        let (mut clients, mut events) = (Vec::<(TcpStream, Vec<u8>)>::new(), Vec::new());
-        loop {
-            poller.wait(&mut events, None)?;
-            for event in events.drain(..) {
-                if event.key == 0 {
-                    while let Ok((stream, _)) = listener.accept() {
-                        stream.set_nonblocking(true)?;
-                        clients.push((stream, Vec::new()));
-                        poller.add(&clients[clients.len() - 1].0, clients.len() as u64)?;
-                    }
-                } else {
-                    let (stream, partial) = &mut clients[event.key as usize - 1];
-                    let outcome = stream.read_to_end(partial); // what is there, and then EAGAIN or the end
-                    while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
-                        let line: Vec<u8> = partial.drain(..=end).collect();
-                        // Small answers fit; a real server keeps what does not (see `buffers_and_backpressure`).
-                        _ = stream.write_all(callback(&String::from_utf8_lossy(&line)).as_bytes());
-                    }
-                    if !matches!(outcome, Err(error) if error.kind() == ErrorKind::WouldBlock) {
-                        poller.remove(&*stream, event.key)?;
-                        _ = stream.shutdown(std::net::Shutdown::Both);
-                        continue;
-                    }
-                }
-                poller.rearm(event.key, Interest::READ);
-            }
-        }
-    }
-
-    /// Written like `converse`, waiting like `callbacks`.
-    fn asynchronous(listener: TcpListener, callback: Callback) -> io::Result<()> {
-        use futures_util::StreamExt;
-        use tokio_util::codec::{FramedRead, LinesCodec};
-        listener.set_nonblocking(true)?;
-        bourn::block_on(async {
-            let listener = bourn::net::TcpListener::from_std(listener)?;
-            let mut incoming = listener.incoming();
-            loop {
-                let (reader, mut writer) = incoming.next().await?.into_split();
-                bourn::spawn(async move {
-                    let mut lines = FramedRead::new(reader, LinesCodec::new_with_max_length(1024));
-                    while let Some(Ok(line)) = lines.next().await {
-                        writer.write_all(callback(&line).as_bytes()).await?;
-                    }
-                    io::Result::Ok(())
-                });
-            }
-        })
-    }
+/// The callback: it joins the two.
+fn calculate(line: &str) -> String {
+    protocol::decode(line).map_or("! not a question".into(), |request| protocol::encode(calculator::answer(request)))
 }
 
-/// One client's questions; when it heard the first and the last answer.
-fn ask(address: SocketAddr, client: i64, began: Instant) -> io::Result<(Duration, Duration)> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    let (mut answers, mut heard) = (BufReader::new(&stream), Vec::new());
-    for question in 0..QUESTIONS {
-        thread::sleep(Duration::from_millis(1)); // thinks
-        (&stream).write_all(format!("{client} * {question}\n").as_bytes())?;
-        let mut answer = String::new();
-        answers.read_line(&mut answer)?;
-        assert_eq!(answer, format!("= {}\n", client * question));
-        heard.push(began.elapsed());
-    }
-    Ok((heard[0], heard[heard.len() - 1]))
+/// Another one, for the same server.
+fn shout(line: &str) -> String {
+    line.to_uppercase()
 }
 
-fn main() -> io::Result<()> {
-    if let Some(how) = env::args().nth(1) {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        println!("{}", listener.local_addr()?);
-        let (_, serve) = server::ARCHITECTURES.into_iter().find(|(name, _)| *name == how).expect("an architecture");
-        return serve(listener, protocol::reply);
-    }
-    println!("1. the layers alone: no socket needed to test them");
-    for (line, expected) in [("3 + 4", "= 7\n"), ("1 / 0", "! no such number\n"), ("what?", "! not a question\n")] {
-        println!("   {line:<6} -> {:?}", protocol::reply(line));
-        assert_eq!(protocol::reply(line), expected);
-    }
-    println!("2. {CLIENTS} clients with {QUESTIONS} questions each, under five architectures");
-    for (how, _) in server::ARCHITECTURES {
-        let server = Server::start(how)?;
-        let (address, began) = (server.address, Instant::now());
-        let clients: Vec<_> =
-            (0..CLIENTS).map(|client| thread::spawn(move || ask(address, client as i64, began))).collect();
-        let heard =
-            clients.into_iter().map(|client| client.join().expect("a client")).collect::<io::Result<Vec<_>>>()?;
-        let first_end = heard.iter().map(|at| at.1).min();
-        let at_once = heard.iter().filter(|at| Some(at.0) < first_end).count();
-        let took = began.elapsed().as_millis();
-        println!("   {how:<16} all answered in {took:>5} ms; {at_once:>2} heard before the first had done");
-        match how {
-            "iterative" => assert_eq!(at_once, 1, "the last client waits for all others"),
-            _ => assert!(at_once > CLIENTS / 2, "{how}: somebody for everybody"),
+/// The server: it would serve anything whose messages are lines. How to call it, how to end it, how it ended.
+async fn serve(callback: fn(&str) -> String) -> io::Result<(SocketAddr, Control, JoinHandle<io::Result<Report>>)> {
+    let mut server = Server::new().limits(Limits::new().connections(100)).bind("127.0.0.1:0").await?;
+    let (address, control) = (server.local_addrs()[0].tcp().expect("an address of TCP"), server.control());
+    let converse = move |connection: Connection| async move {
+        // A line of more than a kibibyte ends the conversation: nobody fills the memory.
+        let mut lines = Framed::new(connection, LinesCodec::new_with_max_length(1024));
+        while let Some(line) = lines.next().await {
+            lines.send(callback(&line?)).await?;
         }
+        Result::<(), LinesCodecError>::Ok(())
+    };
+    Ok((address, control, bourn::spawn(server.serve(converse))))
+}
+
+/// What a client hears to each of its lines, all of which it sends at once.
+fn ask(address: SocketAddr, lines: &[&str]) -> io::Result<Vec<String>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all((lines.join("\n") + "\n").as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    BufReader::new(stream).lines().collect()
+}
+
+#[bourn::main]
+async fn main() -> io::Result<()> {
+    println!("1. the layers alone: no socket is needed to test them");
+    assert_eq!(calculator::answer(calculator::Request(6, '*', 7)), Some(42));
+    assert_eq!(calculator::answer(calculator::Request(i64::MAX, '+', 1)), None);
+    assert!(protocol::decode("3 + 4").is_some() && protocol::decode("3 +").is_none());
+    for (line, expected) in QUESTIONS {
+        println!("   {line:<6} -> {:?}", calculate(line));
+        assert_eq!(calculate(line), expected);
     }
-    println!("3. holds: one calculator, one protocol; only the waiting differs");
+    println!("2. one server, two applications");
+    for (name, callback) in [("calculate", calculate as fn(&str) -> String), ("shout", shout)] {
+        let (address, control, serving) = serve(callback).await?;
+        let answers = bourn::task::spawn_blocking(move || ask(address, &QUESTIONS.map(|(line, _)| line)));
+        let answers = answers.await.expect("no panic")?;
+        println!("   {name:<10} over TCP: {answers:?}");
+        assert_eq!(answers, QUESTIONS.map(|(line, _)| callback(line)), "the same as without a socket");
+        control.drain();
+        let report = serving.await.expect("no panic")?;
+        assert_eq!((report.stats.finished, report.stats.failed), (1, 0));
+    }
+    println!("3. holds: the server has seen no number, the calculator no byte, and each is tested alone");
     Ok(())
 }

@@ -1,19 +1,21 @@
 //! One task in five forms: blocking, nonblocking, multiplexed, signal-driven, asynchronous.
 //!
+//! Asynchronous means that your code is resumed with the data in its buffer. bourn waits in epoll beneath; a kernel that
+//! itself fills your buffer, like io_uring's, is the pure form.
+//!
 //! The task: answer each message with the same message. A process for each form; this one sends a message every
 //! millisecond and measures. System calls are counted by strace. All threads count: with bourn also the one that watches
 //! whether the first gets on. Rows 38 to 43 of the sockets checklist.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use bourn_examples::picture::{self, Panel};
-use bourn_examples::process::Server;
-use bourn_reactor::{Backend, Interest, Poller};
+use bourn_examples::process::{self, Server};
 
 type Form = fn(TcpStream) -> io::Result<()>;
 const FORMS: [(&str, Form); 5] = [
@@ -25,9 +27,7 @@ const FORMS: [(&str, Form); 5] = [
 ];
 
 fn main() -> picture::Result<()> {
-    if let Some(form) = env::args().nth(1) {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        println!("{}", listener.local_addr()?);
+    if let Some((form, listener)) = process::asked_to_serve()? {
         let (stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         let (_, answer_all) = FORMS.into_iter().find(|(name, _)| *name == form).expect("a form");
@@ -56,8 +56,6 @@ fn main() -> picture::Result<()> {
         assert!(value(1, form) > 0.5, "{} sleeps between messages", FORMS[form].0);
     }
     println!("6. holds: who waits in the kernel sleeps, who asks burns; the forms differ in who keeps the list");
-    println!("   (asynchronous: your code is resumed with the data in its buffer. bourn waits in epoll beneath; a");
-    println!("   kernel that itself fills your buffer, like io_uring, is the pure form.)");
     Ok(())
 }
 
@@ -66,19 +64,17 @@ fn drive(server: &Server, count: u32) -> io::Result<[f64; 3]> {
     let mut stream = TcpStream::connect(server.address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut message = *b"a message";
-    let (mut answers, mut begin) = (Vec::new(), None);
-    for _ in 0..=count {
-        let sent = Instant::now();
-        stream.write_all(&message)?;
-        stream.read_exact(&mut message)?;
-        match begin {
-            None => begin = Some(server.usage()?),
-            Some(_) => answers.push(sent.elapsed().as_secs_f64() * 1e6),
-        }
+    let mut ask = || {
         thread::sleep(Duration::from_millis(1));
-    }
-    let (begin, end) = (begin.expect("a first message"), server.usage()?);
+        let sent = Instant::now();
+        stream.write_all(b"a message")?;
+        stream.read_exact(&mut [0; 9])?;
+        io::Result::Ok(sent.elapsed().as_secs_f64() * 1e6)
+    };
+    ask()?;
+    let begin = server.usage()?;
+    let mut answers = (0..count).map(|_| ask()).collect::<io::Result<Vec<_>>>()?;
+    let end = server.usage()?;
     answers.sort_by(f64::total_cmp);
     let cpu = (end.cpu - begin.cpu).as_secs_f64() * 1e6;
     Ok([(end.switches - begin.switches) / f64::from(count), cpu / f64::from(count), answers[answers.len() / 2]])
@@ -97,47 +93,39 @@ fn calls(form: &str, count: u32) -> io::Result<f64> {
     total.trim().parse().map_err(io::Error::other)
 }
 
-/// Answers what is there; `WouldBlock` when nothing is, `true` at the end.
-fn answer(mut stream: &TcpStream) -> io::Result<bool> {
+/// Answers until the end of the stream, and calls `wait` where a socket that does not wait has nothing.
+fn answer(mut stream: &TcpStream, mut wait: impl FnMut()) -> io::Result<()> {
     let mut buf = [0; 64];
-    let length = stream.read(&mut buf)?;
-    stream.write_all(&buf[..length])?;
-    Ok(length == 0)
-}
-
-fn blocking(stream: TcpStream) -> io::Result<()> {
-    while !answer(&stream)? {}
-    Ok(())
-}
-
-/// Goes on until the end of the stream, with `wait` whenever there is nothing to do.
-fn until_end(stream: &TcpStream, mut wait: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
     loop {
-        match answer(stream) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => wait()?,
-            Ok(false) => {}
-            end => return end.map(drop),
+        match stream.read(&mut buf) {
+            Ok(0) => return Ok(()),
+            Ok(length) => stream.write_all(&buf[..length])?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait(),
+            Err(error) => return Err(error),
         }
     }
 }
 
+fn blocking(stream: TcpStream) -> io::Result<()> {
+    answer(&stream, || unreachable!("`read` waits"))
+}
+
 fn spin(stream: TcpStream) -> io::Result<()> {
-    until_end(&stream, || Ok(()))
+    stream.set_nonblocking(true)?;
+    answer(&stream, || {})
 }
 
 fn multiplexed(stream: TcpStream) -> io::Result<()> {
-    let poller = Poller::with_backend(Backend::Poll)?;
-    poller.add(&stream, 0)?;
-    let mut events = Vec::new();
-    until_end(&stream, || {
-        events.clear();
-        poller.rearm(0, Interest::READ);
-        poller.wait(&mut events, None)
+    stream.set_nonblocking(true)?;
+    let mut set = [libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLIN, revents: 0 }]; // one of many
+    answer(&stream, || {
+        // SAFETY: it has one entry.
+        unsafe { libc::poll(set.as_mut_ptr(), 1, -1) };
     })
 }
 
 fn signal_driven(stream: TcpStream) -> io::Result<()> {
+    let fd = stream.as_raw_fd();
     // SAFETY: bits, of which none is set: the empty set on Linux.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is valid.
@@ -146,14 +134,12 @@ fn signal_driven(stream: TcpStream) -> io::Result<()> {
     // SAFETY: the set is valid, and the old one is not asked for.
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
     // SAFETY: the descriptor is open; the signals go to this process.
-    unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETOWN, std::process::id()) };
+    unsafe { libc::fcntl(fd, libc::F_SETOWN, std::process::id()) };
     // SAFETY: as above.
-    unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK | libc::O_RDWR) };
-    until_end(&stream, || {
-        let mut signal = 0;
+    unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK | libc::O_RDWR) };
+    answer(&stream, || {
         // SAFETY: both are valid. A signal that came since the last EAGAIN is still pending: no wake-up is lost.
-        unsafe { libc::sigwait(&set, &mut signal) };
-        Ok(())
+        unsafe { libc::sigwait(&set, &mut 0) };
     })
 }
 

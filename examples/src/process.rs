@@ -1,7 +1,7 @@
 //! An example's own program as a second process: a server to talk to, and what the kernel counts of it.
 
 use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, fs};
@@ -23,6 +23,17 @@ pub struct Usage {
     pub switches: f64,
     /// Their time on a processor.
     pub cpu: Duration,
+}
+
+/// In a process that [`Server::start`] has started: its argument, and a listener whose address is printed.
+///
+/// # Errors
+/// What `bind` says.
+pub fn asked_to_serve() -> io::Result<Option<(String, TcpListener)>> {
+    let Some(how) = env::args().nth(1) else { return Ok(None) };
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    Ok(Some((how, listener)))
 }
 
 impl Server {

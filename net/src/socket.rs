@@ -4,10 +4,11 @@
 //! direction before it asked the kernel is what it clears afterwards. Another way
 //! to reach the kernel has to provide these functions and nothing else.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
+    #[inline]
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
         Socket { source: Source::new(fd, kind), calls: Calls::Socket, stalls: Stalls::default(), occupancy: Occupancy }
     }
@@ -51,6 +53,7 @@ impl Socket {
 
     /// Tries `operation` until it says something else than `WouldBlock`, and
     /// waits for a report after each time that it does.
+    #[inline]
     fn poll_operation<R>(
         &self,
         cx: &mut Context<'_>,
@@ -82,6 +85,7 @@ impl Socket {
     /// A read of fewer means that the socket is empty, which saves the call that would
     /// say so. A short send concludes nothing: it does not always arm the kernel's
     /// wake-up for writing, which only `WouldBlock` surely does.
+    #[inline]
     fn poll_move(
         &self,
         cx: &mut Context<'_>,
@@ -100,6 +104,7 @@ impl Socket {
         Poll::Ready(Ok(moved))
     }
 
+    #[inline]
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &mut [u8]) -> Polled<usize> {
         self.poll_move(cx, Direction::Read, ticket, buf.len(), |fd| sys::recv(fd, self.calls, buf))
     }
@@ -134,6 +139,7 @@ impl Socket {
         self.poll_io(cx, Direction::Read, ticket, |fd| sys::peek(fd, buf))
     }
 
+    #[inline]
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &[u8]) -> Polled<usize> {
         self.poll_move(cx, Direction::Write, ticket, buf.len(), |fd| sys::send(fd, self.calls, buf))
     }
@@ -267,13 +273,12 @@ impl Socket {
 
     /// Awaits one of the `poll_*` functions above with a place of its own among
     /// the waiters, given up if the future is dropped.
-    pub(crate) async fn wait<R>(
-        &self,
-        direction: Direction,
-        mut poll: impl FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>,
-    ) -> R {
-        let mut place = Place::new(self, direction);
-        poll_fn(|cx| poll(cx, &mut place.ticket)).await
+    #[inline]
+    pub(crate) fn wait<R, F>(&self, direction: Direction, poll: F) -> Waiting<'_, F>
+    where
+        F: FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>,
+    {
+        Waiting { place: Place::new(self, direction), poll }
     }
 }
 
@@ -288,6 +293,7 @@ impl From<Socket> for OwnedFd {
 }
 
 impl AsFd for Socket {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
     }
@@ -304,6 +310,26 @@ impl Holder for Socket {
     }
 }
 
+/// The future of [`Socket::wait`]. No async block: that would be twice as large, and
+/// large ones are copied by calls.
+pub(crate) struct Waiting<'a, F> {
+    place: Place<&'a Socket>,
+    poll: F,
+}
+
+// Neither field is ever pinned.
+impl<F> Unpin for Waiting<'_, F> {}
+
+impl<R, F: FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>> Future for Waiting<'_, F> {
+    type Output = R;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let this = &mut *self;
+        (this.poll)(cx, &mut this.place.ticket)
+    }
+}
+
 /// A place among the waiters of one direction, taken when it is first needed; given
 /// up on drop.
 #[derive(Debug)]
@@ -314,6 +340,7 @@ pub(crate) struct Place<H: Deref<Target: Holder>> {
 }
 
 impl<H: Deref<Target: Holder>> Place<H> {
+    #[inline]
     pub(crate) fn new(holder: H, direction: Direction) -> Place<H> {
         Place { holder, direction, ticket: Ticket::new() }
     }
@@ -322,6 +349,7 @@ impl<H: Deref<Target: Holder>> Place<H> {
         &self.holder
     }
 
+    #[inline]
     pub(crate) fn with<R>(&mut self, operation: impl FnOnce(&Socket, &mut Ticket) -> R) -> R {
         operation(self.holder.socket(), &mut self.ticket)
     }

@@ -24,6 +24,7 @@ struct Stall {
 }
 
 impl Stalls {
+    #[inline]
     fn of(&self, direction: Direction) -> Option<MutexGuard<'_, Stall>> {
         let of = &self.0.get()?[direction as usize];
         // No foreign code runs under the lock, so poison means nothing.
@@ -45,6 +46,7 @@ impl Stalls {
     }
 
     /// Something was read or written: the next stall begins with the next wait.
+    #[inline]
     pub(crate) fn progress(&self, direction: Direction) {
         if let Some(mut of) = self.of(direction) {
             of.waits = false;
@@ -53,6 +55,7 @@ impl Stalls {
 
     /// Called by whoever has to wait: ready when that has been so for too long. Of
     /// several, the last is told.
+    #[inline]
     pub(crate) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some((limit, mut sleep)) = self.of(direction).and_then(|mut of| {
             let limit = of.limit?;

@@ -73,6 +73,7 @@ impl Park for ReactorPark {
         self.reactor.occupied()
     }
 
+    #[inline]
     fn before_poll(&self) {
         budget::reset();
     }

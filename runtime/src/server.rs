@@ -57,7 +57,7 @@ impl Host for Tasks {
     type Signals = Termination;
 
     fn current() -> Tasks {
-        Tasks(Handle::current_for("server::Server::new"))
+        Tasks((*Handle::current_for("server::Server::new")).clone())
     }
 
     fn spawn(&self, name: String, future: impl Future<Output = ()> + Send + 'static) {
@@ -95,6 +95,8 @@ pub struct Termination([Signal; 2]);
 impl Signals for Termination {
     fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<i32> {
         for (signal, kind) in self.0.iter_mut().zip([SignalKind::terminate(), SignalKind::interrupt()]) {
+            // `None` is the answer in a forked child, whose parent hears the signals, and where the kernel has no memory
+            // left to watch with: then the process is ended from outside, by SIGKILL.
             if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
                 return Poll::Ready(kind.as_raw_value());
             }

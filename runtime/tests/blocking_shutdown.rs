@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, mpsc};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{env, io, thread};
 
@@ -225,8 +225,10 @@ fn the_pools_end_loses_no_look_up() {
     impl Drop for Asks {
         fn drop(&mut self) {
             let mut question: Question = Box::pin(offload::run(|| 7));
-            let state = question.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            assert!(state.is_pending());
+            // It may be answered already: whoever answers it is a thread of its own.
+            if let Poll::Ready(answer) = question.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                question = Box::pin(async { answer });
+            }
             self.0.send(question).unwrap();
         }
     }

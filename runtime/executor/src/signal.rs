@@ -66,7 +66,13 @@ impl Signal {
     }
 
     pub(crate) fn is_raised(&self) -> bool {
-        self.word.load(Acquire) & (WOKEN | WORK) != 0
+        self.has(WOKEN | WORK)
+    }
+
+    /// Whether one of `reasons` is there.
+    #[inline]
+    pub(crate) fn has(&self, reasons: usize) -> bool {
+        self.word.load(Acquire) & reasons != 0
     }
 
     /// Says that from now on the owner sleeps in the `Park`, or does no longer.

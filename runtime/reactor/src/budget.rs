@@ -19,6 +19,7 @@ thread_local! {
 }
 
 /// Grants [`PER_POLL`] operations: called before each poll of a task.
+#[inline]
 pub fn reset() {
     // A thread whose locals are gone has no budget to keep.
     LEFT.try_with(|left| left.set(PER_POLL)).ok();
@@ -36,6 +37,7 @@ pub fn lift() {
 
 /// Ready as long as the budget is not spent; otherwise wakes the task and returns
 /// `Pending`.
+#[inline]
 pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
     if is_spent() {
         cx.waker().wake_by_ref();
@@ -46,12 +48,14 @@ pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// Whether nothing is left in this poll.
+#[inline]
 pub fn is_spent() -> bool {
     LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) == 0
 }
 
 /// Takes one operation off the budget: called when an operation has done its
 /// work.
+#[inline]
 pub fn spend() {
     LEFT.try_with(|left| match left.get() {
         UNLIMITED => {}

@@ -18,6 +18,8 @@ const SLACK: u64 = 1;
 per_thread! {
     static ENTERED: RefCell<Vec<(u64, Arc<Reactor>)>> = const { RefCell::new(Vec::new()) };
     static ENTRIES: Cell<u64> = const { Cell::new(0) };
+    // The address of the last of `ENTERED`, or 0.
+    static LAST: Cell<usize> = const { Cell::new(0) };
     static SLACK_BEFORE: Cell<Option<u64>> = const { Cell::new(None) };
     static BATCH: Cell<Option<Batch>> = const { Cell::new(None) };
 }
@@ -35,8 +37,16 @@ pub struct Entered {
 pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
     let number = ENTRIES.with(|entries| entries.replace(entries.get() + 1));
     // A thread whose locals are gone has no context to enter: a runtime may be dropped on it.
-    let _gone = ENTERED.try_with(|entered| entered.borrow_mut().push((number, Arc::clone(reactor))));
+    let _gone = ENTERED.try_with(|entered| {
+        entered.borrow_mut().push((number, Arc::clone(reactor)));
+        note_last(&entered.borrow());
+    });
     Entered { number, thread: PhantomData }
+}
+
+fn note_last(entered: &[(u64, Arc<Reactor>)]) {
+    let last = entered.last().map_or(0, |(_, reactor)| Arc::as_ptr(reactor).addr());
+    LAST.with(|place| place.set(last));
 }
 
 impl Drop for Entered {
@@ -44,7 +54,9 @@ impl Drop for Entered {
         let left = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let place = entered.iter().rposition(|(number, _)| *number == self.number);
-            (place.map(|place| entered.remove(place)), entered.is_empty())
+            let left = place.map(|place| entered.remove(place));
+            note_last(&entered);
+            (left, entered.is_empty())
         });
         let outermost = matches!(left, Ok((_, true)));
         // Dropped outside the borrow: the last reference closes descriptors.
@@ -55,11 +67,18 @@ impl Drop for Entered {
     }
 }
 
+/// Whether this is the reactor that the thread has entered last.
+#[inline]
+pub(crate) fn is_entered(reactor: &Arc<Reactor>) -> bool {
+    LAST.try_with(Cell::get).is_ok_and(|last| last == Arc::as_ptr(reactor).addr())
+}
+
 /// Calls `visit` with the reactor of this thread: the one that it has entered, or
 /// else the background reactor, which is started if need be.
 ///
 /// # Errors
 /// Those of starting the background reactor.
+#[inline]
 pub(crate) fn with_current<R>(visit: impl FnOnce(&Arc<Reactor>) -> R) -> io::Result<R> {
     let mut visit = Some(visit);
     let visited = ENTERED.try_with(|entered| {
@@ -97,10 +116,12 @@ pub(crate) fn sharpen() {
 
 /// The buffers of this thread's turns, so that a turn allocates nothing. A turn
 /// inside a turn (a waker that turns) finds none and makes its own.
+#[inline]
 pub(crate) fn take_batch() -> Batch {
     BATCH.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
 
+#[inline]
 pub(crate) fn give_batch(batch: Batch) {
     BATCH.try_with(|place| place.set(Some(batch))).ok();
 }

@@ -104,7 +104,6 @@ impl RefUnwindSafe for Reactor {}
 #[derive(Default)]
 pub(crate) struct Batch {
     events: Vec<Event>,
-    sources: Vec<(Arc<Registered>, Event)>,
     wakers: Vec<Waker>,
 }
 
@@ -182,10 +181,6 @@ impl Reactor {
             awake();
         }
         wake_all(&mut batch.wakers);
-        // The last reference to a source may be among these, and drop wakers.
-        for (source, _) in batch.sources.drain(..) {
-            guarded(|| drop(source));
-        }
         context::give_batch(batch);
         result
     }
@@ -200,15 +195,13 @@ impl Reactor {
         count(&self.turns, 1);
         count(&self.events, batch.events.len() as u64);
         if !batch.events.is_empty() {
+            // The lock of a source is taken inside the table's, never the other way round.
             let table = self.table.lock();
             for event in batch.events.drain(..) {
                 if let Some(source) = table.get(Token(event.key)) {
-                    batch.sources.push((Arc::clone(source), event));
+                    source.mark(event.ready, &mut batch.wakers);
                 }
             }
-        }
-        for (source, event) in &batch.sources {
-            source.mark(event.ready, &mut batch.wakers);
         }
         self.expire(&mut batch.wakers);
         drop(turn);
@@ -292,6 +285,7 @@ impl Reactor {
     }
 
     /// Whether [`close`](Reactor::close) has been called.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         // Acquire: see `close`.
         self.closed.load(Ordering::Acquire)
@@ -333,10 +327,12 @@ impl Reactor {
 
     /// Whether this is a forked child's copy, whose kernel objects are the
     /// parent's.
+    #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.forks != sys::forks()
     }
 
+    #[inline]
     pub(crate) fn refuse_after_fork(&self) {
         assert!(
             !self.is_forked(),
@@ -467,6 +463,7 @@ impl fmt::Debug for Reactor {
 }
 
 /// Wakes every waker under a guard of its own.
+#[inline]
 pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
         guarded(|| waker.wake());
@@ -475,6 +472,7 @@ pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
 
 /// Runs foreign code. Its panic has been reported by the panic hook and ends here;
 /// so does one of its payload's destructor, whose own payload is leaked.
+#[inline]
 fn guarded(foreign: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign))
         && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload)))

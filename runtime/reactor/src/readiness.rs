@@ -40,6 +40,7 @@ pub(crate) struct Readiness(AtomicU64);
 pub(crate) struct Half(u32);
 
 impl Half {
+    #[inline]
     pub(crate) fn is_ready(self) -> bool {
         self.0 & (READY | CLOSED) != 0
     }
@@ -48,23 +49,28 @@ impl Half {
         self.0 & HUNG_UP != 0
     }
 
+    #[inline]
     pub(crate) fn is_exact(self) -> bool {
         self.0 & EXACT != 0
     }
 
+    #[inline]
     pub(crate) fn is_level(self) -> bool {
         self.0 & LEVEL != 0
     }
 
+    #[inline]
     pub(crate) fn someone_waits(self) -> bool {
         self.0 & WAITS != 0
     }
 
+    #[inline]
     fn marked(self, flags: u32) -> Half {
         Half((self.0 & !TICK) | (self.0.wrapping_add(1) & TICK) | flags)
     }
 }
 
+#[inline]
 fn shift(direction: Direction) -> u32 {
     match direction {
         Direction::Read => 0,
@@ -72,10 +78,12 @@ fn shift(direction: Direction) -> u32 {
     }
 }
 
+#[inline]
 fn half(word: u64, direction: Direction) -> Half {
     Half((word >> shift(direction)) as u32)
 }
 
+#[inline]
 fn with_half(word: u64, direction: Direction, half: Half) -> u64 {
     let place = shift(direction);
     (word & !(u64::from(u32::MAX) << place)) | (u64::from(half.0) << place)
@@ -90,11 +98,13 @@ impl Readiness {
         Self(AtomicU64::new(u64::from(read) | u64::from(write) << 32))
     }
 
+    #[inline]
     pub(crate) fn load(&self, direction: Direction) -> Half {
         half(self.0.load(Ordering::Acquire), direction)
     }
 
     /// Enters a report; returns the directions in which somebody waits for it.
+    #[inline]
     pub(crate) fn mark(&self, ready: Ready) -> (bool, bool) {
         let flag = |holds, flag| if holds { flag } else { 0 };
         let read = flag(ready.wakes_readers(), READY)
@@ -109,6 +119,7 @@ impl Readiness {
 
     /// Sets flags and counts the ticks of the halves that have some; takes those
     /// that are not in `trusted` from the read half.
+    #[inline]
     fn report(&self, read: u32, write: u32, trusted: u32) -> (bool, bool) {
         let reported = |word| {
             let mut changed = word;
@@ -135,10 +146,12 @@ impl Readiness {
 
     /// Clears readiness after a short transfer. Closed flags stay: data and the
     /// end of the stream can share one report.
+    #[inline]
     pub(crate) fn clear_short(&self, direction: Direction, seen: Half) -> bool {
         self.clear_flags(direction, seen, READY)
     }
 
+    #[inline]
     fn clear_flags(&self, direction: Direction, seen: Half, flags: u32) -> bool {
         let cleared = |word| {
             let now = half(word, direction);
@@ -154,12 +167,14 @@ impl Readiness {
 
     /// Says that a waker is in place, and returns the half as it was just before:
     /// if it is ready, the report may not have seen the waker.
+    #[inline]
     pub(crate) fn arm(&self, direction: Direction) -> Half {
         let before = self.0.fetch_or(u64::from(WAITS) << shift(direction), Ordering::AcqRel);
         half(before, direction)
     }
 
     /// Says that no waker is in place.
+    #[inline]
     pub(crate) fn disarm(&self, direction: Direction) {
         self.0.fetch_and(!(u64::from(WAITS) << shift(direction)), Ordering::AcqRel);
     }

@@ -33,6 +33,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use crate::clock;
+use crate::context;
 use crate::event::{Direction, Interest, Ready};
 use crate::reactor::Reactor;
 use crate::readiness::{Half, Readiness};
@@ -99,9 +100,8 @@ pub(crate) enum Look {
     Placed(Half, Option<Displaced>),
     /// A waker has to be cloned first.
     NoWaker,
-    /// The source had to settle here first, and has: the old home, to be dropped
-    /// outside the borrow of the current one.
-    Settled(#[expect(dead_code, reason = "held to be dropped outside the borrow")] Option<Home>),
+    /// The source has to settle first.
+    Astray,
 }
 
 impl Registered {
@@ -110,11 +110,12 @@ impl Registered {
     }
 
     #[cfg(all(test, loom))]
-    pub(crate) fn is_at_home(&self) -> bool {
+    pub(crate) fn has_home(&self) -> bool {
         self.state.lock().home.is_some()
     }
 
     /// Enters a report, and moves the wakers of those who waited for it.
+    #[inline]
     pub(crate) fn mark(&self, ready: Ready, wakers: &mut Vec<Waker>) {
         let (read, write) = self.readiness.mark(ready);
         if read || write {
@@ -128,6 +129,7 @@ impl Registered {
         }
     }
 
+    #[inline]
     fn take_waiters(&self, state: &mut State, direction: Direction, wakers: &mut Vec<Waker>) {
         state.waiters(direction).take(wakers);
         self.readiness.disarm(direction);
@@ -139,25 +141,27 @@ impl Registered {
     }
 
     /// Whether a wait will have to put a waker in place: surely if nobody waits.
+    #[inline]
     pub(crate) fn wants_waker(&self, direction: Direction) -> bool {
         !self.readiness.load(direction).someone_waits()
     }
 
-    /// Looks at `direction`, and waits for its next report at the right home, which
-    /// is `current` if there is none.
+    /// Looks at `direction`, and waits for its next report if this thread is at the
+    /// source's home, as nearly always, or has just `settled` that it may wait there.
+    #[inline]
     pub(crate) fn look(
-        self: &Arc<Self>,
-        fd: BorrowedFd<'_>,
-        current: &Arc<Reactor>,
+        &self,
         direction: Direction,
         ticket: &mut Ticket,
         (polled_by, waker): (&Waker, &mut Option<Waker>),
-        wakers: &mut Vec<Waker>,
-    ) -> io::Result<Look> {
+        settled: bool,
+    ) -> Look {
+        if self.is_forked() {
+            return Look::Astray;
+        }
         let mut state = self.state.lock();
-        if !state.is_settled(current) {
-            drop(state);
-            return self.settle(fd, current, direction, wakers).map(Look::Settled);
+        if !state.is_at_home(settled) {
+            return Look::Astray;
         }
         let waiters = state.waiters(direction);
         let displaced = if waiters.holds(ticket, polled_by) {
@@ -165,22 +169,25 @@ impl Registered {
         } else if let Some(waker) = waker.take() {
             waiters.place(ticket, waker)
         } else {
-            return Ok(Look::NoWaker);
+            return Look::NoWaker;
         };
-        let half = self.readiness.arm(direction);
-        drop(state);
-        Ok(Look::Placed(half, displaced))
+        Look::Placed(self.readiness.arm(direction), displaced)
     }
 
-    /// Registers at `current`, or moves there; returns the home before.
-    /// `direction` is the one that is about to be waited for.
-    fn settle(
+    /// Sees to it that a wait from `current` may wait at the source's home: registers
+    /// there or moves there if need be; returns the home before, to be dropped outside
+    /// the borrow of the current one. `direction` is the one that is about to be
+    /// waited for.
+    pub(crate) fn settle(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,
         current: &Arc<Reactor>,
         direction: Direction,
         wakers: &mut Vec<Waker>,
     ) -> io::Result<Option<Home>> {
+        if self.state.lock().is_settled(current) {
+            return Ok(None);
+        }
         let token = current.reserve(Arc::clone(self))?;
         let mut state = self.state.lock();
         if state.is_settled(current) {
@@ -273,6 +280,7 @@ impl Registered {
         }
     }
 
+    #[inline]
     pub(crate) fn remove_waiter(&self, direction: Direction, ticket: &Ticket) -> Option<Waker> {
         // Acquire, in `load`: no flag, no waker in place, so nothing to remove.
         if !self.readiness.load(direction).someone_waits() || self.is_forked() {
@@ -297,6 +305,7 @@ impl Registered {
 }
 
 impl State {
+    #[inline]
     fn waiters(&mut self, direction: Direction) -> &mut Waiters {
         match direction {
             Direction::Read => &mut self.read,
@@ -309,7 +318,21 @@ impl State {
         self.home.as_ref().is_some_and(|home| !home.reactor.is_closed() && home.reactor.is_of_same_runtime(current))
     }
 
+    /// Whether the home is open, and the reactor that the thread has entered, unless
+    /// another one was `settled` on.
+    #[inline]
+    fn is_at_home(&mut self, settled: bool) -> bool {
+        let Some(home) = &self.home else { return false };
+        if context::is_entered(&home.reactor) {
+            self.strays = 0;
+        } else if !settled {
+            return false;
+        }
+        !home.reactor.is_closed()
+    }
+
     /// Whether a wait from `current` may wait at the present home.
+    #[inline]
     fn is_settled(&mut self, current: &Arc<Reactor>) -> bool {
         let Some(home) = &self.home else { return false };
         if Arc::ptr_eq(&home.reactor, current) {

@@ -63,6 +63,7 @@ impl Source {
     /// # Errors
     /// What the kernel says when the source can not be registered; nothing is
     /// waited for then.
+    #[inline]
     pub fn poll_ready(
         &self,
         cx: &mut Context<'_>,
@@ -116,35 +117,42 @@ impl Source {
         ticket: &mut Ticket,
         done: fn(Half) -> bool,
     ) -> Poll<io::Result<Seen>> {
-        let mut wakers = Vec::new();
         // A wait mostly needs a clone of the waker; that is foreign
         // code, so it is made before anything is borrowed or locked.
         let mut waker = self.registered.wants_waker(direction).then(|| cx.waker().clone());
-        let result = loop {
-            let looked = context::with_current(|current| {
-                current.refuse_after_fork();
-                let polled_by = (cx.waker(), &mut waker);
-                self.registered.look(self.as_fd(), current, direction, ticket, polled_by, &mut wakers)
-            });
-            match looked.and_then(|look| look) {
-                Ok(Look::Placed(half, displaced)) => {
-                    wakers.extend(displaced.and_then(Displaced::other));
+        let mut settled = false;
+        loop {
+            let polled_by = (cx.waker(), &mut waker);
+            match self.registered.look(direction, ticket, polled_by, settled) {
+                Look::Placed(half, displaced) => {
+                    if let Some(other) = displaced.and_then(Displaced::other) {
+                        wake_all(&mut vec![other]);
+                    }
                     // If it is done, the waker stays in place until its ticket is
                     // given back: at worst it is woken once more.
-                    break if done(half) { Poll::Ready(Ok(Seen { direction, half })) } else { Poll::Pending };
+                    return if done(half) { Poll::Ready(Ok(Seen { direction, half })) } else { Poll::Pending };
                 }
-                Ok(Look::NoWaker) => waker = Some(cx.waker().clone()),
-                Ok(Look::Settled(_)) => {}
-                Err(error) => break Poll::Ready(Err(error)),
+                Look::NoWaker => waker = Some(cx.waker().clone()),
+                Look::Astray => {
+                    let mut wakers = Vec::new();
+                    let old_home = context::with_current(|current| {
+                        current.refuse_after_fork();
+                        self.registered.settle(self.as_fd(), current, direction, &mut wakers)
+                    });
+                    wake_all(&mut wakers);
+                    if let Err(error) = old_home.flatten() {
+                        return Poll::Ready(Err(error));
+                    }
+                    settled = true;
+                }
             }
-        };
-        wake_all(&mut wakers);
-        result
+        }
     }
 
     /// Clears what was `seen`, because the operation after it said `WouldBlock`;
     /// the level-triggered backends look again from now on. A report that came in
     /// between is kept.
+    #[inline]
     pub fn clear(&self, seen: Seen) {
         if self.registered.readiness.clear(seen.direction, seen.half) && seen.half.is_level() {
             self.registered.rearm(seen.direction.into());
@@ -154,6 +162,7 @@ impl Source {
     /// Clears readiness after a read that returned less than was asked for, more
     /// than nothing: on an edge-triggered backend, a plain TCP socket is empty
     /// then. What else the source may be, or be registered at, is left as it is.
+    #[inline]
     pub fn clear_short(&self, seen: Seen) {
         if seen.half.is_exact() && !seen.half.is_level() {
             // A report in between is kept; then the next read asks the kernel.
@@ -191,6 +200,7 @@ impl Source {
 
     /// Gives up the place of a wait that ends before it was woken. The places of
     /// [`Ticket::shared`] are other tasks' too, and stay.
+    #[inline]
     pub fn forget(&self, direction: Direction, ticket: &Ticket) {
         if ticket.is_own() {
             let waker = self.registered.remove_waiter(direction, ticket);
@@ -207,6 +217,7 @@ impl Source {
 }
 
 impl AsFd for Source {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.fd {
             Some(fd) => fd.as_fd(),

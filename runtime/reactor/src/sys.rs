@@ -265,6 +265,7 @@ pub(crate) fn set_timer_slack(_nanoseconds: u64) {}
 ///
 /// A reactor remembers the count of its birth: where it differs, the reactor is
 /// a forked child's copy, whose kernel objects are still the parent's.
+#[inline]
 pub(crate) fn forks() -> u64 {
     static FORKS: AtomicU64 = AtomicU64::new(0);
     static WATCH: Once = Once::new();

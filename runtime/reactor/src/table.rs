@@ -20,10 +20,12 @@ impl Token {
         Some(Token(u64::from(generation) << 32 | u64::from(place)))
     }
 
+    #[inline]
     fn place(self) -> usize {
         self.0 as u32 as usize
     }
 
+    #[inline]
     fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -58,6 +60,7 @@ impl Table {
         Some(token)
     }
 
+    #[inline]
     pub(crate) fn get(&self, token: Token) -> Option<&Arc<Registered>> {
         self.entries
             .get(token.place())

@@ -22,20 +22,24 @@ const SHARED_PLACES: usize = if cfg!(loom) { 1 } else { 32 };
 
 impl Ticket {
     /// A ticket without a place yet.
+    #[inline]
     pub const fn new() -> Ticket {
         Ticket(NONE)
     }
 
     /// The ticket of all `poll_*` functions.
+    #[inline]
     pub const fn shared() -> Ticket {
         Ticket(SHARED)
     }
 
+    #[inline]
     pub(crate) fn has_place(&self) -> bool {
         self.0 != NONE
     }
 
     /// Whether it is for one operation alone, which may give its place back.
+    #[inline]
     pub(crate) fn is_own(&self) -> bool {
         self.has_place() && self.0 != SHARED
     }
@@ -80,6 +84,7 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.slot.is_none() && self.list.is_empty()
     }
@@ -93,17 +98,21 @@ impl Waiters {
     }
 
     /// Whether a waker that wakes the same task as `waker` is in place already.
+    #[inline]
     pub(crate) fn holds(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
-        ticket.has_place() && self.of(ticket.0).any(|waiter| waiter.waker.will_wake(waker))
+        ticket.has_place() && !self.is_empty() && self.of(ticket.0).any(|waiter| waiter.waker.will_wake(waker))
     }
 
     /// Puts `waker` into the ticket's place, or into a free one.
+    #[inline]
     pub(crate) fn place(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Displaced> {
         if !ticket.has_place() {
             self.last += 1;
             ticket.0 = self.last;
         }
-        if ticket.0 == SHARED {
+        if self.is_empty() {
+            // As nearly always.
+        } else if ticket.0 == SHARED {
             if self.of(SHARED).count() >= SHARED_PLACES
                 && let Some(other) = self.of(SHARED).next()
             {
@@ -132,9 +141,12 @@ impl Waiters {
 
     /// Moves every waker to `wakers`; their operations find new places if they
     /// wait again.
+    #[inline]
     pub(crate) fn take(&mut self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.slot.take().map(|waiter| waiter.waker));
-        wakers.extend(self.list.drain(..).map(|waiter| waiter.waker));
+        if !self.list.is_empty() {
+            wakers.extend(self.list.drain(..).map(|waiter| waiter.waker));
+        }
     }
 
     /// The wakers in place.

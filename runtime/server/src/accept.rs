@@ -1,65 +1,75 @@
 //! The accept loops: one for each listening socket.
 
+use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bourn_net::AcceptErrorKind;
 use bourn_net::vacancy::Watch;
-use bourn_reactor::Sleep;
+use bourn_reactor::{Sleep, budget};
 
 use crate::bell::when;
-use crate::connection::Connection;
+use crate::connection::{Connection, Place};
 use crate::limits::WhenFull;
 use crate::listener::{Addr, Listener, Stream};
 use crate::server::{Outcome, Plan};
 use crate::shared::{Phase, Shared};
-use crate::table::{Life, Place, Run};
+use crate::table::Life;
 
 /// After a call that found no descriptor, the next one is not made earlier than this:
 /// other parts of the process may open and close sockets as fast as they like.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
-/// And not later than this, for what frees descriptors need not be a socket of ours; a bit
-/// less than the 100 ms after which service is to have resumed.
-const EXHAUSTED_LIMIT: Duration = Duration::from_millis(90);
+/// And not later than this, for what frees descriptors need not be a socket of ours: so that
+/// service resumes within 100 ms, also on a busy machine, and ten loops make fewer than 200
+/// calls a second.
+const EXHAUSTED_LIMIT: Duration = Duration::from_millis(60);
 
 /// A descriptor that is given up so that a connection can be accepted, and closed, while
-/// there is none.
-#[derive(Debug)]
-pub(crate) struct Reserve(Mutex<Option<std::fs::File>>);
+/// there is none; taken only if that is the policy. Whoever accepts locks it for reading, so
+/// that no other loop is faster when it is given up.
+#[derive(Debug, Default)]
+pub(crate) struct Reserve(RwLock<Option<File>>);
 
 impl Reserve {
-    pub(crate) fn new() -> Reserve {
-        Reserve(Mutex::new(std::fs::File::open("/dev/null").ok()))
+    /// Takes a descriptor, if it has none and there is one.
+    fn fill(&self) {
+        let mut reserve = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *reserve = reserve.take().or_else(|| File::open("/dev/null").ok());
     }
 
     /// Accepts a connection and resets it. False if that was not possible.
     fn shed(&self, listener: &Listener) -> bool {
-        let mut reserve = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(reserve.take());
+        let mut reserve = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(descriptor) = reserve.take() else { return false };
+        drop(descriptor);
         let accepted = listener.try_accept();
         let shed = accepted.is_ok();
         if let Ok((stream, _)) = accepted {
             stream.reset_on_close();
         }
-        // Somebody else may have been faster; then it is tried again the next time.
-        *reserve = std::fs::File::open("/dev/null").ok();
+        // If a handler was faster, it is taken back before the next call of accept(2) that finds one.
+        *reserve = File::open("/dev/null").ok();
         shed
     }
 }
 
-/// An accept loop that has not ended.
-struct Turn<'a>(&'a Shared);
+/// An accept loop, or the hand-over, that has not ended, and its name.
+pub(crate) struct Turn<'a>(pub(crate) &'a Shared, pub(crate) String);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.loops.fetch_sub(1, Ordering::AcqRel);
-        self.0.phase_changed.ring();
-        self.0.table.changed.ring();
+        let Turn(shared, name) = self;
+        if std::thread::panicking() {
+            shared.notices.say("accept", format_args!("{name} has panicked: nobody does its work"));
+        }
+        shared.loops.fetch_sub(1, Ordering::AcqRel);
+        shared.phase_changed.ring();
+        shared.table.changed.ring();
     }
 }
 
@@ -67,13 +77,15 @@ impl Drop for Turn<'_> {
 /// drains and the kernel's queue is empty.
 pub(crate) async fn accept(plan: Arc<Plan>, listener: Arc<Listener>, number: usize) {
     let shared = &plan.shared;
-    let _turn = Turn(shared);
+    let _turn = Turn(shared, format!("accept loop {number}"));
+    // Closed before the loop is counted as ended.
+    let socket = listener;
     let mut exhaustion = None;
-    while let Some(accepted) = next(shared, &listener).await {
+    while let Some(accepted) = next(&plan, &socket).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                failed(&plan, &listener, &error, &mut exhaustion).await;
+                failed(&plan, &socket, &error, &mut exhaustion).await;
                 continue;
             }
         };
@@ -83,7 +95,7 @@ pub(crate) async fn accept(plan: Arc<Plan>, listener: Arc<Listener>, number: usi
             counters[number].count();
         }
         let stream = Arc::new(stream);
-        let Some((life, place, run)) = enter(shared, &stream, peer).await else {
+        let Some(life) = enter(shared, &stream, peer).await else {
             shared.counters.shed_full.count();
             shared.notices.say("full", "as many connections as there may be: one was shed");
             stream.reset_on_close();
@@ -93,23 +105,32 @@ pub(crate) async fn accept(plan: Arc<Plan>, listener: Arc<Listener>, number: usi
         if shared.phase() == Phase::Stopped && !shared.handed_over.load(Ordering::SeqCst) {
             life.cancel();
         }
-        let connection = Connection { stream, life: Arc::clone(&life), shared: Arc::clone(shared), place };
-        (plan.start)(Running { plan: Arc::clone(&plan), life, run: Some(run), polling: false }, connection);
+        let place = Place { life: Arc::clone(&life), shared: Arc::clone(shared) };
+        (plan.start)(Running { plan: Arc::clone(&plan), life, polling: false }, Connection { stream, place });
     }
 }
 
 /// The next connection or error; `None` when the loop is to end.
-async fn next(shared: &Shared, listener: &Listener) -> Option<io::Result<(Stream, Addr)>> {
-    // In the kernel's queue a connection costs nothing of ours.
-    if shared.limits.when_full == WhenFull::Wait
-        && let Some(most) = shared.limits.connections
-    {
+async fn next(plan: &Plan, listener: &Listener) -> Option<io::Result<(Stream, Addr)>> {
+    let shared = &plan.shared;
+    if shared.limits.when_full == WhenFull::Shed {
+        plan.reserve.fill();
+    } else if let Some(most) = shared.limits.connections {
+        // In the kernel's queue a connection costs nothing of ours.
         shared.until(|_| when(shared.table.has_room(most) || shared.phase() == Phase::Stopped)).await;
     }
-    let accept = |cx: &mut Context<'_>| match shared.phase() {
-        Phase::Stopped => Poll::Ready(None),
-        Phase::Emptying => Poll::Ready(Some(listener.try_accept())),
-        _ => listener.poll_accept(cx).map(Some),
+    let accept = |cx: &mut Context<'_>| {
+        // Wakers are cloned meanwhile, which calls nothing that sheds.
+        let _nobody_sheds = plan.reserve.0.read();
+        match shared.phase() {
+            Phase::Stopped => Poll::Ready(None),
+            Phase::Emptying => {
+                ready!(budget::poll_left(cx));
+                budget::spend();
+                Poll::Ready(Some(listener.try_accept()))
+            }
+            _ => listener.poll_accept(cx).map(Some),
+        }
     };
     let accepted = shared.phase_changed.until(accept).await?;
     // An empty queue is no error of one connection: it says `WouldBlock`, or, of a Unix socket whose door is closed,
@@ -120,18 +141,16 @@ async fn next(shared: &Shared, listener: &Listener) -> Option<io::Result<(Stream
 
 /// Enters a connection into the table, waiting for room if that is the policy: several
 /// loops may have seen the same one.
-async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<(Arc<Life>, Place, Run)> {
+async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<Arc<Life>> {
     let enter = || {
         // What was accepted here is nobody else's, and there will be no more.
         let handed_over = shared.handed_over.load(Ordering::SeqCst);
         let most = shared.limits.connections.filter(|_| !handed_over);
         shared.table.enter(stream, peer.clone(), shared.tick(), most)
     };
-    if shared.limits.when_full == WhenFull::Shed {
-        return enter();
-    }
+    let waits = shared.limits.when_full == WhenFull::Wait;
     let wait = |_: &mut Context<'_>| match enter() {
-        None if shared.phase() != Phase::Stopped => Poll::Pending,
+        None if waits && shared.phase() != Phase::Stopped => Poll::Pending,
         entered => Poll::Ready(entered),
     };
     shared.until(wait).await
@@ -139,29 +158,22 @@ async fn enter(shared: &Shared, stream: &Arc<Stream>, peer: Addr) -> Option<(Arc
 
 /// Does what an error of accept(2) asks for before the next try.
 async fn failed(plan: &Plan, listener: &Listener, error: &io::Error, exhaustion: &mut Option<Watch>) {
-    let shared = &plan.shared;
+    let Shared { counters, notices, .. } = &*plan.shared;
+    let addr = &listener.addr;
     match AcceptErrorKind::of(error) {
-        AcceptErrorKind::Connection => {
-            shared.counters.aborted.count();
-            return;
-        }
-        AcceptErrorKind::Exhausted => {
-            shared.counters.exhausted.count();
-            let shed = shared.limits.when_full == WhenFull::Shed && plan.reserve.shed(listener);
-            let done = if shed { "one was shed" } else { "they wait" };
-            let addr = listener.addr();
-            shared.notices.say("exhaustion", format_args!("no room for connections at {addr}: {error}; {done}"));
-            if shed {
-                shared.counters.shed_exhausted.count();
-                return;
-            }
-        }
+        AcceptErrorKind::Connection => return counters.aborted.count(),
         AcceptErrorKind::Fatal => {
-            shared.counters.accept_errors.count();
-            shared.notices.say("accept", format_args!("accept at {}: {error}", listener.addr()));
-            Sleep::after(EXHAUSTED_LIMIT).await;
-            return;
+            counters.accept_errors.count();
+            notices.say("accept", format_args!("accept at {addr}: {error}"));
+            return Sleep::after(EXHAUSTED_LIMIT).await;
         }
+        AcceptErrorKind::Exhausted => counters.exhausted.count(),
+    }
+    let shed = plan.reserve.shed(listener);
+    let done = if shed { "one was shed" } else { "they wait" };
+    notices.say("exhaustion", format_args!("no room for connections at {addr}: {error}; {done}"));
+    if shed {
+        return counters.shed_exhausted.count();
     }
     let first = exhaustion.is_none();
     let watch = exhaustion.get_or_insert_with(Watch::new);
@@ -171,9 +183,9 @@ async fn failed(plan: &Plan, listener: &Listener, error: &io::Error, exhaustion:
         let mut limit = Sleep::after(EXHAUSTED_LIMIT - EXHAUSTED_PAUSE);
         let over = |cx: &mut Context<'_>| {
             let over = watch.poll_vacancy(cx).is_ready() | Pin::new(&mut limit).poll(cx).is_ready();
-            when(over || shared.phase() == Phase::Stopped)
+            when(over || plan.shared.phase() == Phase::Stopped)
         };
-        shared.phase_changed.until(over).await;
+        plan.shared.phase_changed.until(over).await;
     }
 }
 
@@ -181,7 +193,6 @@ async fn failed(plan: &Plan, listener: &Listener, error: &io::Error, exhaustion:
 pub(crate) struct Running {
     plan: Arc<Plan>,
     pub(crate) life: Arc<Life>,
-    run: Option<Run>,
     /// Inside a poll of the handler: dropped then, it has panicked.
     polling: bool,
 }
@@ -194,8 +205,7 @@ impl Drop for Running {
             shared.counters.panicked.count();
             shared.notices.say("panic", format_args!("the handler of {} has panicked", self.life.task_name()));
         }
-        let outlived = self.run.take().is_some_and(Run::end);
-        if outlived {
+        if shared.table.end(&self.life) {
             let name = self.life.task_name();
             shared.notices.say("outlived", format_args!("{name} is still open, though its handler has ended"));
         }
@@ -244,9 +254,9 @@ async fn admit(plan: &Plan, connection: Connection) -> Option<Connection> {
     }
     if let Some(most) = shared.limits.per_address {
         // A proxy that speaks for itself, as in its health checks, is no crowd.
-        let counted = if through_proxy { connection.life.marks.real_peer.get().copied() } else { Some(direct) };
+        let counted = if through_proxy { connection.place.life.marks.real_peer.get().copied() } else { Some(direct) };
         if let Some(peer) = counted
-            && !connection.place.settle(peer.ip(), most)
+            && !shared.table.settle(&connection.place.life, peer.ip(), most)
         {
             shared.counters.shed_address.count();
             shared.notices.say("full", format_args!("too many connections of {}: one was shed", peer.ip()));

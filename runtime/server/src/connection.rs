@@ -15,7 +15,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::bell::when;
 use crate::listener::{Addr, Stream, either};
 use crate::shared::Shared;
-use crate::table::{Life, Place};
+use crate::table::Life;
 
 /// Which limit a connection met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,22 +70,33 @@ impl std::error::Error for Cut {}
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) stream: Arc<Stream>,
-    pub(crate) life: Arc<Life>,
-    pub(crate) shared: Arc<Shared>,
     /// After the stream, for fields are dropped in this order.
     pub(crate) place: Place,
+}
+
+/// A connection's place among those of its server; given up when it is closed.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) life: Arc<Life>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.table.close(&self.life);
+    }
 }
 
 impl Connection {
     /// The peer: the one that the proxy names, if the connection came through one
     /// [that is trusted](crate::Server::proxy_from).
     pub fn peer(&self) -> Addr {
-        self.life.peer()
+        self.place.life.peer()
     }
 
     /// The peer at the other end of this very connection, which may be a proxy.
     pub fn direct_peer(&self) -> &Addr {
-        &self.life.peer
+        &self.place.life.peer
     }
 
     /// The address of this end.
@@ -114,7 +125,7 @@ impl Connection {
 
     /// Whether the server is draining: the request at hand is to be the last one.
     pub fn is_draining(&self) -> bool {
-        self.shared.is_draining()
+        self.place.shared.is_draining()
     }
 
     /// Waits until the server drains, also after the connection is given away.
@@ -122,7 +133,7 @@ impl Connection {
     /// # Cancel safety
     /// Nothing is lost.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.place.shared);
         async move { shared.phase_changed.until(|_| when(shared.is_draining())).await }
     }
 
@@ -150,7 +161,7 @@ impl Connection {
     /// }
     /// ```
     pub async fn more(&self) -> io::Result<bool> {
-        let mut ear = self.shared.phase_changed.ear();
+        let mut ear = self.place.shared.phase_changed.ear();
         poll_fn(|cx| {
             // Looked at first, so that what has arrived is served.
             if let Poll::Ready(peeked) = self.poll_peek(cx, &mut [0]) {
@@ -172,7 +183,7 @@ impl Connection {
 
     /// Says why, if the server has cut the connection.
     fn judged(&self, result: io::Result<usize>) -> io::Result<usize> {
-        match (&result, self.life.marks.cut.get().copied()) {
+        match (&result, self.place.life.marks.cut.get().copied()) {
             (Ok(0) | Err(_), Some(reason)) => Err(io::Error::new(io::ErrorKind::TimedOut, Cut { reason })),
             _ => result,
         }
@@ -180,10 +191,10 @@ impl Connection {
 
     pub(crate) fn after_read(&self, result: io::Result<usize>) -> io::Result<usize> {
         if let Ok(length @ 1..) = result {
-            let (marks, tick) = (&self.life.marks, self.shared.tick());
+            let (marks, tick) = (&self.place.life.marks, self.place.shared.tick());
             marks.moved.store(tick, Relaxed);
             marks.heard.store(true, Relaxed);
-            if self.shared.limits.min_rate.is_some() {
+            if self.place.shared.limits.min_rate.is_some() {
                 if marks.asking.load(Relaxed) == 0 {
                     marks.asking.store(tick, Relaxed);
                     marks.asked.store(0, Relaxed);
@@ -197,18 +208,18 @@ impl Connection {
     }
 
     fn after_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let marks = &self.life.marks;
+        let marks = &self.place.life.marks;
         match result {
             Poll::Pending => {
                 if marks.stalled.load(Relaxed) == 0 {
-                    marks.stalled.store(self.shared.tick(), Relaxed);
+                    marks.stalled.store(self.place.shared.tick(), Relaxed);
                 }
                 Poll::Pending
             }
             Poll::Ready(result) => {
                 marks.stalled.store(0, Relaxed);
                 if matches!(result, Ok(1..)) {
-                    marks.moved.store(self.shared.tick(), Relaxed);
+                    marks.moved.store(self.place.shared.tick(), Relaxed);
                     marks.asking.store(0, Relaxed);
                 }
                 Poll::Ready(match result {
@@ -237,6 +248,9 @@ impl Connection {
 
     fn poll_peek(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let peeked = ready!(either!(Stream, &*self.stream, stream => stream.poll_peek(cx, buf)));
+        if matches!(peeked, Ok(1..)) {
+            self.place.life.marks.heard.store(true, Relaxed);
+        }
         Poll::Ready(self.judged(peeked))
     }
 
@@ -273,6 +287,8 @@ impl Connection {
     }
 
     /// Like [`read`](Connection::read), but leaves what it returns in the stream.
+    /// For [`Limits::first_byte`](crate::Limits::first_byte) it has come then; for the other limits
+    /// it has not, until it is read.
     ///
     /// # Errors
     /// As `read`.
@@ -292,7 +308,7 @@ impl Connection {
     /// # Cancel safety
     /// Nothing is lost: bytes are written only when the future completes.
     pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        let _waits = Waits(&self.life);
+        let _waits = Waits(&self.place.life);
         poll_fn(|cx| self.poll_send(cx, buf)).await
     }
 
@@ -343,7 +359,7 @@ impl Connection {
     #[cfg(feature = "proxy")]
     pub(crate) fn set_real_peer(&self, peer: std::net::SocketAddr) {
         // Set once, before the handler has the connection.
-        let _ = self.life.marks.real_peer.set(peer);
+        let _ = self.place.life.marks.real_peer.set(peer);
     }
 }
 

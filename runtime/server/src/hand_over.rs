@@ -23,16 +23,17 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bourn_net::{UnixListener, UnixStream};
 use bourn_reactor::Sleep;
 
+use crate::accept::Turn;
 use crate::bell::when;
-use crate::listener::Listener;
+use crate::listener::{Listener, is_socket};
 use crate::shared::{Cause, Phase, Shared};
 
 /// What a byte on the way says.
@@ -57,16 +58,11 @@ fn protocol(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// The effective user of this process.
-fn user() -> io::Result<u32> {
-    let (one, _other) = UnixStream::pair()?;
-    Ok(one.peer_cred()?.uid)
-}
-
 /// Refuses a peer of another user, but for root.
 fn check_peer(stream: &UnixStream) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid;
-    if peer == user()? || peer == 0 {
+    let own = UnixStream::pair()?.0.peer_cred()?.uid;
+    if peer == own || peer == 0 {
         return Ok(());
     }
     let message = format!("listening sockets are handed over within one user, and the peer is user {peer}");
@@ -76,13 +72,23 @@ fn check_peer(stream: &UnixStream) -> io::Result<()> {
 impl Offer {
     /// Takes over from the server that stands at `path`, if one does; else stands there.
     pub(crate) async fn at(path: &Path) -> io::Result<(Offer, Vec<Listener>)> {
-        let stream = match UnixStream::connect(path).await {
-            Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                let path = Self::stand_at(path).await?;
-                return Ok((Offer { path, predecessor: None }, Vec::new()));
+        let mut tries = 0..4;
+        let stream = loop {
+            match UnixStream::connect(path).await {
+                Ok(stream) => break stream,
+                Err(error) if tries.next().is_none() => return Err(error),
+                // A dead process left it.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
+                    std::fs::remove_file(path)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match Self::stand_at(path) {
+                    Ok(path) => return Ok((Offer { path, predecessor: None }, Vec::new())),
+                    // Another process was faster: it has sockets to hand over soon.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                },
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         };
         check_peer(&stream)?;
         let mut sockets = Vec::new();
@@ -104,27 +110,25 @@ impl Offer {
     }
 
     /// Listens at `path` under another name first, so that nobody else can ever connect.
-    async fn stand_at(path: &Path) -> io::Result<UnixListener> {
+    fn stand_at(path: &Path) -> io::Result<UnixListener> {
         let mut private = path.as_os_str().to_owned();
-        private.push(format!(".{}", std::process::id()));
+        private.push(format!(".{}{:?}", std::process::id(), std::thread::current().id()));
         let private = Path::new(&private);
         let listener = UnixListener::bind(private)?;
         let placed = std::fs::set_permissions(private, std::fs::Permissions::from_mode(0o600))
-            // Replaces a path that a dead process left; that no other one lives there was seen just now.
-            .and_then(|()| std::fs::rename(private, path));
-        if placed.is_err() {
-            // Of no use any more.
-            let _ = std::fs::remove_file(private);
-        }
+            // Unlike a renaming, it replaces nobody.
+            .and_then(|()| std::fs::hard_link(private, path));
+        std::fs::remove_file(private)?;
         placed.map(|()| listener)
     }
 
     /// Becomes the owner, then hands over to whoever asks, until one has taken over or the
     /// server ends.
-    pub(crate) async fn stand(self, shared: Arc<Shared>, listeners: Vec<Arc<Listener>>) {
+    pub(crate) async fn stand(self, shared: Arc<Shared>, listeners: Vec<Weak<Listener>>) {
+        let _turn = Turn(&shared, "the hand-over".to_owned());
         let Offer { path, predecessor } = self;
         if let Some(predecessor) = predecessor
-            && let Err(error) = become_owner(&predecessor).await
+            && let Some(Err(error)) = until_phase(&shared, Phase::Closing, become_owner(&predecessor)).await
         {
             // It has ended meanwhile, or ends by itself: the sockets are ours all the same.
             shared.notices.say("hand-over", format_args!("the server before this one does not answer: {error}"));
@@ -137,9 +141,10 @@ impl Offer {
             // They stay out when they are the new one's: this process has no door to close any more.
             let Err(error) = given else { return };
             shared.sockets_out.store(false, Ordering::SeqCst);
+            shared.phase_changed.ring();
             shared.notices.say("hand-over", format_args!("no hand-over: {error}; this process goes on"));
             // An error of accept(2) may come again at once.
-            Sleep::after(PAUSE).await;
+            until_phase(&shared, Phase::Closing, Sleep::after(PAUSE)).await;
         }
     }
 }
@@ -166,7 +171,7 @@ async fn become_owner(predecessor: &UnixStream) -> io::Result<()> {
 async fn give(
     stream: &UnixStream,
     path: &UnixListener,
-    listeners: &[Arc<Listener>],
+    listeners: &[Weak<Listener>],
     shared: &Shared,
 ) -> io::Result<()> {
     check_peer(stream)?;
@@ -178,7 +183,9 @@ async fn give(
     }
     stream.send_with_fds(&[SOCKET], &[path.as_fd()]).await?;
     for listener in listeners {
-        let what = if listener.is_alone() { SOCKET } else { SHARED };
+        // Whose loop has ended, nobody can go on with.
+        let listener = listener.upgrade().ok_or_else(ended)?;
+        let what = if listener.alone { SOCKET } else { SHARED };
         stream.send_with_fds(&[what], &[listener.as_fd()]).await?;
     }
     stream.write_all(&[ALL]).await?;
@@ -192,7 +199,7 @@ async fn give(
     shared.handed_over.store(true, Ordering::SeqCst);
     shared.drain(Cause::HandedOver);
     shared.advance(Phase::Stopped);
-    shared.phase_changed.until(|_| when(shared.loops.load(Ordering::Acquire) == 0)).await;
+    shared.phase_changed.until(|_| when(shared.loops.load(Ordering::Acquire) == 1)).await;
     // It is the owner, whether it hears that or not.
     let _ = stream.write_all(&[YOURS]).await;
     Ok(())

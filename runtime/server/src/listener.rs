@@ -54,6 +54,11 @@ impl fmt::Display for Addr {
     }
 }
 
+/// Whether there is a socket at `path`: the kernel refuses to connect to a file, too.
+pub(crate) fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
 /// A connection, of either kind.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -106,15 +111,22 @@ macro_rules! accepted {
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: Socket,
-    addr: Addr,
+    pub(crate) addr: Addr,
     /// No other process accepts here: what is in the queue when it is closed is lost.
-    alone: bool,
+    pub(crate) alone: bool,
 }
 
 impl Listener {
+    fn new(socket: Socket, alone: bool) -> io::Result<Listener> {
+        let addr = match &socket {
+            Socket::Tcp(listener) => Addr::Tcp(listener.local_addr()?),
+            Socket::Unix(listener) => Addr::Unix(listener.local_addr()?),
+        };
+        Ok(Listener { socket, addr, alone })
+    }
+
     pub(crate) fn tcp(listener: TcpListener) -> io::Result<Listener> {
-        let addr = Addr::Tcp(listener.local_addr()?);
-        Ok(Listener { socket: Socket::Tcp(listener), addr, alone: true })
+        Listener::new(Socket::Tcp(listener), true)
     }
 
     /// Listens at `path`, where nobody may listen yet; a path that a dead process left
@@ -125,8 +137,7 @@ impl Listener {
                 let refused = UnixStream::connect(path)
                     .await
                     .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-                // The kernel refuses a file that is no socket, too.
-                if !refused || !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+                if !refused || !is_socket(path) {
                     return Err(error);
                 }
                 std::fs::remove_file(path)?;
@@ -134,8 +145,7 @@ impl Listener {
             }
             listener => listener?,
         };
-        let addr = Addr::Unix(listener.local_addr()?);
-        Ok(Listener { socket: Socket::Unix(listener), addr, alone: true })
+        Listener::new(Socket::Unix(listener), true)
     }
 
     /// A listening socket that somebody else made. `alone`: he has given it up.
@@ -144,22 +154,11 @@ impl Listener {
         if !socket.is_listener()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an inherited descriptor that does not listen"));
         }
-        let listener = match socket.domain()? {
-            Domain::UNIX => {
-                let listener = UnixListener::from_std(fd.into())?;
-                Listener { addr: Addr::Unix(listener.local_addr()?), socket: Socket::Unix(listener), alone }
-            }
-            _ => Listener { alone, ..Listener::tcp(TcpListener::from_std(fd.into())?)? },
+        let socket = match socket.domain()? {
+            Domain::UNIX => Socket::Unix(UnixListener::from_std(fd.into())?),
+            _ => Socket::Tcp(TcpListener::from_std(fd.into())?),
         };
-        Ok(listener)
-    }
-
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alone
-    }
-
-    pub(crate) fn addr(&self) -> &Addr {
-        &self.addr
+        Listener::new(socket, alone)
     }
 
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Addr)>> {
@@ -181,12 +180,8 @@ impl Listener {
     /// segment. A Unix socket that is shut down for reading refuses new peers
     /// and still gives out what is in its queue.
     ///
-    /// Where another process listens at the same socket, nothing is done: what comes is
-    /// that one's.
+    /// Not for a socket at which another process listens: what comes is that one's.
     pub(crate) fn close_door(&self) -> io::Result<()> {
-        if !self.alone {
-            return Ok(());
-        }
         match &self.socket {
             Socket::Tcp(listener) => SockRef::from(listener).attach_filter(&NO_SYN),
             Socket::Unix(listener) => SockRef::from(listener).shutdown(Shutdown::Read),

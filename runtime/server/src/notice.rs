@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,19 +11,15 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_secs(1);
 
 type Hook = Arc<dyn Fn(&str) + Send + Sync>;
+/// When each topic came last, and how many lines were left out since.
+type Said = HashMap<&'static str, (Option<Instant>, u64)>;
 
 /// One line at a time, on stderr or to a hook; at most one a second on each topic,
 /// which then says how many were left out.
 #[derive(Clone, Default)]
 pub(crate) struct Notices {
     hook: Option<Hook>,
-    said: Arc<Mutex<HashMap<&'static str, Said>>>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Said {
-    last: Option<Instant>,
-    left_out: u64,
+    said: Arc<Mutex<Said>>,
 }
 
 impl Notices {
@@ -33,19 +30,20 @@ impl Notices {
     pub(crate) fn say(&self, topic: &'static str, text: impl fmt::Display) {
         let left_out = {
             let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            let said = said.entry(topic).or_default();
-            if said.last.is_some_and(|last| last.elapsed() < PAUSE) {
-                said.left_out += 1;
+            let (last, left_out) = said.entry(topic).or_default();
+            if last.is_some_and(|last| last.elapsed() < PAUSE) {
+                *left_out += 1;
                 return;
             }
-            said.last = Some(Instant::now());
-            std::mem::take(&mut said.left_out)
+            *last = Some(Instant::now());
+            std::mem::take(left_out)
         };
         let more =
             if left_out == 0 { String::new() } else { format!(" ({left_out} more like it since the last line)") };
         let line = format!("bourn: {text}{more}");
         match &self.hook {
-            Some(hook) => hook(&line),
+            // Foreign code, called by loops that must not end for it. The panic's own message is on stderr.
+            Some(hook) => drop(catch_unwind(AssertUnwindSafe(|| hook(&line)))),
             // A server does not end because stderr is closed.
             None => drop(writeln!(io::stderr().lock(), "{line}")),
         }

@@ -35,6 +35,9 @@ pub(crate) async fn read(connection: &Connection) -> io::Result<()> {
         fill(connection, &mut header, FIXED + rest).await?;
     } else if header.starts_with(b"PROXY ") {
         read_line(connection, &mut header).await?;
+        if !is_strict(&header) {
+            return Err(malformed());
+        }
     } else {
         return Err(malformed());
     }
@@ -49,6 +52,17 @@ pub(crate) async fn read(connection: &Connection) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a line of version 1 is one where the parser lets more pass: ports with a sign or leading zeros, other
+/// protocols that begin like `UNKNOWN`.
+fn is_strict(line: &[u8]) -> bool {
+    let mut fields = line.trim_ascii_end().split(|byte| *byte == b' ').skip(1);
+    let is_port = |field: &[u8]| field == b"0" || (!field.starts_with(b"0") && field.iter().all(u8::is_ascii_digit));
+    match fields.next() {
+        Some(b"TCP4" | b"TCP6") => fields.skip(2).all(is_port),
+        protocol => protocol == Some(b"UNKNOWN"),
+    }
+}
+
 /// Reads from the stream itself: for the limits a header is not what the peer has to say.
 async fn fill(connection: &Connection, header: &mut Vec<u8>, length: usize) -> io::Result<()> {
     let start = header.len();
@@ -61,7 +75,7 @@ async fn read_line(connection: &Connection, header: &mut Vec<u8>) -> io::Result<
     while header.len() < LONGEST_LINE {
         let mut ahead = [0; LONGEST_LINE];
         let ahead = &mut ahead[..LONGEST_LINE - header.len()];
-        let length = connection.peek(ahead).await?;
+        let length = either!(Stream, &*connection.stream, stream => stream.peek(ahead).await)?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::listener::Addr;
 use crate::shared::Cause;
 use crate::stats::Stats;
 use crate::table::Unfinished;
@@ -18,14 +19,21 @@ pub struct Report {
     pub took: Duration,
     /// Who had not ended at the deadline.
     pub unfinished: Vec<Unfinished>,
+    /// Whose queues were closed at the deadline before they were empty: connections there, if there were any, were
+    /// reset.
+    pub unemptied: Vec<Addr>,
     /// What the server did in its life.
     pub stats: Stats,
 }
 
 impl Report {
-    /// Success if everybody has ended in time, else failure.
+    /// Success if everybody has ended in time and every queue was emptied, else failure.
     pub fn exit_code(&self) -> ExitCode {
-        if self.unfinished.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.unfinished.is_empty() && self.unemptied.is_empty()
     }
 }
 
@@ -40,6 +48,9 @@ impl fmt::Display for Report {
                 "did not finish"
             };
             write!(formatter, "\n  {} (peer {}, {:.1?} old): {why}", one.task, one.peer, one.age)?;
+        }
+        for addr in &self.unemptied {
+            write!(formatter, "\n  the queue at {addr} was not emptied")?;
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -29,17 +29,17 @@ pub(crate) async fn serve<H: Host>(server: Server<H>, plan: Arc<Plan>) -> io::Re
     let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
     // One server, one call of this: nobody else fills it.
     let _ = shared.by_listener.set(listeners.iter().map(|_| Counter::default()).collect());
-    shared.loops.store(listeners.len(), Ordering::Release);
+    shared.loops.store(listeners.len() + usize::from(offer.is_some()), Ordering::Release);
     let _end = End(&shared);
     for (number, listener) in listeners.iter().enumerate() {
         let accept = accept::accept(Arc::clone(&plan), Arc::clone(listener), number);
-        host.spawn_on(number, format!("accept {number} at {}", listener.addr()), accept);
+        host.spawn_on(number, format!("accept {number} at {}", listener.addr), accept);
     }
     if let Some(period) = shared.limits.period() {
         host.spawn("server limits".to_owned(), sweep::sweep(Arc::clone(&shared), period));
     }
     if let Some(offer) = offer {
-        let offer = offer.stand(Arc::clone(&shared), listeners.clone());
+        let offer = offer.stand(Arc::clone(&shared), listeners.iter().map(Arc::downgrade).collect());
         host.spawn("server hand-over".to_owned(), offer);
     }
     drop(plan);
@@ -86,29 +86,35 @@ impl<S: Signals> Watch<'_, S> {
         // A hand-over stops at once, whenever it comes: the queues are somebody else's.
         self.until(start + drain.announce, || shared.phase() == Phase::Stopped).await;
         shared.advance(Phase::Closing);
-        // Read after the phase is written: whoever has the sockets out, or has given them away, keeps the doors open.
-        for listener in listeners.iter().filter(|_| !shared.sockets_out.load(Ordering::SeqCst)) {
+        let closing = Instant::now();
+        let deadline = closing + drain.deadline;
+        // Read after the phase is written. While another process has the sockets as well, its end must not be that of
+        // the queues: they are emptied by whoever is the owner then. If that is the other one, the doors are its own.
+        let out = || shared.sockets_out.load(Ordering::SeqCst);
+        self.until(deadline, || !out() || shared.phase() == Phase::Stopped).await;
+        for listener in listeners.iter().filter(|one| one.alone && !out()) {
             if let Err(error) = listener.close_door() {
-                let addr = listener.addr();
+                let addr = &listener.addr;
                 shared.notices.say("drain", format_args!("the door at {addr} stays open: {error}"));
             }
         }
-        let closing = Instant::now();
-        let deadline = closing + drain.deadline;
         let no_loop = || shared.loops.load(Ordering::Acquire) == 0;
-        self.until((closing + drain.handshakes).min(deadline), no_loop).await;
+        self.until((Instant::now() + drain.handshakes).min(deadline), no_loop).await;
         shared.advance(Phase::Emptying);
         // Each is closed by its loop, when its queue is empty.
+        let left: Vec<_> = listeners.iter().filter(|one| one.alone).map(Arc::downgrade).collect();
         drop(listeners);
         self.until(deadline, || no_loop() && shared.table.is_empty()).await;
+        let left = left.iter().filter(|_| !out()).filter_map(Weak::upgrade);
+        let unemptied: Vec<_> = left.map(|listener| listener.addr.clone()).collect();
         shared.advance(Phase::Stopped);
         let unfinished = shared.table.list();
         if !unfinished.is_empty() {
             shared.table.cancel_all();
             self.until(Instant::now() + CANCEL_GRACE, || shared.table.is_empty()).await;
         }
-        let report = Report { cause, took: start.elapsed(), unfinished, stats: shared.stats() };
-        if !report.unfinished.is_empty() {
+        let report = Report { cause, took: start.elapsed(), unfinished, unemptied, stats: shared.stats() };
+        if !report.is_clean() {
             shared.notices.say("drain", &report);
         }
         report

@@ -1,11 +1,12 @@
 //! The server: what it is told before it serves.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bourn_net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+use bourn_net::{TcpSocket, ToSocketAddrs, lookup_host};
 
 use crate::accept::{Reserve, Running, attend};
 use crate::connection::Connection;
@@ -108,7 +109,7 @@ impl<H: Host> Server<H> {
     /// all its shards.
     ///
     /// # Errors
-    /// Those of a name look-up and of bind(2), see [`TcpListener::bind`].
+    /// Those of a name look-up and of bind(2), see [`TcpListener::bind`](bourn_net::TcpListener::bind).
     ///
     /// # Cancel safety
     /// Dropping the future drops the server.
@@ -118,15 +119,11 @@ impl<H: Host> Server<H> {
             if self.claim(&Addr::Tcp(addr)) {
                 continue;
             }
-            if shards == 1 {
-                self.listeners.push(Listener::tcp(TcpListener::bind(addr).await?)?);
-                continue;
-            }
             let mut addr = addr;
             for _ in 0..shards {
                 let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
                 socket.set_reuse_addr(true)?;
-                socket.set_reuse_port(true)?;
+                socket.set_reuse_port(shards > 1)?;
                 socket.bind(addr)?;
                 // The others get the port that the kernel chose for the first one.
                 addr = socket.local_addr()?;
@@ -159,10 +156,10 @@ impl<H: Host> Server<H> {
     /// Whether there is a socket at `addr` already, made by somebody else.
     fn claim(&mut self, addr: &Addr) -> bool {
         let (claimed, rest) =
-            std::mem::take(&mut self.received).into_iter().partition(|one: &Listener| one.addr().is(addr));
+            std::mem::take(&mut self.received).into_iter().partition(|one: &Listener| one.addr.is(addr));
         self.received = rest;
         self.listeners.extend::<Vec<_>>(claimed);
-        self.listeners.iter().any(|one| one.addr().is(addr))
+        self.listeners.iter().any(|one| one.addr.is(addr))
     }
 
     /// Serves every listening socket that the process was started with, by the protocol of
@@ -197,24 +194,33 @@ impl<H: Host> Server<H> {
     /// Has the server hand its listening sockets over to the next process that asks for
     /// them at `path`, and first asks there itself: call it before
     /// [`bind`](Server::bind), which then finds them. What is handed over and not bound is
-    /// closed, with the connections in its queue.
+    /// closed, with the connections in its queue, and a notice says so.
     ///
     /// The moment of ownership: the new process has all the sockets when this returns, and
     /// the old one goes on. When the new one [serves](Server::serve), it says so, and only
     /// then does the old one stop accepting, and drain. If the new one ends before, the
     /// old one serves as if nothing had been; connections that arrive in
-    /// between wait in queues that both processes share, so none is refused.
+    /// between wait in queues that both processes share, so none is refused. An old one
+    /// that drains meanwhile accepts until it knows which it is, at most until its
+    /// [deadline](Drain::deadline).
     ///
-    /// The socket at `path` is for this user alone, and so are the answers there.
+    /// The socket at `path` is for this user alone, and so are the answers there. One that
+    /// a dead process left is replaced; two processes must not do that at the same time.
     ///
     /// # Errors
     /// Those of a Unix socket; [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the
-    /// process that listens there is of another user.
+    /// process that listens there is of another user;
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if there is a file that is no
+    /// socket; [`InvalidInput`](io::ErrorKind::InvalidInput) after [`bind`](Server::bind).
     ///
     /// # Cancel safety
     /// Dropping the future drops the server, and the old process goes on. There is no limit
     /// in time: an old process that is stopped is waited for.
     pub async fn hand_over(mut self, path: impl AsRef<Path>) -> io::Result<Server<H>> {
+        if self.listeners.iter().any(|one| one.alone) {
+            let message = "a socket is bound that the running server may hand over: call hand_over before bind";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let (offer, received) = Offer::at(path.as_ref()).await?;
         self.offer = Some(offer);
         self.received.extend(received);
@@ -259,7 +265,7 @@ impl<H: Host> Server<H> {
 
     /// The addresses that the server listens at, each shard's.
     pub fn local_addrs(&self) -> Vec<Addr> {
-        self.listeners.iter().map(|listener| listener.addr().clone()).collect()
+        self.listeners.iter().map(|listener| listener.addr.clone()).collect()
     }
 
     /// A control for other tasks and threads. Call it after [`limits`](Server::limits) and
@@ -303,11 +309,14 @@ impl<H: Host> Server<H> {
         let plan = Plan {
             shared: self.control().shared,
             start: Box::new(start),
-            reserve: Reserve::new(),
+            reserve: Reserve::default(),
             trusted: std::mem::take(&mut self.trusted),
         };
-        // Nobody asked for these.
-        self.received.clear();
+        let lost = self.received.drain(..).filter(|one| one.alone).map(|listener| listener.addr.to_string());
+        let lost: BTreeSet<_> = lost.collect();
+        if !lost.is_empty() {
+            self.notices.say("hand-over", format_args!("handed over, not bound, and so closed: {lost:?}"));
+        }
         serve::serve(self, Arc::new(plan)).await
     }
 }

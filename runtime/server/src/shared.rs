@@ -1,5 +1,6 @@
 //! What the parts of one server share.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
@@ -47,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) notices: Notices,
     pub(crate) counters: Counters,
-    pub(crate) table: Arc<Table>,
+    pub(crate) table: Table,
     phase: AtomicU8,
     /// Rung when the phase changes, a cause is given, or an accept loop ends.
     pub(crate) phase_changed: Bell,
@@ -56,7 +57,7 @@ pub(crate) struct Shared {
     pub(crate) sockets_out: AtomicBool,
     /// And it is their owner: written before the phase.
     pub(crate) handed_over: AtomicBool,
-    /// Accept loops that have not ended.
+    /// Accept loops that have not ended, and the hand-over, which has something to say at the end.
     pub(crate) loops: AtomicUsize,
     pub(crate) by_listener: OnceLock<Vec<Counter>>,
     /// The time of the limits: moved on by the sweep, and only as long as that runs.
@@ -86,14 +87,12 @@ impl Shared {
 
     /// Waits until `check`, polled whenever the phase or the table changes, is ready.
     pub(crate) async fn until<R>(&self, mut check: impl FnMut(&mut Context<'_>) -> Poll<R>) -> R {
-        let mut ear = self.phase_changed.ear();
-        self.table
-            .changed
-            .until(|cx| {
-                ear.listen(cx);
-                check(cx)
-            })
-            .await
+        let mut ears = [self.phase_changed.ear(), self.table.changed.ear()];
+        poll_fn(|cx| {
+            ears.iter_mut().for_each(|ear| ear.listen(cx));
+            check(cx)
+        })
+        .await
     }
 
     pub(crate) fn cause(&self) -> Option<Cause> {

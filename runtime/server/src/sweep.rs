@@ -1,6 +1,7 @@
 //! The limits in time, looked at now and then for all connections at once: what reads
 //! and writes stores the number of the current tick and sets no timer.
 
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(crate) async fn sweep(shared: Arc<Shared>, period: Duration) {
         Sleep::after(period).await;
         let tick = shared.advance_tick();
         let cut = shared.table.cut(|life| judge.reason(life, tick));
-        for (reason, life) in cut {
+        for (reason, life, stream) in cut {
             let counter = match reason {
                 CutReason::FirstByte => &shared.counters.cut_first_byte,
                 CutReason::Idle => &shared.counters.cut_idle,
@@ -32,6 +33,10 @@ pub(crate) async fn sweep(shared: Arc<Shared>, period: Duration) {
             };
             counter.count();
             shared.notices.say("cut", format_args!("{} cut: {reason}", life.task_name()));
+            // What is unsent would otherwise stay in the kernel as long as the peer likes.
+            stream.reset_on_close();
+            // Fails only when the connection is over, which is what was wanted.
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }

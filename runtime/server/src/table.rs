@@ -1,6 +1,7 @@
 //! The connections of a server: how many there are, what they are doing.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -33,7 +34,9 @@ pub struct Unfinished {
 /// so all of it is relaxed, and two tasks that read at once may lose a byte's count.
 #[derive(Debug)]
 pub(crate) struct Life {
-    pub(crate) number: u64,
+    number: u64,
+    /// Of its slot.
+    key: usize,
     pub(crate) peer: Addr,
     accepted: Instant,
     /// The tick in which it was accepted.
@@ -105,16 +108,11 @@ impl Life {
 }
 
 /// Whose connections are counted together: an IPv4 address, or a /64 of IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Neighbourhood(u64);
-
-impl Neighbourhood {
-    pub(crate) fn of(addr: IpAddr) -> Neighbourhood {
-        match addr.to_canonical() {
-            // No IPv6 network begins with 0xffff....
-            IpAddr::V4(addr) => Neighbourhood(u64::from(addr.to_bits()) | 0xffff_ffff << 32),
-            IpAddr::V6(addr) => Neighbourhood((addr.to_bits() >> 64) as u64),
-        }
+fn neighbourhood(addr: IpAddr) -> u64 {
+    match addr.to_canonical() {
+        // No IPv6 network begins with 0xffff....
+        IpAddr::V4(addr) => u64::from(addr.to_bits()) | 0xffff_ffff << 32,
+        IpAddr::V6(addr) => (addr.to_bits() >> 64) as u64,
     }
 }
 
@@ -130,8 +128,7 @@ struct Inner {
     slots: Slab<Slot>,
     last: u64,
     open: usize,
-    outlived: usize,
-    by_neighbourhood: HashMap<Neighbourhood, usize>,
+    by_neighbourhood: HashMap<u64, usize>,
 }
 
 #[derive(Debug)]
@@ -140,7 +137,7 @@ struct Slot {
     stream: Weak<Stream>,
     open: bool,
     running: bool,
-    neighbourhood: Option<Neighbourhood>,
+    neighbourhood: Option<u64>,
 }
 
 impl Table {
@@ -149,41 +146,78 @@ impl Table {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a connection whose handler is about to run, if fewer than `most` are open.
-    pub(crate) fn enter(
-        self: &Arc<Self>,
-        stream: &Arc<Stream>,
-        peer: Addr,
-        tick: u32,
-        most: Option<usize>,
-    ) -> Option<(Arc<Life>, Place, Run)> {
+    /// Enters a connection whose handler is about to run, if fewer than `most` are open. It stays until it is
+    /// [closed](Table::close) and its handler has [ended](Table::end).
+    pub(crate) fn enter(&self, stream: &Arc<Stream>, peer: Addr, tick: u32, most: Option<usize>) -> Option<Arc<Life>> {
         let mut inner = self.lock();
         if most.is_some_and(|most| inner.open >= most) {
             return None;
         }
         inner.last += 1;
         inner.open += 1;
+        let (number, first) = (inner.last, inner.open == 1);
+        let slot = inner.slots.vacant_entry();
         let life = Arc::new(Life {
-            number: inner.last,
+            number,
+            key: slot.key(),
             peer,
             accepted: Instant::now(),
             born: tick,
             marks: Marks { moved: AtomicU32::new(tick), ..Marks::default() },
         });
-        let key = inner.slots.insert(Slot {
-            life: Arc::clone(&life),
-            stream: Arc::downgrade(stream),
-            open: true,
-            running: true,
-            neighbourhood: None,
-        });
-        let first = inner.open == 1;
+        let stream = Arc::downgrade(stream);
+        slot.insert(Slot { life: Arc::clone(&life), stream, open: true, running: true, neighbourhood: None });
         drop(inner);
         if first {
             self.changed.ring();
         }
-        let place = Place { table: Arc::clone(self), key };
-        Some((life, place, Run { table: Arc::clone(self), key }))
+        Some(life)
+    }
+
+    /// Counts an open connection among its neighbours, if there are fewer than `most`.
+    pub(crate) fn settle(&self, life: &Life, addr: IpAddr, most: usize) -> bool {
+        let neighbourhood = neighbourhood(addr);
+        let mut inner = self.lock();
+        let count = inner.by_neighbourhood.entry(neighbourhood).or_default();
+        if *count >= most {
+            return false;
+        }
+        *count += 1;
+        inner.slots[life.key].neighbourhood = Some(neighbourhood);
+        true
+    }
+
+    /// The connection is closed: to be called after its stream is dropped.
+    pub(crate) fn close(&self, life: &Life) {
+        self.leave(life, |inner| {
+            inner.open -= 1;
+            let slot = &mut inner.slots[life.key];
+            slot.open = false;
+            if let Some(Entry::Occupied(mut count)) = slot.neighbourhood.map(|one| inner.by_neighbourhood.entry(one)) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        });
+    }
+
+    /// The handler has ended. True if its connection is still open.
+    pub(crate) fn end(&self, life: &Life) -> bool {
+        self.leave(life, |inner| inner.slots[life.key].running = false)
+    }
+
+    /// Removes who is neither open nor running after `change`; false if that is so.
+    fn leave(&self, life: &Life, change: impl FnOnce(&mut Inner)) -> bool {
+        let mut inner = self.lock();
+        change(&mut inner);
+        let slot = &inner.slots[life.key];
+        let stays = slot.open || slot.running;
+        let gone = (!stays).then(|| inner.slots.remove(life.key));
+        drop(inner);
+        drop(gone);
+        self.changed.ring();
+        stays
     }
 
     pub(crate) fn has_room(&self, most: usize) -> bool {
@@ -193,7 +227,7 @@ impl Table {
     /// How many are open, and how many of them have outlived their handler.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let inner = self.lock();
-        (inner.open, inner.outlived)
+        (inner.open, inner.slots.iter().filter(|(_, slot)| !slot.running).count())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -218,8 +252,8 @@ impl Table {
         }
     }
 
-    /// Cuts the connections for which `judge` has a reason; returns them.
-    pub(crate) fn cut(&self, judge: impl Fn(&Life) -> Option<CutReason>) -> Vec<(CutReason, Arc<Life>)> {
+    /// Marks the connections for which `judge` has a reason as cut; returns them, to be shut down.
+    pub(crate) fn cut(&self, judge: impl Fn(&Life) -> Option<CutReason>) -> Vec<(CutReason, Arc<Life>, Arc<Stream>)> {
         let mut cut = Vec::new();
         let inner = self.lock();
         for (_, slot) in inner.slots.iter().filter(|(_, slot)| slot.open) {
@@ -230,87 +264,6 @@ impl Table {
                 cut.push((reason, Arc::clone(&slot.life), stream));
             }
         }
-        drop(inner);
-        let ended = cut.into_iter().map(|(reason, life, stream)| {
-            // What is unsent would otherwise stay in the kernel as long as the peer likes.
-            stream.reset_on_close();
-            // Fails only when the connection is over, which is what was wanted.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-            (reason, life)
-        });
-        ended.collect()
-    }
-}
-
-/// An open connection's place in the table; to be kept behind the stream, and dropped
-/// after it.
-#[derive(Debug)]
-pub(crate) struct Place {
-    table: Arc<Table>,
-    key: usize,
-}
-
-impl Place {
-    /// Counts the connection among its neighbours, if there are fewer than `most`.
-    pub(crate) fn settle(&self, addr: IpAddr, most: usize) -> bool {
-        let neighbourhood = Neighbourhood::of(addr);
-        let mut inner = self.table.lock();
-        let count = inner.by_neighbourhood.entry(neighbourhood).or_default();
-        if *count >= most {
-            return false;
-        }
-        *count += 1;
-        inner.slots[self.key].neighbourhood = Some(neighbourhood);
-        true
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut inner = self.table.lock();
-        inner.open -= 1;
-        let slot = &mut inner.slots[self.key];
-        slot.open = false;
-        let running = slot.running;
-        if let Some(neighbourhood) = slot.neighbourhood.take()
-            && let Some(count) = inner.by_neighbourhood.get_mut(&neighbourhood)
-        {
-            *count -= 1;
-            if *count == 0 {
-                inner.by_neighbourhood.remove(&neighbourhood);
-            }
-        }
-        if !running {
-            inner.outlived -= 1;
-        }
-        let gone = (!running).then(|| inner.slots.remove(self.key));
-        drop(inner);
-        drop(gone);
-        self.table.changed.ring();
-    }
-}
-
-/// A running handler's place in the table.
-#[derive(Debug)]
-pub(crate) struct Run {
-    table: Arc<Table>,
-    key: usize,
-}
-
-impl Run {
-    /// The handler has ended. True if its connection is still open.
-    pub(crate) fn end(self) -> bool {
-        let mut inner = self.table.lock();
-        let slot = &mut inner.slots[self.key];
-        slot.running = false;
-        let open = slot.open;
-        if open {
-            inner.outlived += 1;
-        }
-        let gone = (!open).then(|| inner.slots.remove(self.key));
-        drop(inner);
-        drop(gone);
-        self.table.changed.ring();
-        open
+        cut
     }
 }

@@ -181,6 +181,33 @@ async fn who_does_not_finish_is_named_and_cancelled() {
     assert_eq!(endless.read(&mut [0]).await.expect("the end in order"), 0);
 }
 
+/// A long queue is not emptied in one go, while nobody else has a turn.
+#[test]
+fn others_have_their_turn_while_a_queue_is_emptied() {
+    harness::watched("a long queue", || {
+        harness::current_thread(bourn::Backend::Epoll).block_on(async {
+            let earliest = Arc::new(AtomicUsize::new(usize::MAX));
+            let mut server = Server::new().signals(false).drain(Drain::new().handshakes(Duration::ZERO));
+            server = server.bind("127.0.0.1:0").await.expect("a port is free");
+            let addr = server.local_addrs()[0].tcp().expect("an address of TCP");
+            let (control, seen) = (server.control(), Arc::clone(&earliest));
+            let stats = control.clone();
+            let served = bourn::spawn(server.serve(move |_: Connection| {
+                seen.fetch_min(stats.stats().accepted as usize, Ordering::Relaxed);
+                async {}
+            }));
+            until("it accepts", || !control.stats().by_listener.is_empty()).await;
+            let clients: Vec<_> =
+                (0..1000).map(|_| std::net::TcpStream::connect(addr).expect("the queue is long")).collect();
+            control.drain();
+            assert_eq!(served.await.expect("no panic").expect("it serves").stats.accepted, 1000);
+            let earliest = earliest.load(Ordering::Relaxed);
+            assert!(earliest < 500, "the first handler began when {earliest} connections were accepted");
+            drop(clients);
+        });
+    });
+}
+
 async fn new_connections_are_kept_out_while_the_queue_is_emptied() {
     let drain = Drain::new().handshakes(Duration::from_millis(300));
     let running = start(Server::new().drain(drain), echo).await;

@@ -7,17 +7,20 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
-use std::process::Stdio;
+use std::process::{ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bourn::server::{Connection, Limits, Server, WhenFull};
+use bourn::server::{Connection, Control, Drain, Limits, Server, WhenFull};
 
 use harness::{again, alone, multi_thread, until};
 
 /// The limit of descriptors, and how many clients there are.
 const DESCRIPTORS: u64 = 64;
 const CLIENTS: usize = 200;
+
+/// A soft limit that leaves nobody a descriptor, for some are open already.
+const NONE: u64 = 5;
 
 /// Where the server of the test is, in the process with its clients.
 const SERVER: &str = "BOURN_TEST_SERVER";
@@ -69,7 +72,13 @@ fn clients(addr: SocketAddr) {
                 let mut refused = 0;
                 for client in &mut clients {
                     client.set_read_timeout(Some(Duration::from_millis(1))).expect("an option");
-                    let read = client.read(&mut [0]);
+                    let read = loop {
+                        match client.read(&mut [0]) {
+                            // The process was stopped for a while (signal(7)).
+                            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                            read => break read,
+                        }
+                    };
                     refused +=
                         usize::from(!matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
                 }
@@ -126,27 +135,35 @@ async fn bind(policy: WhenFull) -> (Server, SocketAddr) {
     (server, addr)
 }
 
+/// A second in which nobody goes is quiet: few calls of accept(2) fail, and the processor rests.
+async fn quiet(control: &Control, cpu: &Cpu) {
+    let (before, burnt, start) = (control.stats(), cpu.used(), Instant::now());
+    bourn::time::sleep(Duration::from_secs(1)).await;
+    let (after, burnt, lasted) = (control.stats(), cpu.used() - burnt, start.elapsed());
+    let calls = (after.exhausted + after.accepted) - (before.exhausted + before.accepted);
+    let rate = calls as f64 / lasted.as_secs_f64();
+    println!("{rate:.0} accept calls a second while exhausted, {burnt:?} of CPU in {lasted:?}");
+    assert!(rate < 200.0, "{rate} accept calls a second");
+    assert!(burnt < lasted / 5, "{burnt:?} of CPU in {lasted:?}");
+}
+
+fn limit(descriptors: u64) {
+    rlimit::setrlimit(rlimit::Resource::NOFILE, descriptors, DESCRIPTORS).expect("it is lowered");
+}
+
 #[test]
 fn clients_wait_and_all_are_served() {
     in_its_own_process("clients_wait_and_all_are_served", async || {
         let (mut server, addr) = bind(WhenFull::Wait).await;
         let (told, mut tell) = crowd("clients_wait_and_all_are_served", addr);
         let (control, cpu) = (server.control(), Cpu::new());
-        rlimit::setrlimit(rlimit::Resource::NOFILE, DESCRIPTORS, DESCRIPTORS).expect("it is lowered");
+        limit(DESCRIPTORS);
         let served = bourn::spawn(server.serve(answer));
         hear(&told, "connected").await;
         until("the descriptors are used up", || control.stats().exhausted > 0).await;
 
-        // For a second nobody goes: that is quiet.
-        let (before, burnt, start) = (control.stats(), cpu.used(), Instant::now());
-        bourn::time::sleep(Duration::from_secs(1)).await;
-        let (after, burnt, lasted) = (control.stats(), cpu.used() - burnt, start.elapsed());
-        let calls = (after.exhausted + after.accepted) - (before.exhausted + before.accepted);
-        let rate = calls as f64 / lasted.as_secs_f64();
-        println!("{rate:.0} accept calls a second while exhausted, {burnt:?} of CPU in {lasted:?}");
-        assert!((1.0..200.0).contains(&rate), "{rate} accept calls a second");
-        assert!(burnt < lasted / 5, "{burnt:?} of CPU in {lasted:?}");
-        assert!(after.open as u64 > DESCRIPTORS / 2, "{after:?}");
+        quiet(&control, &cpu).await;
+        assert!(control.stats().open as u64 > DESCRIPTORS / 2, "{:?}", control.stats());
 
         tell("serve");
         hear(&told, "served").await;
@@ -164,20 +181,26 @@ fn service_resumes_when_a_descriptor_is_free() {
         let (mut server, addr) = bind(WhenFull::Wait).await;
         let (told, mut tell) = crowd("service_resumes_when_a_descriptor_is_free", addr);
         let control = server.control();
-        rlimit::setrlimit(rlimit::Resource::NOFILE, DESCRIPTORS, DESCRIPTORS).expect("it is lowered");
-        // No socket of ours: what closes it tells nobody.
-        let foreign = std::fs::File::open("/dev/null").expect("a descriptor");
+        limit(DESCRIPTORS);
+        // No sockets of ours: what closes them tells nobody.
+        let foreign = [(); 5].map(|()| File::open("/dev/null").expect("a descriptor"));
         let _served = bourn::spawn(server.serve(answer));
         hear(&told, "connected").await;
-        until("the descriptors are used up", || control.stats().exhausted > 1).await;
-        let open = control.stats().open;
-        let start = Instant::now();
-        drop(foreign);
-        until("the next one is accepted", || control.stats().open > open).await;
-        let took = start.elapsed();
-        println!("accepted {took:?} after a descriptor was free");
-        // 100 ms, and the time that a busy machine takes.
-        assert!(took < Duration::from_millis(200), "{took:?}");
+        let mut took = Vec::new();
+        for descriptor in foreign {
+            // The loop waits.
+            let exhausted = control.stats().exhausted;
+            until("the descriptors are used up", || control.stats().exhausted > exhausted + 1).await;
+            let open = control.stats().open;
+            let start = Instant::now();
+            drop(descriptor);
+            until("the next one is accepted", || control.stats().open > open).await;
+            took.push(start.elapsed());
+        }
+        println!("accepted so long after a descriptor was free: {took:?}");
+        // Two of them may be delayed by a busy machine.
+        took.sort_unstable();
+        assert!(took[2] < Duration::from_millis(100), "{took:?}");
         tell("done");
     });
 }
@@ -187,8 +210,8 @@ fn the_rest_is_shed_at_once() {
     in_its_own_process("the_rest_is_shed_at_once", async || {
         let (mut server, addr) = bind(WhenFull::Shed).await;
         let (told, mut tell) = crowd("the_rest_is_shed_at_once", addr);
-        let control = server.control();
-        rlimit::setrlimit(rlimit::Resource::NOFILE, DESCRIPTORS, DESCRIPTORS).expect("it is lowered");
+        let (control, cpu) = (server.control(), Cpu::new());
+        limit(DESCRIPTORS);
         let served = bourn::spawn(server.serve(answer));
         hear(&told, "connected").await;
         until("all are accepted or shed", || {
@@ -205,7 +228,7 @@ fn the_rest_is_shed_at_once() {
 
         // Quiet, once nobody asks.
         let before = control.stats().exhausted;
-        bourn::time::sleep(Duration::from_millis(300)).await;
+        quiet(&control, &cpu).await;
         assert_eq!(control.stats().exhausted, before);
         tell("done");
         until("the clients are gone", || control.stats().open == 0).await;
@@ -214,5 +237,55 @@ fn the_rest_is_shed_at_once() {
         client.read_exact(&mut [0]).await.expect("an answer");
         control.drain();
         served.await.expect("no panic").expect("it serves");
+    });
+}
+
+#[test]
+fn the_reserve_that_was_lost_is_taken_again() {
+    in_its_own_process("the_reserve_that_was_lost_is_taken_again", async || {
+        let limits = Limits::none().when_full(WhenFull::Shed);
+        let server = Server::new().signals(false).limits(limits).shards(4).bind("127.0.0.1:0").await;
+        let mut server = server.expect("a port is free");
+        let addr = server.local_addrs()[0].tcp().expect("an address of TCP");
+        let (told, mut tell) = crowd("the_reserve_that_was_lost_is_taken_again", addr);
+        let (control, cpu) = (server.control(), Cpu::new());
+        // What is given up does not come back, as when another thread takes it first.
+        limit(NONE);
+        let served = bourn::spawn(server.serve(answer));
+        hear(&told, "connected").await;
+        until("all loops found that out", || control.stats().exhausted > 8).await;
+        quiet(&control, &cpu).await;
+        assert_eq!(control.stats().shed_exhausted, 0);
+        limit(DESCRIPTORS);
+        until("all are accepted or shed", || {
+            let stats = control.stats();
+            stats.accepted + stats.shed_exhausted == CLIENTS as u64
+        })
+        .await;
+        tell("done");
+        control.drain();
+        served.await.expect("no panic").expect("it serves");
+    });
+}
+
+#[test]
+fn a_queue_that_could_not_be_emptied_is_no_success() {
+    in_its_own_process("a_queue_that_could_not_be_emptied_is_no_success", async || {
+        let (server, addr) = bind(WhenFull::Wait).await;
+        let (told, mut tell) = crowd("a_queue_that_could_not_be_emptied_is_no_success", addr);
+        let mut server = server.drain(Drain::new().deadline(Duration::from_millis(300)));
+        let control = server.control();
+        limit(NONE);
+        let served = bourn::spawn(server.serve(answer));
+        hear(&told, "connected").await;
+        until("there are no descriptors", || control.stats().exhausted > 0).await;
+        control.drain();
+        let report = served.await.expect("no panic").expect("it serves");
+        assert_eq!((report.stats.accepted, report.unfinished.len()), (0, 0));
+        assert_eq!(report.unemptied.iter().map(|addr| addr.tcp()).collect::<Vec<_>>(), [Some(addr)]);
+        assert!(report.to_string().contains(&format!("the queue at {addr} was not emptied")), "{report}");
+        assert_eq!(format!("{:?}", report.exit_code()), format!("{:?}", ExitCode::FAILURE));
+        limit(DESCRIPTORS);
+        tell("done");
     });
 }

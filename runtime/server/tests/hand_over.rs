@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
 use bourn::JoinHandle;
@@ -24,6 +25,9 @@ everywhere!(
     sockets_go_from_hand_to_hand,
     what_is_no_server_is_refused,
     a_drain_in_the_middle_leaves_the_door_open,
+    a_drain_in_the_middle_waits_for_what_becomes_of_the_new_one,
+    what_is_bound_before_is_refused,
+    only_a_stale_socket_is_replaced,
     a_server_that_is_to_end_soon_hands_over_for_good,
     who_was_accepted_before_is_served_whatever_the_limit,
 );
@@ -122,7 +126,8 @@ async fn every_socket_and_shard_is_handed_over() {
     let [first, .., second, _] = &addrs[..] else { panic!("five sockets: {addrs:?}") };
     let (first, second) = (first.tcp().expect("TCP"), second.tcp().expect("TCP"));
     let old = serve(old, "old");
-    let new = Server::new().signals(false).hand_over(&path).await.expect("the old server");
+    let lines = Lines::default();
+    let new = Server::new().signals(false).on_notice(lines.hook()).hand_over(&path).await.expect("the old server");
     let new = new.bind(first).await.expect("handed over").bind_unix(&unix).await.expect("handed over");
     assert_eq!(new.local_addrs().len(), 4, "what is not bound is not served");
     let new = serve(new, "new");
@@ -134,6 +139,7 @@ async fn every_socket_and_shard_is_handed_over() {
     UnixStream::connect(&unix).await.expect("a server").read_to_end(&mut name).await.expect("an answer");
     assert_eq!(name, b"new");
     TcpStream::connect(second).await.expect_err("closed");
+    assert!(lines.contain(&format!("not bound, and so closed: {{\"{second}\"}}")));
     new.control.drain();
     new.served.await.expect("no panic").expect("it served");
     std::fs::remove_file(&path).expect("it stays");
@@ -152,6 +158,39 @@ async fn sockets_go_from_hand_to_hand() {
         last = next;
     }
     std::fs::remove_file(&path).expect("it stays");
+}
+
+/// What the old process has to say at the end is said before it ends, with its runtime.
+#[test]
+fn the_old_process_answers_before_it_ends() {
+    harness::watched("an old process that ends", || {
+        for _ in 0..20 {
+            let path = scratch();
+            let (tell, told) = mpsc::channel();
+            let old = path.clone();
+            let old = std::thread::spawn(move || {
+                harness::multi_thread().block_on(async {
+                    let server = server(&old, any_port()).await;
+                    tell.send(server.local_addrs()[0].tcp().expect("TCP")).expect("the test listens");
+                    server.serve(harness::echo).await.expect("it serves")
+                })
+            });
+            let addr = told.recv().expect("an address");
+            harness::multi_thread().block_on(async {
+                let lines = Lines::default();
+                let new = serve(server(&path, addr).await.on_notice(lines.hook()), "new");
+                assert_eq!(
+                    bourn::task::spawn_blocking(|| old.join()).await.expect("no panic").expect("no panic").cause,
+                    Cause::HandedOver
+                );
+                assert_eq!(who_serves(addr).await, "new");
+                new.control.drain();
+                new.served.await.expect("no panic").expect("it served");
+                assert!(!lines.contain("does not answer"), "it ended before");
+            });
+            std::fs::remove_file(&path).expect("it stays");
+        }
+    });
 }
 
 async fn what_is_no_server_is_refused() {
@@ -179,6 +218,86 @@ async fn a_drain_in_the_middle_leaves_the_door_open() {
     old.served.await.expect("no panic").expect("it served");
     assert_eq!(who_serves(new.addr).await, "new");
     std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn a_drain_in_the_middle_waits_for_what_becomes_of_the_new_one() {
+    let path = scratch();
+    let old = server(&path, any_port()).await.drain(Drain::new().handshakes(Duration::ZERO));
+    let old = serve(old, "old");
+    let new = server(&path, old.addr).await;
+    old.control.drain();
+    until("it drains", || old.control.is_draining()).await;
+    // The queue is the new one's as well, which may end before it has served anybody.
+    for _ in 0..5 {
+        let name = timeout(Duration::from_secs(20), who_serves(old.addr)).await;
+        assert_eq!(name.expect("somebody accepts"), "old");
+    }
+    assert!(!old.served.is_finished());
+    drop(new);
+    let report = old.served.await.expect("no panic").expect("it served");
+    assert!(report.unemptied.is_empty(), "{report}");
+    TcpStream::connect(old.addr).await.expect_err("closed");
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn what_is_bound_before_is_refused() {
+    let path = scratch();
+    let old = serve(server(&path, any_port()).await, "old");
+    // Two sockets of one address are possible, and one of them would be forgotten.
+    let early = Server::new().signals(false).shards(2).bind(any_port()).await.expect("a port is free");
+    let refused = early.hand_over(&path).await.expect_err("too late");
+    assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+    assert!(refused.to_string().contains("before bind"), "{refused}");
+    assert_eq!(who_serves(old.addr).await, "old");
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn only_a_stale_socket_is_replaced() {
+    let path = scratch();
+    std::fs::write(&path, b"precious").expect("a file");
+    let refused = Server::new().hand_over(&path).await.expect_err("no socket");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(std::fs::read(&path).expect("untouched"), b"precious");
+    std::fs::remove_file(&path).expect("it stays");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("a path"));
+    let first = serve(server(&path, any_port()).await, "first");
+    let second = serve(server(&path, first.addr).await, "second");
+    first.served.await.expect("no panic").expect("it served");
+    assert_eq!(who_serves(second.addr).await, "second");
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+/// Nobody gets a place at which nobody could find him.
+#[test]
+fn of_two_that_start_at_once_one_stands_at_the_path() {
+    harness::watched("two that start at once", || {
+        for _ in 0..20 {
+            let path = scratch();
+            let go_on = path.with_extension("over");
+            let (start, (tell, told)) = (Arc::new(Barrier::new(2)), mpsc::channel());
+            let threads = [(); 2].map(|()| {
+                let (path, go_on, start, tell) = (path.clone(), go_on.clone(), Arc::clone(&start), tell.clone());
+                std::thread::spawn(move || {
+                    harness::current_thread(bourn::Backend::Epoll).block_on(async {
+                        start.wait();
+                        // The second one waits for the first to serve, and hears that it has ended.
+                        let stands = Server::new().hand_over(&path).await;
+                        tell.send(stands.is_ok()).expect("the test listens");
+                        until("the test goes on", || go_on.exists()).await;
+                    });
+                })
+            });
+            assert!(told.recv().expect("one of them"), "the first one stands");
+            let second = told.recv_timeout(Duration::from_millis(5));
+            assert_ne!(second, Ok(true), "two stand at one path");
+            std::fs::write(&go_on, b"").expect("a file");
+            for thread in threads {
+                thread.join().expect("no panic");
+            }
+            std::fs::remove_file(&go_on).expect("it stays");
+            std::fs::remove_file(&path).expect("it stays");
+        }
+    });
 }
 
 async fn a_server_that_is_to_end_soon_hands_over_for_good() {

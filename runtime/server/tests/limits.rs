@@ -19,6 +19,7 @@ everywhere!(
     row_37_when_full_connections_are_shed,
     one_address_has_its_share,
     the_first_byte_is_waited_for_so_long,
+    what_is_peeked_at_has_come,
     an_idle_connection_is_cut,
     a_busy_connection_is_never_idle,
     a_peer_that_takes_nothing_is_cut,
@@ -132,6 +133,19 @@ async fn the_first_byte_is_waited_for_so_long() {
     answered(&other).await;
     assert_eq!(running.control.stats().cut_first_byte, 1);
     assert!(running.lines.contain("no first byte in time"));
+}
+
+async fn what_is_peeked_at_has_come() {
+    let limit = Duration::from_millis(200);
+    let running =
+        start(Server::new().limits(Limits::none().first_byte(limit)), move |connection: Connection| async move {
+            assert!(connection.more().await?);
+            bourn::time::sleep(limit * 3).await;
+            echo(connection).await
+        })
+        .await;
+    answered(&running.connect().await).await;
+    assert_eq!(running.control.stats().cut_first_byte, 0);
 }
 
 async fn an_idle_connection_is_cut() {

@@ -74,6 +74,7 @@ async fn version_1_names_the_peer() {
     let running = trusting([127, 0, 0, 0], 8).await;
     let name = named(&running, b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n").await;
     assert_eq!(name, "203.0.113.7:56324");
+    assert_eq!(named(&running, b"PROXY TCP4 203.0.113.7 192.0.2.1 0 65535\r\n").await, "203.0.113.7:0");
     let name = named(&running, b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 443\r\n").await;
     assert_eq!(name, "[2001:db8::7]:56324");
 }
@@ -98,7 +99,7 @@ async fn a_header_may_come_in_pieces() {
 
 async fn a_proxy_may_speak_for_itself() {
     let running = trusting([127, 0, 0, 1], 32).await;
-    for header in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+    for header in [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN ffff:: 1 2 3\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
         let client = running.connect().await;
         client.write_all(header).await.expect("room");
         assert_eq!(line(&client).await, client.local_addr().expect("an address").to_string());
@@ -111,12 +112,17 @@ async fn what_is_malformed_is_refused() {
     too_long.resize(4096, 0);
     let mut endless = b"PROXY TCP4 ".to_vec();
     endless.resize(200, b'1');
-    let wrong: [&[u8]; 9] = [
+    let wrong: [&[u8]; 14] = [
         b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
         b"PROXY TCP4 203.0.113.7 192.0.2.1 56324\r\n..................",
         b"PROXY TCP4 203.0.113.999 192.0.2.1 1 2\r\n",
         b"PROXY TCP4 203.0.113.7 192.0.2.1 70000 443\r\n",
         b"PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n",
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 +80 443\r\n",
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 80 00443\r\n",
+        b"PROXY TCP4 203.0.113.7 192.0.2.1 080 443\r\n",
+        b"PROXY UNKNOWNxyz\r\n",
+        b"PROXY UNKNOWN\tx y\r\n",
         b"PROXYTCP4  203.0.113.7 192.0.2.1 1 2\r\n",
         b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c............",
         &too_long,
@@ -135,7 +141,7 @@ async fn what_is_malformed_is_refused() {
     let client = running.connect().await;
     client.write_all(b"PROXY TCP4 203").await.expect("room");
     client.shutdown(std::net::Shutdown::Write).expect("connected");
-    until("it is counted", || running.control.stats().bad_header == 10).await;
+    until("it is counted", || running.control.stats().bad_header == 15).await;
     assert!(running.lines.contain("no PROXY header from 127.0.0.1"));
 }
 

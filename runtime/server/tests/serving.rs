@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,16 +11,17 @@ use std::time::Duration;
 
 use bourn::net::UnixStream;
 use bourn::runtime::Builder;
-use bourn::server::{Addr, Cause, Connection, Server};
+use bourn::server::{Addr, Cause, Connection, Host, Limits, Server, Tasks, WhenFull};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
-use harness::{echo, everywhere, start, until, watched};
+use harness::{Lines, echo, everywhere, start, until, watched};
 
 everywhere!(
     row_79_many_listeners_have_one_handler,
     generic_code_reads_and_writes,
     a_handler_that_panics_ends_alone,
     errors_of_handlers_are_counted,
+    a_hook_that_panics_ends_nothing,
     a_leaked_connection_is_told_of,
     a_connection_may_outlive_its_handler,
     dropping_the_future_ends_everything,
@@ -102,6 +104,41 @@ async fn errors_of_handlers_are_counted() {
     assert_eq!(running.connect().await.read(&mut [0]).await.expect("closed in order"), 0);
     let stats = running.drained().await.stats;
     assert_eq!((stats.finished, stats.failed), (1, 1));
+}
+
+async fn a_hook_that_panics_ends_nothing() {
+    let limits = Limits::none().idle(Duration::from_millis(100)).connections(2).when_full(WhenFull::Shed);
+    let mut server = Server::new().signals(false).limits(limits).shards(1);
+    server = server.on_notice(|_| panic!("meant to happen")).bind("127.0.0.1:0").await.expect("a port is free");
+    let addr = server.local_addrs()[0].tcp().expect("an address of TCP");
+    let control = server.control();
+    let served = bourn::spawn(server.serve(async |connection: Connection| {
+        let mut buf = [0; 1];
+        connection.read_exact(&mut buf).await?;
+        assert_ne!(&buf, b"!", "meant to happen");
+        connection.write_all(&buf).await
+    }));
+    for round in 1..=2 {
+        // One for the sweep, one in an unwinding handler, one for the accept loop.
+        let _idle = bourn::net::TcpStream::connect(addr).await.expect("a server");
+        let bad = bourn::net::TcpStream::connect(addr).await.expect("a server");
+        bad.write_all(b"!").await.expect("room");
+        until("one is left", || control.stats().panicked == round && control.stats().open == 1).await;
+        let _other = bourn::net::TcpStream::connect(addr).await.expect("a server");
+        until("they are two", || control.stats().open == 2).await;
+        // A reset comes as fast as it can.
+        let shed = async { bourn::net::TcpStream::connect(addr).await?.read(&mut [0]).await };
+        shed.await.expect_err("there is no room");
+        until("they are cut", || control.stats().cut_idle == round * 2 && control.stats().open == 0).await;
+        // One line a second comes on each topic.
+        bourn::time::sleep(Duration::from_millis(1050)).await;
+    }
+    let good = bourn::net::TcpStream::connect(addr).await.expect("a server");
+    good.write_all(b"?").await.expect("room");
+    good.read_exact(&mut [0]).await.expect("an answer");
+    control.drain();
+    let report = served.await.expect("no panic").expect("it serves");
+    assert!(report.unfinished.is_empty(), "{report}");
 }
 
 async fn a_leaked_connection_is_told_of() {
@@ -227,6 +264,54 @@ fn a_handler_that_blocks_is_named_and_the_others_go_on() {
             assert!(running.drained().await.unfinished.is_empty());
         });
         runtime.block_on(test).expect("no panic");
+    });
+}
+
+/// A runtime that starts no handlers.
+#[derive(Clone)]
+struct Broken(Tasks);
+
+impl Host for Broken {
+    type Signals = <Tasks as Host>::Signals;
+
+    fn current() -> Broken {
+        Broken(Tasks::current())
+    }
+
+    fn spawn(&self, name: String, future: impl Future<Output = ()> + Send + 'static) {
+        assert!(!name.starts_with("connection"), "meant to happen");
+        self.0.spawn(name, future);
+    }
+
+    fn spawn_on(&self, worker: usize, name: String, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn_on(worker, name, future);
+    }
+
+    fn shards(&self) -> usize {
+        self.0.shards()
+    }
+
+    fn signals(&self) -> io::Result<Self::Signals> {
+        self.0.signals()
+    }
+}
+
+#[test]
+fn an_accept_loop_that_panics_is_told_of_and_not_waited_for() {
+    watched("a broken runtime", || {
+        harness::multi_thread().block_on(async {
+            let lines = Lines::default();
+            let server = bourn_server::Server::<Broken>::new().signals(false).on_notice(lines.hook());
+            let mut server = server.bind("127.0.0.1:0").await.expect("a port is free");
+            let addr = server.local_addrs()[0].tcp().expect("an address of TCP");
+            let control = server.control();
+            let served = bourn::spawn(server.serve(echo));
+            let client = bourn::net::TcpStream::connect(addr).await.expect("a server");
+            assert_eq!(client.read(&mut [0]).await.unwrap_or(0), 0, "nobody serves it");
+            until("it is said", || lines.contain("accept loop 0 has panicked: nobody does its work")).await;
+            control.drain();
+            served.await.expect("no panic").expect("it serves");
+        });
     });
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
+use std::rc::Rc;
 
 use bourn_executor::{BlockingPool, OnEach, Park, PoolMetrics, TaskInfo};
 use bourn_reactor::{Backend, SourceInfo};
@@ -33,17 +34,17 @@ impl Handle {
     /// If the thread is in no runtime.
     #[track_caller]
     pub fn current() -> Handle {
-        Handle::current_for("Handle::current")
+        (*Handle::current_for("Handle::current")).clone()
     }
 
     /// The runtime of this thread, if it is in one.
     pub fn try_current() -> Option<Handle> {
-        context::current()
+        context::current().map(|handle| (*handle).clone())
     }
 
     /// The runtime of this thread, or a message that names what needed one.
     #[track_caller]
-    pub(crate) fn current_for(what: &str) -> Handle {
+    pub(crate) fn current_for(what: &str) -> Rc<Handle> {
         match context::current() {
             Some(handle) => handle,
             None => panic!("{}", misuse::no_runtime(what, Location::caller())),

@@ -27,11 +27,6 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Queues a task that has just become runnable. Any thread may call it.
     fn schedule(&self, task: Task);
 
-    /// Queues a task that was woken during its own poll: it gives way to all that is queued already.
-    fn reschedule(&self, task: Task) {
-        self.schedule(task);
-    }
-
     /// Enters a task into the live table when it first returns `Pending`; gives it back if the table is closed. What is
     /// in the table may be cancelled at once.
     fn admit(&self, task: Task) -> Result<(), Task>;
@@ -83,8 +78,9 @@ enum Stage<F: Future> {
 
 /// The code that knows the type of a task's future. Each takes a pointer to a live cell of that type.
 pub(super) struct Calls {
-    /// Takes a reference out of a queue, and does what the state asks for.
-    pub(super) run: unsafe fn(NonNull<Header>),
+    /// Takes a reference out of a queue, and does what the state asks for. `true`: the task was woken meanwhile, and the
+    /// reference goes back into a queue.
+    pub(super) run: unsafe fn(NonNull<Header>) -> bool,
     /// Drops the future unless it is gone or running, and makes that the result. Consumes a reference.
     pub(super) cancel: unsafe fn(NonNull<Header>, Failure),
     /// Queues the task, consuming one reference, while the caller holds another.
@@ -210,11 +206,14 @@ where
         unsafe { cell.cast::<Self>().as_ref() }
     }
 
-    unsafe fn run(pointer: NonNull<Header>) {
-        // SAFETY: the contract of `Calls`; every path below gives the reference up last.
+    unsafe fn run(pointer: NonNull<Header>) -> bool {
+        // SAFETY: the contract of `Calls`; every path below gives the reference up, or hands it back, last.
         let cell = unsafe { Self::from_header(pointer) };
         let result = match cell.head.header.state.start() {
-            Start::Skip => return release(pointer, 1),
+            Start::Skip => {
+                release(pointer, 1);
+                return false;
+            }
             Start::Cancel => Err(Failure::Cancelled),
             Start::Poll => match cell.poll(pointer) {
                 // SAFETY: this is the runner, which hands its reference over.
@@ -225,6 +224,7 @@ where
         };
         // SAFETY: this is the runner, which hands its reference over.
         unsafe { Self::end(pointer, result) };
+        false
     }
 
     unsafe fn cancel(pointer: NonNull<Header>, failure: Failure) {
@@ -304,7 +304,7 @@ where
         })
     }
 
-    /// After a poll that returned `Pending`; gives the runner's reference up.
+    /// After a poll that returned `Pending`; gives the runner's reference up, or returns `true` and leaves it to the caller.
     ///
     /// It takes no `&self`, and `end` likewise: an argument counts as alive until the function returns, and another
     /// thread may free the cell before that.
@@ -312,7 +312,7 @@ where
     /// # Safety
     ///
     /// Only for the runner, with the pointer to a cell of this type.
-    unsafe fn pend(pointer: NonNull<Header>) {
+    unsafe fn pend(pointer: NonNull<Header>) -> bool {
         // SAFETY: the caller's promise; it is not used after the reference is given up.
         let cell = unsafe { Self::from_header(pointer) };
         let admit = cell.head.header.live.load(Relaxed) == NOT_LIVE;
@@ -322,18 +322,16 @@ where
             if let Err(task) = cell.head.scheduler.admit(Task { cell: pointer }) {
                 mem::forget(task);
                 // SAFETY: the caller's promise, handed on.
-                return unsafe { Self::end(pointer, Err(Failure::Cancelled)) };
+                unsafe { Self::end(pointer, Err(Failure::Cancelled)) };
+                return false;
             }
         }
-        match cell.head.header.state.pend(admit) {
-            Pend::Idle => {}
-            Pend::Again => {
-                cell.head.scheduler.reschedule(Task { cell: pointer });
-                release(pointer, 1);
-            }
+        let pend = cell.head.header.state.pend(admit);
+        if pend == Pend::Cancel {
             // SAFETY: the caller's promise, handed on.
-            Pend::Cancel => unsafe { Self::end(pointer, Err(Failure::Cancelled)) },
+            unsafe { Self::end(pointer, Err(Failure::Cancelled)) };
         }
+        pend == Pend::Again
     }
 
     /// Drops the future. A panic of its destructor takes the place of the result, unless there was a panic before. Only
@@ -376,7 +374,7 @@ where
             mem::forget(cell.head.scheduler.retire(key));
             references = 2;
         }
-        let left = cell.head.header.state.complete();
+        let Some(left) = cell.head.header.state.complete(references) else { return };
         if left.waker {
             // SAFETY: COMPLETE was set while JOIN_WAKER was, so the waker is the runner's.
             let waker = unsafe { Self::swap_waker(pointer, None) };

@@ -120,12 +120,16 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
+        if self.taken {
+            // Nothing is left of either: who completes a task looks at `HANDLE` once, before the result can be taken.
+            return;
+        }
         let header = self.task.header();
         let left = header.state.detach();
         if left.waker {
             unwind::dispose(self.swap_waker(None));
         }
-        if left.output && !self.taken {
+        if left.output {
             // SAFETY: `calls` is the table of this cell's type. `detach` found COMPLETE, so the stage is the handle's.
             unsafe { (header.calls.discard)(self.task.cell) };
         }

@@ -14,7 +14,8 @@
 //! `COMPLETE` are clear, in one atomic step: so there is one runner at a time. It polls, or drops the future and
 //! stores the result, and then clears `RUNNING` by `pend` or `complete`. After `COMPLETE` nobody sets `RUNNING` again,
 //! and the stage belongs to the handle if `HANDLE` was set when `COMPLETE` was, and to the runner otherwise. The two
-//! bits are in one word, so exactly one of `complete` and `detach` is first, and the second one drops the result.
+//! bits are in one word, so exactly one of `complete` and `detach` is first, and the second one drops the result. A handle
+//! that has taken the result does not detach: both are done.
 //!
 //! **A task is in at most one queue, once.** `SCHEDULED` goes from clear to set where the task enters a queue. A wake
 //! during a poll sets the bit and does nothing else; `pend` sees it and queues the task. So a wake is never lost:
@@ -22,8 +23,8 @@
 //! cancelled while queued stays in its queue, and is skipped when it is taken out.
 //!
 //! **The join waker belongs to the handle while `JOIN_WAKER` is clear, and to the task while it is set.** The handle
-//! writes the waker and offers it (sets the bit), or claims it back (clears the bit) before it looks at it again; both
-//! fail once `COMPLETE` is set. `complete` reads the bit in the very step that sets `COMPLETE`: if it was set, the
+//! writes the waker and offers it (sets the bit), or, once it has, claims it back (clears the bit) before it looks at it
+//! again; both fail once `COMPLETE` is set. `complete` reads the bit in the very step that sets `COMPLETE`: if it was set, the
 //! runner takes the waker and wakes it; if not, the handle has yet to offer, fails, and finds the result.
 //!
 //! An unfinished task is always in a queue, running, or in the live table, which refuses newcomers once it is closed:

@@ -39,7 +39,9 @@ impl Scheduler {
         loop {
             let task = self.0.tasks.lock().unwrap().pop_front();
             let Some(task) = task else { return };
-            task.run();
+            if let Some(task) = task.run() {
+                self.schedule(task);
+            }
         }
     }
 }
@@ -256,7 +258,7 @@ fn loom_task_last_reference_frees() {
         });
         let task = scheduler.0.tasks.lock().unwrap().pop_front().unwrap();
         let other = loom::thread::spawn(move || drop(handle));
-        task.run();
+        assert!(task.run().is_none());
         let waker = slot.lock().unwrap().take();
         let third = loom::thread::spawn(move || drop(waker));
         other.join().unwrap();

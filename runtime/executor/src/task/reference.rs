@@ -77,13 +77,16 @@ impl Task {
         Self { cell: pointer.cast() }
     }
 
-    /// Polls the future, or does what else the state asks for. The task came out of a queue.
+    /// Polls the future, or does what else the state asks for. The task came out of a queue; it is returned if it was
+    /// woken meanwhile, and then belongs behind all that is queued already.
     #[inline]
-    pub(crate) fn run(self) {
+    #[must_use]
+    pub(crate) fn run(self) -> Option<Self> {
         let cell = ManuallyDrop::new(self).cell;
         let run = header(&cell).calls.run;
         // SAFETY: `calls` is the table of this cell's type, and the reference is handed over.
-        unsafe { run(cell) };
+        let again = unsafe { run(cell) };
+        again.then_some(cell).map(|cell| Self { cell })
     }
 
     /// Drops the future now, unless it is gone or running; in the last case its runner will.
@@ -113,14 +116,17 @@ impl Task {
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> Id {
         self.header().id
     }
 
+    #[inline]
     pub(crate) fn location(&self) -> &'static Location<'static> {
         self.header().location
     }
 
+    #[inline]
     pub(crate) fn is_local(&self) -> bool {
         self.header().calls.local
     }
@@ -142,6 +148,7 @@ impl Task {
         }
     }
 
+    #[inline]
     pub(super) fn header(&self) -> &Header {
         header(&self.cell)
     }
@@ -164,12 +171,14 @@ impl Drop for Task {
 ///
 /// The lifetime is that of the borrowed pointer. Every pointer in this module and in the cell's stands for a reference as long as it is
 /// used, which is the invariant of [`Task::cell`] and the contract of each function in [`Calls`](super::cell::Calls).
+#[inline]
 pub(super) fn header(cell: &NonNull<Header>) -> &Header {
     // SAFETY: the cell lives, by the above; what is behind a header's reference changes in atomics and cells only.
     unsafe { cell.as_ref() }
 }
 
 /// Gives `count` references up, and frees the cell with the last one.
+#[inline]
 pub(super) fn release(cell: NonNull<Header>, count: usize) {
     let header = header(&cell);
     let free = header.calls.free;

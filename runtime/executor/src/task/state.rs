@@ -42,7 +42,7 @@ pub(super) enum Start {
 pub(super) enum Pend {
     /// Nothing: the task waits, and the runner's reference is given up.
     Idle,
-    /// Queue the task again with the reference that was added for it, then give the runner's up.
+    /// Queue the task again, with the runner's reference.
     Again,
     /// Drop the future and complete.
     Cancel,
@@ -81,11 +81,13 @@ pub(super) struct State {
 
 impl State {
     /// Scheduled, with a handle; one reference for each.
+    #[inline]
     pub(super) fn new() -> Self {
         Self { word: AtomicUsize::new(SCHEDULED | HANDLE | (2 * REFERENCE)) }
     }
 
     /// A task comes out of a queue; its reference becomes the runner's.
+    #[inline]
     pub(super) fn start(&self) -> Start {
         self.update(|word| {
             if word & (RUNNING | COMPLETE) != 0 {
@@ -101,6 +103,7 @@ impl State {
 
     /// The poll returned `Pending`. With `admitted`, the task has just entered the live table, whose reference this
     /// adds.
+    #[inline]
     pub(super) fn pend(&self, admitted: bool) -> Pend {
         let table = if admitted { REFERENCE } else { 0 };
         self.update(|word| {
@@ -108,7 +111,7 @@ impl State {
             if word & CANCELLED != 0 {
                 (word + table, Pend::Cancel)
             } else if word & SCHEDULED != 0 {
-                ((word & !RUNNING) + table + REFERENCE, Pend::Again)
+                ((word & !RUNNING) + table, Pend::Again)
             } else {
                 // Never the last reference: the live table has one.
                 ((word & !RUNNING) + table - REFERENCE, Pend::Idle)
@@ -117,6 +120,7 @@ impl State {
     }
 
     /// A wake by someone who keeps the reference that the waker holds.
+    #[inline]
     pub(super) fn wake(&self) -> Wake {
         self.update(|word| {
             if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
@@ -152,19 +156,31 @@ impl State {
         })
     }
 
-    /// The result is stored.
-    pub(super) fn complete(&self) -> Leftovers {
-        let word = self.word.fetch_xor(RUNNING | COMPLETE, AcqRel);
-        debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
-        Leftovers { waker: word & JOIN_WAKER != 0, output: word & HANDLE == 0 }
+    /// The result is stored. Where nothing is left to do but to give `count` references up, this does.
+    #[inline]
+    pub(super) fn complete(&self, count: usize) -> Option<Leftovers> {
+        self.update(|word| {
+            debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
+            let next = word ^ (RUNNING | COMPLETE);
+            let left = Leftovers { waker: word & JOIN_WAKER != 0, output: word & HANDLE == 0 };
+            // Never the last ones: the handle has one.
+            if left.waker || left.output { (next, Some(left)) } else { (next - count * REFERENCE, None) }
+        })
     }
 
     /// The handle wants to change the join waker. `false`: too late, the task is complete.
+    #[inline]
     pub(super) fn claim_join_waker(&self) -> bool {
+        let word = self.word.load(Acquire);
+        if word & JOIN_WAKER == 0 {
+            // Nobody but the handle sets the bit.
+            return word & COMPLETE == 0;
+        }
         self.update(|word| if word & COMPLETE != 0 { (word, false) } else { (word & !JOIN_WAKER, true) })
     }
 
     /// The handle has stored a join waker. `false`: too late, it stays the handle's.
+    #[inline]
     pub(super) fn offer_join_waker(&self) -> bool {
         self.update(|word| if word & COMPLETE != 0 { (word, false) } else { (word | JOIN_WAKER, true) })
     }
@@ -182,12 +198,14 @@ impl State {
     }
 
     /// Adds a reference on behalf of somebody who holds one.
+    #[inline]
     pub(super) fn retain(&self) {
         // Relaxed: the reference that the caller holds keeps the task, and orders whatever it does with it.
         Self::check(self.word.fetch_add(REFERENCE, Relaxed));
     }
 
     /// Gives `count` references up. `true`: they were the last, and the cell is the caller's to free.
+    #[inline]
     pub(super) fn release(&self, count: usize) -> bool {
         let word = self.word.fetch_sub(count * REFERENCE, AcqRel);
         debug_assert!(word / REFERENCE >= count);
@@ -195,6 +213,7 @@ impl State {
     }
 
     /// Whether the result is there. Whoever owns it sees it.
+    #[inline]
     pub(super) fn is_complete(&self) -> bool {
         self.word.load(Acquire) & COMPLETE != 0
     }
@@ -209,12 +228,14 @@ impl State {
     }
 
     /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
+    #[inline]
     fn check(word: usize) {
         if word > isize::MAX as usize {
             process::abort();
         }
     }
 
+    #[inline]
     fn update<A>(&self, step: impl Fn(usize) -> (usize, A)) -> A {
         let mut word = self.word.load(Relaxed);
         loop {

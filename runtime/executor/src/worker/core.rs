@@ -43,6 +43,7 @@ impl Core {
         }
     }
 
+    #[inline]
     pub(super) fn group(&self) -> usize {
         self.group.load(Relaxed)
     }
@@ -88,9 +89,15 @@ impl<'a> Lease<'a> {
         unsafe { victim.ring.steal_into(&self.core.ring) }
     }
 
+    #[inline]
+    pub(super) fn owned(&self) -> Owned<'a> {
+        Owned { core: self.core, thread: PhantomData }
+    }
+
     /// Adds a task to the own ring, or gives it back.
+    #[inline]
     pub(super) fn push(&self, task: Task) -> Result<(), Task> {
-        Owned { core: self.core, thread: PhantomData }.push(task)
+        self.owned().push(task)
     }
 }
 
@@ -117,6 +124,7 @@ impl<'a> Owned<'a> {
     }
 
     /// Adds a task to the ring, or gives it back.
+    #[inline]
     pub(super) fn push(&self, task: Task) -> Result<(), Task> {
         // SAFETY: the context names a core only while a lease for it is on this thread, and there is one lease for a
         // core at a time.

@@ -22,6 +22,7 @@ use super::shared::Shared;
 use super::sleeper::Rest;
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
+use crate::signal::WORK;
 use crate::task::Task;
 
 /// A prime, so that it keeps no step with a pattern among the tasks.
@@ -110,8 +111,24 @@ impl<'a, P: Park> Driver<'a, P> {
         core.watch.begin(Some(task.id()), Some(task.location()));
         core.counters.polls.add(1);
         self.park().before_poll();
-        task.run();
+        if let Some(task) = task.run() {
+            self.requeue(task);
+        }
         true
+    }
+
+    /// Queues a task that was woken during its own poll: it gives way to all that is queued already.
+    #[inline]
+    fn requeue(&self, task: Task) {
+        if self.shared.options.private || task.is_local() {
+            return self.context.push(task);
+        }
+        let core = self.core();
+        let is_alone = core.ring.is_empty() && core.lifo.is_empty();
+        self.shared.push_back(&self.lease.owned(), task);
+        if !is_alone {
+            self.shared.notify();
+        }
     }
 
     /// The future of `block_on` is about to be polled.
@@ -174,7 +191,7 @@ impl<'a, P: Park> Driver<'a, P> {
 
     #[inline]
     fn next_local(&self) -> Option<Task> {
-        if self.seat.signal.is_raised() {
+        if self.seat.signal.has(WORK) {
             self.seat.collect(self.context);
         }
         self.context.pop()

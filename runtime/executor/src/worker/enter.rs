@@ -183,7 +183,9 @@ impl<'a, P: Park> Caller<'a, P> {
         }
         if let Some(task) = self.context.pop() {
             self.shared.parks[0].before_poll();
-            task.run();
+            if let Some(task) = task.run() {
+                self.context.push(task);
+            }
             return true;
         }
         if may_rest {

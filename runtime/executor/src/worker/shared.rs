@@ -207,7 +207,7 @@ impl<P: Park> Shared<P> {
     }
 
     /// Adds a task to the ring of this thread's core; half of a full one goes to the injector.
-    fn push_back(&self, owned: &Owned<'_>, task: Task) {
+    pub(super) fn push_back(&self, owned: &Owned<'_>, task: Task) {
         let mut task = task;
         while let Err(back) = owned.push(task) {
             task = back;
@@ -465,23 +465,6 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
             return;
         }
         self.schedule_shared(task);
-    }
-
-    #[inline]
-    fn reschedule(&self, task: Task) {
-        if self.options.private {
-            return self.schedule(task);
-        }
-        match Owned::here(self) {
-            None => self.inject(task),
-            Some((owned, _)) => {
-                let is_alone = owned.core.ring.is_empty() && owned.core.lifo.is_empty();
-                self.push_back(&owned, task);
-                if !is_alone {
-                    self.notify();
-                }
-            }
-        }
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
