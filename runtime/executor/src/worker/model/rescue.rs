@@ -23,7 +23,7 @@ fn with_spares(workers: usize, spares: usize) -> ExecutorOptions {
 }
 
 /// The thread of a stuck core goes on while a thief empties the ring and the slot: each task comes out once.
-/// Killed by: executor-lifo-replace.
+/// Killed by: executor-lifo-replace, executor-steal-forgets.
 #[test]
 fn loom_stuck_core_gives_each_task_once() {
     bounded(2, || {
@@ -85,6 +85,7 @@ fn loom_slot_of_a_stuck_core_is_served() {
 }
 
 /// The sentinel, all of it, may be about to fall asleep when a thread leaves the park: it looks, and finds it stuck.
+/// Killed by: executor-rest-rouses-nobody.
 #[test]
 fn loom_sentinel_hears_who_leaves_the_park() {
     bounded(2, || {
@@ -104,6 +105,7 @@ fn loom_sentinel_hears_who_leaves_the_park() {
 
 /// A thread is stuck twice, and the spare of the first time may be on its way back: it is sent again, and there is never
 /// another one.
+/// Killed by: executor-errand-keeps-its-core, executor-spares-without-cap.
 #[test]
 fn loom_spares_keep_their_cap() {
     bounded(1, || {
