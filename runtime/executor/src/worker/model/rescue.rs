@@ -58,6 +58,7 @@ fn loom_stuck_core_gives_each_task_once() {
 
 /// A thread that has put a task into its slot, where it is nobody's business, is stuck until that task has run; and the
 /// only other one may be about to rest. The second tick of the sentinel wakes it at the latest.
+/// Killed by: executor-stuck-slot-unseen, executor-help-wakes-nobody.
 #[test]
 fn loom_slot_of_a_stuck_core_is_served() {
     bounded(1, || {
