@@ -217,7 +217,7 @@ pub(crate) fn while_draining(runtime: usize, drain: impl FnOnce()) {
 /// Calls `work`, which drops something foreign: now, or, deep inside such calls, after them, for what is dropped may own
 /// the next, and so on.
 pub(crate) fn drop_in_turn(work: impl FnOnce() + 'static) {
-    const DEPTH: usize = 16;
+    const DEPTH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 16 };
     let mut work = Some(work);
     let depth = CONTEXT.try_with(|context| {
         let depth = context.depth.get() + 1;

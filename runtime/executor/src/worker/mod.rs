@@ -62,6 +62,8 @@ mod stall;
 #[allow(unsafe_code)]
 mod watch;
 
+#[cfg(all(test, shuttle))]
+mod mix;
 #[cfg(all(test, loom))]
 mod model;
 

@@ -31,14 +31,14 @@ use super::spare::Spares;
 use super::stall::{Clocks, Reporter};
 use crate::context::{self, Place};
 use crate::park::{Park, ThreadPark, Wait};
-use crate::sync::{AtomicUsize, fence};
+use crate::sync::{AtomicUsize, fence, is_over, now};
 use crate::unwind;
 
 /// A thread that blocks has helpers after at most two of them, and after one at the least.
 pub(super) const TICK: Duration = Duration::from_millis(4);
 
 /// After so many ticks at which everybody rested, it sleeps.
-const CALM_TICKS: u32 = 25;
+const CALM_TICKS: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 25 };
 
 const AWAKE: usize = 0;
 /// It sleeps until it is roused.
@@ -90,7 +90,7 @@ impl Sentinel {
 
     /// Waits for the next tick; with `calm`, if all `rest`, until it is roused.
     pub(super) fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
-        let mut wait = Wait::Until(Instant::now() + TICK);
+        let mut wait = Wait::Until(now() + TICK);
         if calm {
             self.state.store(ASLEEP, Relaxed);
             // Pairs with the fence in `rouse`; see the head of this module.
@@ -138,7 +138,7 @@ struct Sighting {
 
 impl Sighting {
     fn new(progress: Option<usize>, options: &ExecutorOptions) -> Self {
-        Self { progress, since: Instant::now(), clocks: None, report_after: options.stall_threshold }
+        Self { progress, since: now(), clocks: None, report_after: options.stall_threshold }
     }
 }
 
@@ -180,9 +180,9 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
     if sighting.progress != progress {
         *sighting = Sighting::new(progress, &shared.options);
     }
-    let lasted = sighting.since.elapsed();
+    let lasted = now().saturating_duration_since(sighting.since);
     // One that is rung looks before the tick is over; and a thread may say itself that it is going to block.
-    if lasted < TICK && !core.watch.is_stuck() {
+    if !is_over(Some(sighting.since + TICK)) && !core.watch.is_stuck() {
         return true;
     }
     if core.watch.mark_stuck(step) {
@@ -240,7 +240,7 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
     is_refused
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::panic::Location;
     use std::thread;
