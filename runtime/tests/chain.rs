@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use bourn::runtime::{Builder, Runtime};
+use bourn::runtime::{Builder, Handle, Runtime};
 use bourn::task::{AbortHandle, JoinHandle};
 use harness::{flavors, watched};
 
@@ -100,5 +100,79 @@ fn a_chain_of_outputs_is_dropped_with_its_first() {
             thread::yield_now();
         }
         drop(runtime);
+    });
+}
+
+/// On a thread with a small stack, with two runtimes whose threads have small ones, too.
+fn on_two_runtimes(body: fn([Runtime; 2])) {
+    for (flavor, builder) in flavors() {
+        let builder: Builder = builder.thread_stack_size(STACK);
+        watched(&format!("a chain between two runtimes, {flavor}"), || {
+            let body = move || body([0, 1].map(|_| builder.build().expect("a runtime")));
+            let thread = thread::Builder::new().stack_size(STACK).spawn(body).expect("a thread");
+            thread.join().expect("the test");
+        });
+    }
+}
+
+#[test]
+fn a_chain_of_outputs_goes_back_and_forth_between_runtimes() {
+    on_two_runtimes(|runtimes| {
+        let counted = Arc::new(());
+        let kept = counted.clone();
+        let mut first: JoinHandle<Box<dyn Any + Send>> = runtimes[0].spawn(async move { Box::new(kept) as Box<_> });
+        for number in 1..LENGTH {
+            let next = first;
+            first = runtimes[number % 2].spawn(async move { Box::new(next) as Box<_> });
+        }
+        for runtime in &runtimes {
+            // Without workers each runs its own here; the tasks before this one are done when it is.
+            runtime.block_on(runtime.spawn(bourn::task::yield_now())).expect("a task");
+        }
+        drop(first);
+        drop(runtimes);
+        assert_eq!(Arc::strong_count(&counted), 1);
+    });
+}
+
+/// What drops it spawns a task in the other runtime, which is closed and so drops that, and so on.
+struct Link {
+    handles: Arc<[Handle; 2]>,
+    left: usize,
+    drops: Arc<AtomicUsize>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.drops.fetch_add(1, SeqCst);
+        if self.left > 0 {
+            let left = self.left - 1;
+            let next = Self { handles: self.handles.clone(), left, drops: self.drops.clone() };
+            drop(self.handles[left % 2].spawn(async move {
+                let _next = next;
+                pending::<()>().await;
+            }));
+        }
+    }
+}
+
+#[test]
+fn a_chain_of_destructors_goes_back_and_forth_between_closed_runtimes() {
+    on_two_runtimes(|runtimes| {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let handles = Arc::new([0, 1].map(|which: usize| runtimes[which].handle().clone()));
+        let first = Link { handles, left: LENGTH, drops: drops.clone() };
+        drop(runtimes[0].spawn(async move {
+            let _first = first;
+            pending::<()>().await;
+        }));
+        for runtime in runtimes {
+            drop(runtime.shutdown_background());
+        }
+        // A worker that was stopped may have had a part of it in its hands.
+        while drops.load(SeqCst) < LENGTH + 1 {
+            thread::yield_now();
+        }
+        assert_eq!(drops.load(SeqCst), LENGTH + 1);
     });
 }

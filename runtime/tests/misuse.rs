@@ -61,6 +61,20 @@ fn block_on_inside_block_on() {
 }
 
 #[test]
+fn block_on_of_a_handle() {
+    let runtime = Runtime::new().unwrap();
+    let handle = runtime.handle().clone();
+    let waited = handle.block_on(async {
+        assert!(Handle::try_current().is_some());
+        bourn::time::sleep(Duration::from_millis(1)).await;
+        bourn::spawn(async { 6 }).await.unwrap()
+    });
+    assert_eq!(waited, 6);
+    let text = message("nested, by a handle", || runtime.block_on(async { handle.block_on(async {}) }));
+    assert!(text.contains("on a thread that is inside the block_on"), "{text}");
+}
+
+#[test]
 fn block_on_inside_a_task() {
     let runtime = Runtime::new().unwrap();
     let error = watched("block_on in a task", || {
@@ -171,6 +185,12 @@ fn a_blocking_call_in_a_forked_child() {
                 message("a call", || drop(runtime.spawn_blocking(|| ()))),
                 "bourn: a blocking call was spawned at FILE:LINE, in a forked child of the process that made the pool: \
                  its threads are the parent's. Make a new runtime in the child, or start the child with exec \
+                 (std::process::Command)"
+            );
+            assert_eq!(
+                message("a task", || drop(runtime.spawn(async {}))),
+                "bourn: a task was spawned at FILE:LINE, in a forked child of the process that made the runtime: its \
+                 threads are the parent's. Make a new runtime in the child, or start the child with exec \
                  (std::process::Command)"
             );
             let answer = bourn::net::offload::run(|| 7);

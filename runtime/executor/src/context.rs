@@ -32,7 +32,7 @@ pub(crate) struct Context {
     runtime: Cell<usize>,
     /// The same seat as in `seat_handle`, or 0.
     seat: Cell<usize>,
-    place: Cell<Option<Place>>,
+    pub(crate) place: Cell<Option<Place>>,
     /// One more than the number of the thread's core in its runtime, or 0.
     core: Cell<usize>,
     /// The kernel's number of the thread, once it was asked for.
@@ -217,7 +217,7 @@ pub(crate) fn while_draining(runtime: usize, drain: impl FnOnce()) {
 /// Calls `work`, which drops something foreign: now, or, deep inside such calls, after them, for what is dropped may own
 /// the next, and so on.
 pub(crate) fn drop_in_turn(work: impl FnOnce() + 'static) {
-    const DEPTH: usize = 16;
+    const DEPTH: usize = if cfg!(any(loom, shuttle)) { 2 } else { 16 };
     let mut work = Some(work);
     let depth = CONTEXT.try_with(|context| {
         let depth = context.depth.get() + 1;

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use crate::park::Park;
-use crate::task::{JoinError, JoinHandle, Options, Schedule, Task, TaskInfo};
-use crate::worker::{Metrics, Seat, Shared};
+use crate::task::{AbortHandle, JoinError, JoinHandle, Options, Schedule, Task, TaskInfo};
+use crate::worker::{Metrics, Seat, Shared, enter};
 use crate::{context, misuse};
 
 /// A handle to an executor, for any thread.
@@ -29,14 +29,34 @@ impl<P: Park> Handle<P> {
         Self { shards }
     }
 
+    /// Runs `future` to its end on this thread, as [`Executor::block_on`](crate::Executor::block_on) does.
+    ///
+    /// After the shutdown it has no tasks beside it, and hears of no events.
+    ///
+    /// # Panics
+    ///
+    /// As `Executor::block_on`.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        enter::block_on(&self.shards[0], None, future, Location::caller())
+    }
+
     /// Starts a task. Without workers it runs when a thread is inside `block_on`; where workers share nothing, it stays
     /// with the one that calls this, or, from elsewhere, they take turns.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child of the process that made the executor: its threads are the parent's.
     #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.spawn_with(Options::new(), future)
     }
 
     /// Starts a task with [`Options`], such as a name.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
     #[track_caller]
     pub fn spawn_with<T: Send + 'static>(
         &self,
@@ -96,7 +116,8 @@ impl<P: Park> Handle<P> {
         let tasks = self.shards.iter().enumerate().map(|(number, shared)| {
             let (handle, make) = (self.clone(), Arc::clone(&make));
             let start = async move {
-                let task = AbortOnDrop(handle.spawn_local(make(number)));
+                let task = handle.spawn_local(make(number));
+                let _aborts = AbortOnDrop(task.abort_handle());
                 task.await
             };
             spawn_on(shared, Options::new(), start, location)
@@ -187,6 +208,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    // The thread that has forked is in the child, and goes on with what it has there.
+    let is_lost = context::core_in(shared.address()).is_none() && shared.is_forked();
+    assert!(!is_lost, "{}", misuse::forked("a task", "runtime", location));
     let (task, handle) = Task::new(future, Arc::clone(shared), options, location);
     shared.schedule(task);
     handle
@@ -252,17 +276,9 @@ impl<T> Future for OnEach<T> {
 impl<T> Unpin for OnEach<T> {}
 
 /// Aborts a task when nobody awaits it any more.
-struct AbortOnDrop<T>(JoinHandle<T>);
+struct AbortOnDrop(AbortHandle);
 
-impl<T> Future for AbortOnDrop<T> {
-    type Output = Result<T, JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx)
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -42,9 +42,9 @@ pub(crate) fn spawn_local_outside(here: &Location<'_>) -> String {
     )
 }
 
-pub(crate) fn forked(here: &Location<'_>) -> String {
+pub(crate) fn forked(what: &str, by: &str, here: &Location<'_>) -> String {
     format!(
-        "bourn: a blocking call was spawned at {here}, in a forked child of the process that made the pool: its threads are \
+        "bourn: {what} was spawned at {here}, in a forked child of the process that made the {by}: its threads are \
          the parent's. Make a new runtime in the child, or start the child with exec (std::process::Command)"
     )
 }

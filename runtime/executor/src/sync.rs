@@ -1,14 +1,15 @@
-//! The primitives that the models replace: std's in a build, loom's under `--cfg loom`.
+//! The primitives that the models replace: std's in a build, loom's under `--cfg loom`, shuttle's under `--cfg shuttle`.
 //!
-//! `Arc` stays std's in both: what is modelled are the words and the cells, and the references to a task are counted
-//! in its own state word. Crossbeam's queue is unknown to loom; [`crate::queue::injector`] brings its own stand-in.
+//! `Arc` stays std's in all: what is modelled are the words and the cells, and the references to a task are counted
+//! in its own state word. Crossbeam's queue is unknown to both; [`crate::queue::injector`] brings its own stand-in.
+//! Nor do they know of time: for what becomes of it, see `is_over` there.
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod model;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) use self::model::*;
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
@@ -17,7 +18,7 @@ pub(crate) use std::{
     thread, thread_local,
 };
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 use std::io;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -37,7 +38,7 @@ pub(crate) fn wait_until<'a, T>(
     let Some(deadline) = deadline else {
         return condition.wait(guard).unwrap_or_else(PoisonError::into_inner);
     };
-    let left = deadline.saturating_duration_since(Instant::now());
+    let left = deadline.saturating_duration_since(now());
     match condition.wait_timeout(guard, left) {
         Ok((guard, _)) => guard,
         Err(error) => error.into_inner().0,
@@ -57,13 +58,20 @@ pub(crate) fn wait_while<'a, T>(
     guard
 }
 
+/// The time.
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
 /// Tells whether the deadline has passed; without one it never does.
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
+    deadline.is_some_and(|deadline| deadline <= now())
 }
 
 /// Starts a thread.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) fn start_thread(
     name: String,
     stack_size: Option<usize>,
@@ -77,11 +85,11 @@ pub(crate) fn start_thread(
 }
 
 /// std's cell with the closure-taking methods of loom's, which needs them to see how long an access lasts.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 impl<T> UnsafeCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(std::cell::UnsafeCell::new(value))

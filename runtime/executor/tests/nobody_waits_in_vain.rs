@@ -231,3 +231,46 @@ fn block_in_place_has_a_spare_without_the_sentinel_too() {
     assert_eq!(handle.metrics().rescues, 1);
     drop(handle.spawn(pending::<()>()));
 }
+
+/// A park that panics in its first wait.
+struct BrittlePark {
+    park: Arc<ThreadPark>,
+    left: AtomicUsize,
+}
+
+impl Park for BrittlePark {
+    type Entered = ();
+    fn enter(self: &Arc<Self>) {}
+    fn turn(&self, wait: Wait) -> Turn {
+        if wait == Wait::Forever && self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            panic!("in a turn");
+        }
+        self.park.turn(wait)
+    }
+    fn unpark(&self) {
+        self.park.unpark();
+    }
+    fn close(&self) {
+        self.park.close();
+    }
+    fn occupied(&self) -> bool {
+        false
+    }
+}
+
+/// Else its thread would be gone, and nobody else could wait in the park.
+#[test]
+fn a_turn_that_panics_is_not_the_last() {
+    let _watchdog = watchdog();
+    let park = Arc::new(BrittlePark { park: Arc::default(), left: AtomicUsize::new(1) });
+    let runtime = Executor::new(unwatched(1), || Ok(park.clone())).unwrap();
+    runtime.start(None).unwrap();
+    while park.left.load(SeqCst) > 0 {
+        thread::yield_now();
+    }
+    for _ in 0..3 {
+        let (ran, has_run) = mpsc::channel();
+        drop(runtime.handle().spawn(async move { ran.send(()).unwrap() }));
+        has_run.recv_timeout(LONG).expect("nobody waits in the park any more");
+    }
+}

@@ -6,6 +6,7 @@
 mod support;
 
 use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, mpsc};
@@ -13,7 +14,7 @@ use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bourn_executor::{ExecutorOptions, Handle, Options, Stall, StallCause, ThreadPark, yield_now};
+use bourn_executor::{Executor, ExecutorOptions, Handle, Options, Stall, StallCause, ThreadPark, yield_now};
 use support::{Door, watchdog, with, workers_with};
 
 const BLOCK: Duration = Duration::from_millis(400);
@@ -302,4 +303,28 @@ fn a_shutdown_names_what_still_blocks() {
     release.open();
     assert!(futures_lite::future::block_on(stuck).unwrap_err().is_cancelled());
     assert!(runtime.shutdown(Duration::from_secs(10)).is_empty());
+}
+
+#[test]
+fn a_runtime_that_is_dropped_in_its_own_hook_is_not_waited_for() {
+    let _watchdog = watchdog();
+    let slot = Arc::new(Mutex::new(None));
+    let (told, heard) = mpsc::channel();
+    let hook = {
+        let slot = Arc::clone(&slot);
+        move |_: &Stall| {
+            let Some(runtime) = slot.lock().unwrap().take() else { return };
+            let outcome = catch_unwind(AssertUnwindSafe(|| drop::<Executor<ThreadPark>>(runtime)));
+            told.send(outcome.map_err(|payload| *payload.downcast::<String>().unwrap())).unwrap();
+        }
+    };
+    let runtime = workers_with(with(ExecutorOptions::multi_thread().workers(1), |options| {
+        options.on_stall = Some(Arc::new(hook));
+    }));
+    let task = runtime.handle().spawn(async { thread::sleep(BLOCK / 4) });
+    *slot.lock().unwrap() = Some(runtime);
+    // Had it waited, it would not have panicked.
+    let message = heard.recv().unwrap().unwrap_err();
+    assert!(message.starts_with("bourn: a runtime was dropped on a worker of the runtime made at "), "{message}");
+    drop(futures_lite::future::block_on(task));
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bourn_executor::{Executor, ExecutorOptions, Options, StallCause, ThreadPark, UnhandledPanic, yield_now};
 use futures_lite::future::block_on;
@@ -153,6 +153,42 @@ fn a_blocked_worker_is_named_and_holds_up_its_own_tasks_only() {
     assert_eq!(handle.metrics().rescues, 0);
     release.open();
     block_on(blocked).unwrap();
+}
+
+/// Nobody stands in: each of them is told of.
+#[test]
+fn one_and_then_all_blocked_workers_are_named() {
+    let _watchdog = watchdog();
+    let (told, heard) = std::sync::mpsc::channel();
+    let options = ExecutorOptions::thread_per_core().workers(3);
+    let runtime = workers_with(with(options, |options| {
+        options.on_stall = Some(Arc::new(move |stall| drop(told.send(stall.clone()))))
+    }));
+    let (handle, release) = (runtime.handle(), Door::new());
+    let mut blocked = Vec::new();
+    let mut named = BTreeSet::new();
+    for number in 0..3 {
+        let release = release.clone();
+        let name = format!("culprit {number}");
+        let asked = Instant::now();
+        blocked.push(handle.spawn_with(Options::new().name(name.clone()), async move { release.wait() }));
+        // Those before are reported again meanwhile.
+        let stall = loop {
+            let stall = heard.recv().unwrap();
+            assert_eq!(stall.cause, StallCause::Blocked);
+            if named.insert(stall.name.clone().unwrap()) {
+                break stall;
+            }
+        };
+        assert_eq!((stall.task, stall.name.as_deref()), (Some(blocked[number].id()), Some(&*name)));
+        assert_eq!(stall.location.unwrap().file(), file!());
+        assert!(stall.lasted >= Duration::from_millis(10) && stall.lasted <= asked.elapsed());
+    }
+    let others: Vec<_> = (0..3).map(|_| handle.spawn(async {})).collect();
+    assert!(others.iter().all(|other| !other.is_finished()), "they are not helped");
+    assert_eq!(handle.metrics().rescues, 0);
+    release.open();
+    blocked.into_iter().chain(others).for_each(|task| block_on(task).unwrap());
 }
 
 #[test]

@@ -140,3 +140,21 @@ fn many_threads_come_and_go() {
     callers.into_iter().for_each(|caller| caller.join().unwrap());
     assert_eq!(sum.load(SeqCst), threads * rounds);
 }
+
+/// Of a handle: on a thread of one's own, beside the owner's, and after the end without tasks.
+#[test]
+fn a_handle_blocks_on_a_future_too() {
+    let _watchdog = watchdog();
+    let runtime = runtime();
+    let handle = runtime.handle();
+    let local = handle.block_on(async { handle.spawn_local(async { 3 }).await.unwrap() });
+    assert_eq!(local, 3);
+    let other = thread::spawn({
+        let handle = handle.clone();
+        move || handle.block_on(handle.spawn(async { 4 }))
+    });
+    assert_eq!(runtime.block_on(handle.spawn(async { 5 })).unwrap(), 5);
+    assert_eq!(other.join().unwrap().unwrap(), 4);
+    drop(runtime);
+    assert!(handle.block_on(handle.spawn(async {})).unwrap_err().is_cancelled());
+}

@@ -180,7 +180,11 @@ setters! {
     stall_threshold(threshold: Duration): executor.stall_threshold = threshold;
     /// Has `hook` called for each poll that takes too long, and again each time that
     /// it has taken twice as long, instead of a line on stderr. It should be quick:
-    /// while it runs, no other blocked thread is noticed.
+    /// while it runs, no other blocked thread is noticed. (A line on stderr waits for
+    /// no reader: what it does not take is left out, and counted in the next line.)
+    ///
+    /// As on a worker, [`Runtime::block_on`] panics in the hook, and so does dropping
+    /// the runtime, which is then shut down without waiting.
     on_stall(hook: impl Fn(&Stall) + Send + Sync + 'static): executor.on_stall = Some(Arc::new(hook));
     /// The kernel call that the reactor waits in. Default: what the environment
     /// variable `BOURN_BACKEND` names, or else `epoll` on Linux and `mio`

@@ -62,8 +62,24 @@ impl Handle {
         EnterGuard { _park: self.executor.park().enter(), _context: context::enter(self.clone()) }
     }
 
+    /// Runs `future` to its end on this thread, and the runtime's tasks as long as it
+    /// waits: see [`Runtime::block_on`](crate::runtime::Runtime::block_on). When the
+    /// runtime is gone, it has no tasks beside it, and its sockets and timers fail.
+    ///
+    /// # Panics
+    /// As `Runtime::block_on`; so it can not be called in async code, not even inside
+    /// [`block_in_place`](crate::task::block_in_place).
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _entered = context::enter(self.clone());
+        self.executor.block_on(future)
+    }
+
     /// Starts a task. It runs when a thread is inside
     /// [`block_on`](crate::runtime::Runtime::block_on) of the runtime.
+    ///
+    /// # Panics
+    /// In a forked child of the process that made the runtime.
     #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.executor.spawn(future)

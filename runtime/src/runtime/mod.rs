@@ -35,7 +35,8 @@ pub use metrics::Metrics;
 /// that were used in it go on working elsewhere.
 ///
 /// # Panics
-/// Dropping it on a thread that is inside a `block_on` shuts it down and panics
+/// Dropping it on a thread that is inside a `block_on`, on a worker or in a hook
+/// of [`Builder::on_stall`] shuts it down and panics
 /// with a message that says where; if that thread is panicking already, the same
 /// is said on stderr. Using it in a forked child of its process panics too.
 ///
@@ -86,7 +87,10 @@ impl Runtime {
     /// Tasks that are left when the future ends stay, and go on in the next call;
     /// those of [`spawn_local`](crate::spawn_local) are dropped before it returns.
     /// Several threads may be inside `block_on` of one runtime. Without workers, one
-    /// of them at a time runs the tasks; beside workers, up to four do.
+    /// of them at a time runs the tasks; beside workers, up to four do. A task that
+    /// blocks such a thread delays the thread's own future, which can not go on
+    /// elsewhere; what must not wait for others' mistakes belongs into a task. (Calls
+    /// of [`spawn_blocking`](crate::task::spawn_blocking) never run on it.)
     ///
     /// # Panics
     /// If this thread is inside a `block_on` already, of this runtime or another;

@@ -161,28 +161,53 @@ fn tasks<B: Peer, T: Peer, S: Peer>(rounds: usize, bourn: B, tokio: T, smol: S) 
 }
 
 fn sentinel(rounds: usize) {
-    println!("\n| two workers, ns | sentinel on | off | on/off (spread) | rescues |\n|---|---|---|---|---|");
+    println!(
+        "\n| two workers, ns | sentinel on | off | on/off (spread) | its own processor time | rescues |\n|---|---|---|---|---|---|"
+    );
     let builder = Builder::new_multi_thread().worker_threads(2);
     let on = Bourn::built(&builder.clone().rescue(true), true);
     let off = Bourn::built(&builder.rescue(false), true);
     for (name, measure) in
         [("`yield_now`", rows::yields as fn(Bourn) -> f64), ("spawn and join", rows::spawn_join), ("echo", rows::echo)]
     {
+        let (mut own, mut all) = (Duration::ZERO, Duration::ZERO);
+        let mut with_sentinel = || {
+            let before = (processor_time("bourn-sentinel"), processor_time(""));
+            let measured = measure(on);
+            own += processor_time("bourn-sentinel").saturating_sub(before.0);
+            all += processor_time("").saturating_sub(before.1);
+            measured
+        };
         let samples: Vec<[f64; 2]> = (0..3 * rounds)
             .map(|round| {
                 if round % 2 == 0 {
-                    let first = measure(on);
+                    let first = with_sentinel();
                     [first, measure(off)]
                 } else {
                     let first = measure(off);
-                    [measure(on), first]
+                    [with_sentinel(), first]
                 }
             })
             .collect();
         let [with, without] = [0, 1].map(|which| median(samples.iter().map(|round| round[which]).collect()));
         let ratio = spread(samples.iter().map(|round| round[0] / round[1]).collect());
-        println!("| {name} | {with:.1} | {without:.1} | {ratio} | {} |", on.metrics().rescues);
+        let share = 100.0 * own.as_secs_f64() / all.as_secs_f64();
+        println!("| {name} | {with:.1} | {without:.1} | {ratio} | {share:.2} % | {} |", on.metrics().rescues);
     }
+}
+
+/// What this process's threads whose names begin with `prefix` have had of the processors.
+fn processor_time(prefix: &str) -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").expect("this process's threads");
+    let time = |thread: std::fs::DirEntry| {
+        // One may end in between.
+        let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        // proc(5): the time on a processor comes first, in nanoseconds.
+        let nanos = stat.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0);
+        if name.starts_with(prefix) { Duration::from_nanos(nanos) } else { Duration::ZERO }
+    };
+    threads.map(|thread| time(thread.expect("a thread"))).sum()
 }
 
 fn groups(rounds: usize) {

@@ -10,7 +10,7 @@ use std::{fmt, mem, process};
 
 use slab::Slab;
 
-use crate::sync::{Condvar, Mutex, is_over, lock, start_thread, thread_local, wait_until, wait_while};
+use crate::sync::{Condvar, Mutex, is_over, lock, now, start_thread, thread_local, wait_until, wait_while};
 use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo, TaskState};
 use crate::{context, misuse, unwind};
 
@@ -171,7 +171,7 @@ impl BlockingPool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let here = Location::caller();
-        assert!(!self.is_forked(), "{}", misuse::forked(here));
+        assert!(!self.is_forked(), "{}", misuse::forked("a blocking call", "pool", here));
         let (task, handle) = Task::new(async { work() }, Arc::clone(&self.shared), options, here);
         self.shared.schedule(task);
         handle
@@ -228,7 +228,7 @@ impl BlockingPool {
     /// again, it waits again for what is left. In a forked child, which has none of the threads, it does not wait.
     #[must_use = "these calls are still being made"]
     pub fn shutdown(&self, grace: Duration) -> Vec<TaskInfo> {
-        let deadline = Instant::now().checked_add(grace);
+        let deadline = now().checked_add(grace);
         self.close();
         if self.is_forked() {
             // fork(2) copies the caller's thread alone: nobody is there who could be waited for.
@@ -348,7 +348,7 @@ impl Shared {
                 crew = lock(&self.crew);
                 continue;
             }
-            let until = *deadline.get_or_insert_with(|| Instant::now().checked_add(self.options.idle));
+            let until = *deadline.get_or_insert_with(|| now().checked_add(self.options.idle));
             // One lock over the last look and the leaving: nobody can count on this thread in between.
             if crew.closed || is_over(until) {
                 crew.posts.remove(key);

@@ -1,9 +1,9 @@
 //! The queue through which other threads hand tasks over.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use crossbeam_queue::SegQueue as Injector;
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 mod model;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) use self::model::Injector;

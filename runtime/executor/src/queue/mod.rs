@@ -11,4 +11,4 @@ pub(crate) mod ring;
 
 #[cfg(all(test, loom))]
 #[allow(unsafe_code)]
-mod model;
+pub(crate) mod model;

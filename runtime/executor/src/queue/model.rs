@@ -36,14 +36,14 @@ fn task() -> Task {
 }
 
 /// Where each task goes that was taken out: twice is an error.
-struct Taken(Mutex<BTreeMap<u64, Task>>);
+pub(crate) struct Taken(Mutex<BTreeMap<u64, Task>>);
 
 impl Taken {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(BTreeMap::new())))
     }
 
-    fn note(&self, task: Task) {
+    pub(crate) fn note(&self, task: Task) {
         let mut taken = self.0.lock().unwrap();
         let id = task.id().get();
         if taken.contains_key(&id) {
@@ -61,7 +61,7 @@ impl Taken {
     }
 
     /// All must have come, each once.
-    fn end(&self, expected: usize) {
+    pub(crate) fn end(&self, expected: usize) {
         let taken = mem::take(&mut *self.0.lock().unwrap());
         assert_eq!(taken.len(), expected, "a task was lost");
         taken.into_values().for_each(Task::cancel);

@@ -14,10 +14,10 @@ use crate::sync::{AtomicPtr, AtomicUsize};
 use crate::task::Task;
 
 /// How many tasks a ring holds. With 256, 1,000 tasks that take turns spill into the injector all the time.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 const CAPACITY: usize = 1024;
 /// Small enough that a model fills it.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 const CAPACITY: usize = 4;
 
 /// A bounded queue with one owner.

@@ -19,7 +19,7 @@ use super::core::{Core, Lease};
 use super::seat::Seat;
 use super::sentinel::TICK;
 use super::shared::Shared;
-use super::sleeper::Rest;
+use super::sleeper::{Rest, guarded};
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
 use crate::signal::WORK;
@@ -141,7 +141,7 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// A task that is to be had without disturbing anyone.
     #[inline]
-    fn next(&mut self) -> Option<Task> {
+    pub(super) fn next(&mut self) -> Option<Task> {
         self.steps += 1;
         let core = self.core();
         let hurry = core.watch.take_hurry();
@@ -227,7 +227,7 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// Asks for events without waiting, and sees to the injector.
     #[cold]
-    fn look_around(&mut self, hurry: bool) {
+    pub(super) fn look_around(&mut self, hurry: bool) {
         // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
         self.stop_searching();
         self.core().watch.begin(None, None);
@@ -269,7 +269,7 @@ impl<'a, P: Park> Driver<'a, P> {
     fn turn(&self, park: &Arc<P>) {
         let before = self.core().ring.len();
         self.context.turning.set(true);
-        let turn = park.turn(Wait::No);
+        let turn = guarded(|| park.turn(Wait::No));
         self.context.turning.set(false);
         match turn {
             Turn::Done => self.core().counters.turns.add(1),
@@ -285,7 +285,7 @@ impl<'a, P: Park> Driver<'a, P> {
     }
 
     /// A task that another thread has, or that an event of another group wakes.
-    fn search(&mut self) -> Option<Task> {
+    pub(super) fn search(&mut self) -> Option<Task> {
         if !self.searching {
             if !self.shared.idle.start_search() {
                 return None;

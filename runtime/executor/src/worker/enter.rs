@@ -93,7 +93,7 @@ pub(super) fn serve<P: Park>(
 }
 
 #[track_caller]
-pub(super) fn block_on<P: Park, F: Future>(
+pub(crate) fn block_on<P: Park, F: Future>(
     shared: &Arc<Shared<P>>,
     kept: Option<&Arc<Seat<P>>>,
     future: F,

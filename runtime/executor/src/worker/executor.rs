@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io, thread};
 
 use super::enter;
@@ -17,7 +17,7 @@ use super::shared::Shared;
 use crate::blocking::PoolHost;
 use crate::handle::Handle;
 use crate::park::Park;
-use crate::sync::start_thread;
+use crate::sync::{now, start_thread};
 use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo};
 use crate::unhandled::Unhandled;
 use crate::{context, misuse, sys, unwind};
@@ -33,8 +33,8 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Panics
 ///
-/// Dropping it on a thread that is inside a `block_on`, or on a worker, shuts it down without waiting and panics; or, if
-/// the thread is panicking already, says the same on stderr. One that was shut down on purpose may be dropped anywhere.
+/// Dropping it on a thread that is inside a `block_on`, on a worker, or in the hook for stalls, shuts it down without waiting
+/// and panics; or, if the thread is panicking already, says the same on stderr. One that was shut down on purpose may be dropped anywhere.
 ///
 /// # Examples
 ///
@@ -55,7 +55,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Executor<P: Park> {
-    shards: Arc<[Arc<Shared<P>>]>,
+    pub(super) shards: Arc<[Arc<Shared<P>>]>,
     /// Somebody has said how long to wait, and been told what is left.
     is_ended: AtomicBool,
 }
@@ -187,7 +187,7 @@ impl<P: Park> Executor<P> {
 
     fn await_end(&self, grace: Duration) -> Vec<TaskInfo> {
         // A grace beyond the clock's range is one without end.
-        let deadline = Instant::now().checked_add(grace);
+        let deadline = now().checked_add(grace);
         self.shards.iter().flat_map(|shared| shared.await_end(deadline)).collect()
     }
 }

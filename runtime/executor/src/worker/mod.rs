@@ -48,7 +48,7 @@
 mod core;
 mod counters;
 mod driver;
-mod enter;
+pub(crate) mod enter;
 mod executor;
 mod idle;
 mod metrics;
@@ -62,6 +62,8 @@ mod stall;
 #[allow(unsafe_code)]
 mod watch;
 
+#[cfg(all(test, shuttle))]
+mod mix;
 #[cfg(all(test, loom))]
 mod model;
 

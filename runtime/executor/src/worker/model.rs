@@ -2,30 +2,39 @@
 //!
 //! A lost wake-up is a deadlock, which loom reports.
 
+mod rescue;
+mod shutdown;
+
 use std::future::{Future, pending, poll_fn};
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use loom::sync::Mutex;
 use loom::sync::atomic::AtomicBool;
+use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use super::executor::Executor;
 use super::idle::Idle;
 use super::options::ExecutorOptions;
 use super::sentinel::Sentinel;
+use super::shared::Shared;
 use super::sleeper::{Post, Sleeper};
 use super::watch::Watch;
+use crate::handle::Handle;
 use crate::park::{Park, ThreadPark, Wait};
 use crate::task::{Id, JoinHandle, yield_now};
+use crate::unhandled::Unhandled;
 
 fn bounded(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    // Where a tick is over at once, the sentinel makes many.
+    builder.max_branches = 20_000;
     builder.check(body);
 }
 
@@ -157,6 +166,46 @@ fn options(workers: usize, callers: usize) -> ExecutorOptions {
     (options.spares, options.rescue) = (0, false);
     options.callers = callers;
     options
+}
+
+/// A runtime of which no thread is started, and a handle to it.
+fn unstarted<P: Park>(options: ExecutorOptions, park: P) -> (Arc<Shared<P>>, Handle<P>) {
+    let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
+    let sentinel = Arc::new(Sentinel::new(false));
+    let parks = Box::new([Arc::new(park)]);
+    let shared = Arc::new(Shared::new(parks, options, 0, unhandled, sentinel, Location::caller()));
+    let handle = Handle::new(Arc::from([Arc::clone(&shared)]));
+    (shared, handle)
+}
+
+/// Opened once; threads wait before it.
+#[derive(Default)]
+struct Door {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Door {
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut open = self.open.lock().unwrap();
+        while !*open {
+            open = self.opened.wait(open).unwrap();
+        }
+    }
+}
+
+/// Counts how often it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 fn runtime(options: ExecutorOptions) -> Executor<ThreadPark> {

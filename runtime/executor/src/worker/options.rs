@@ -40,7 +40,8 @@ pub struct ExecutorOptions {
     pub stall_threshold: Duration,
     /// Called for each report of a stall, instead of a line on stderr.
     ///
-    /// It runs on the thread that notices stalls, which meanwhile notices none: it should be quick.
+    /// It runs on the thread that notices stalls, which meanwhile notices none: it should be quick. As on a
+    /// worker, a `block_on` there panics, and so does dropping the executor, which is then shut down without waiting.
     pub on_stall: Option<Arc<StallHook>>,
 }
 

@@ -29,15 +29,16 @@ use super::options::ExecutorOptions;
 use super::shared::Shared;
 use super::spare::Spares;
 use super::stall::{Clocks, Reporter};
+use crate::context::{self, Place};
 use crate::park::{Park, ThreadPark, Wait};
-use crate::sync::{AtomicUsize, fence};
+use crate::sync::{AtomicUsize, fence, is_over, now};
 use crate::unwind;
 
 /// A thread that blocks has helpers after at most two of them, and after one at the least.
 pub(super) const TICK: Duration = Duration::from_millis(4);
 
 /// After so many ticks at which everybody rested, it sleeps.
-const CALM_TICKS: u32 = 25;
+const CALM_TICKS: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 25 };
 
 const AWAKE: usize = 0;
 /// It sleeps until it is roused.
@@ -52,8 +53,6 @@ pub(super) struct Sentinel {
     pub(super) stalls: AtomicU64,
     pub(super) rescues: AtomicU64,
     pub(super) refusals: AtomicU64,
-    /// Not 0 once it has been said that there are too few spares.
-    complained: AtomicUsize,
 }
 
 impl Sentinel {
@@ -65,7 +64,6 @@ impl Sentinel {
             stalls: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
-            complained: AtomicUsize::new(0),
         }
     }
 
@@ -92,7 +90,7 @@ impl Sentinel {
 
     /// Waits for the next tick; with `calm`, if all `rest`, until it is roused.
     pub(super) fn pause(&self, calm: bool, rest: impl Fn() -> bool) {
-        let mut wait = Wait::Until(Instant::now() + TICK);
+        let mut wait = Wait::Until(now() + TICK);
         if calm {
             self.state.store(ASLEEP, Relaxed);
             // Pairs with the fence in `rouse`; see the head of this module.
@@ -140,13 +138,15 @@ struct Sighting {
 
 impl Sighting {
     fn new(progress: Option<usize>, options: &ExecutorOptions) -> Self {
-        Self { progress, since: Instant::now(), clocks: None, report_after: options.stall_threshold }
+        Self { progress, since: now(), clocks: None, report_after: options.stall_threshold }
     }
 }
 
 /// The life of the sentinel.
 fn watch<P: Park>(shards: &[Arc<Shared<P>>]) {
     let sentinel = &shards[0].sentinel;
+    // A runtime that is dropped in the hook for stalls must not wait for this thread.
+    context::with(|context| context.place.set(Some(Place::Worker(shards[0].location))));
     let mut reporter = Reporter::new();
     let cores = shards.iter().flat_map(|shared| (0..shared.cores.len()).map(move |index| (shared, index)));
     let mut sightings: Vec<_> =
@@ -180,9 +180,9 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
     if sighting.progress != progress {
         *sighting = Sighting::new(progress, &shared.options);
     }
-    let lasted = sighting.since.elapsed();
+    let lasted = now().saturating_duration_since(sighting.since);
     // One that is rung looks before the tick is over; and a thread may say itself that it is going to block.
-    if lasted < TICK && !core.watch.is_stuck() {
+    if !is_over(Some(sighting.since + TICK)) && !core.watch.is_stuck() {
         return true;
     }
     if core.watch.mark_stuck(step) {
@@ -195,8 +195,8 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
     {
         sighting.report_after = lasted * 2;
         let is_stall = reporter.report(shared, index, step, lasted, clocks);
-        if is_stall && is_refused && shared.sentinel.complained.swap(1, Relaxed) == 0 {
-            unwind::report(format_args!(
+        if is_stall && is_refused && !reporter.has_complained {
+            reporter.has_complained = reporter.write(format!(
                 "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
                  until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
                 shared.options.cap(),
@@ -240,7 +240,7 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
     is_refused
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::panic::Location;
     use std::thread;

@@ -6,8 +6,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use std::{mem, process};
 
-use crossbeam_queue::SegQueue;
-
 use super::core::{Core, Owned};
 use super::idle::Idle;
 use super::options::ExecutorOptions;
@@ -20,7 +18,7 @@ use crate::context::{self, Place};
 use crate::park::Park;
 use crate::queue::injector::Injector;
 use crate::signal::WORK;
-use crate::sync::{AtomicUsize, Condvar, Mutex, fence, is_over, lock, wait_until, wait_while};
+use crate::sync::{AtomicUsize, Condvar, Mutex, fence, is_over, lock, now, wait_until, wait_while};
 use crate::task::{Live, Schedule, Task, TaskInfo};
 use crate::unhandled::Unhandled;
 use crate::{misuse, unwind};
@@ -41,8 +39,7 @@ pub(crate) struct Shared<P: Park> {
     /// Tasks woken or spawned by threads without a core, and what did not fit into a ring.
     pub(super) injector: Injector<Task>,
     /// What a turn in a hurry has woken. It goes before the injector, where spares leave what they had.
-    /// Not loom's: no model has a sentinel, and so none has a hurry.
-    urgent: SegQueue<Task>,
+    urgent: Injector<Task>,
     pub(crate) live: Live,
     /// One for all shards, like the sentinel.
     pub(super) unhandled: Arc<Unhandled>,
@@ -103,7 +100,7 @@ impl<P: Park> Shared<P> {
             next_shard: AtomicUsize::new(0),
             idle: Idle::new(count, workers),
             injector: Injector::new(),
-            urgent: SegQueue::new(),
+            urgent: Injector::new(),
             live: Live::new(if options.private { 1 } else { 2 * workers }),
             unhandled,
             siblings: OnceLock::new(),
@@ -255,7 +252,7 @@ impl<P: Park> Shared<P> {
         if self.is_forked() { None } else { lock(&self.roll).host.clone() }
     }
 
-    pub(super) fn is_forked(&self) -> bool {
+    pub(crate) fn is_forked(&self) -> bool {
         process::id() != self.process
     }
 
@@ -361,7 +358,7 @@ impl<P: Park> Shared<P> {
         }
         drop(wait_while(&self.left, lock(&self.roll), deadline, |roll| roll.threads > 0));
         // Those that rest are not on the roll.
-        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now()));
         drop(self.spares.threads.shutdown(left));
         self.sweep();
         self.close_parks();

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::park::{Park, ThreadPark, Turn, Wait};
 use crate::sync::{AtomicUsize, thread};
+use crate::unwind;
 
 /// The thread is up, or there is none.
 const UP: usize = 0;
@@ -54,6 +55,14 @@ pub(super) struct Sleeper {
     nap: ThreadPark,
 }
 
+/// Makes a panic of a turn a failure: the post is to be left, and the thread to go on.
+pub(super) fn guarded(turn: impl FnOnce() -> Turn) -> Turn {
+    unwind::catch(turn).unwrap_or_else(|payload| {
+        unwind::discard(payload);
+        Turn::Failed(io::Error::other("it panicked"))
+    })
+}
+
 /// How a rest ended.
 #[derive(Debug)]
 pub(super) enum Rest {
@@ -86,7 +95,7 @@ impl Sleeper {
         });
         let mut rest = Rest::Napped;
         if self.goes(TURNING) {
-            match park.turn_then(wait, || end.take().into_iter().for_each(|end| end())) {
+            match guarded(|| park.turn_then(wait, || end.take().into_iter().for_each(|end| end()))) {
                 Turn::Done => rest = Rest::Turned,
                 // Somebody looks into the park without waiting; that is over soon.
                 Turn::Busy => thread::yield_now(),

@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::executor::{Enrolled, inside};
 use super::sentinel::TICK;
@@ -17,7 +16,7 @@ use super::shared::Shared;
 use super::{enter, options::ExecutorOptions};
 use crate::blocking::{BlockingPool, PoolOptions};
 use crate::park::{Park, Wait};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock, now};
 
 pub(super) struct Spares {
     pub(super) threads: BlockingPool,
@@ -76,7 +75,7 @@ fn stand_in<P: Park>(errand: &Errand<P>) {
         while !shared.is_closed() {
             // What is local to this thread would be dropped with its stay.
             let wait = if victim.watch.is_stuck_at(errand.progress) {
-                Wait::Until(Instant::now() + TICK)
+                Wait::Until(now() + TICK)
             } else if stay.has_local() {
                 Wait::Forever
             } else {

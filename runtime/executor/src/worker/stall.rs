@@ -3,11 +3,13 @@
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
-use std::{fmt, fs};
+use std::{fmt, fs, io};
 
 use super::shared::Shared;
 use crate::park::Park;
+use crate::sync::start_thread;
 use crate::task::Id;
 use crate::unwind;
 
@@ -108,14 +110,60 @@ impl Clocks {
 /// Lines on stderr in one second; a hook hears of every report.
 const LINES_PER_SECOND: u32 = 10;
 
+/// How long the end of a runtime waits for its last reports to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 pub(super) struct Reporter {
     second: Instant,
     lines: u32,
+    /// Reports that were not written since the last one that was.
+    left_out: u32,
+    writer: Option<Writer>,
+    /// It has been said that there are too few spares.
+    pub(super) has_complained: bool,
+}
+
+/// A thread that writes to stderr, which may be a pipe that nobody reads: the sentinel must not wait for it.
+struct Writer {
+    lines: SyncSender<String>,
+    /// Disconnected when the thread has written all.
+    ended: Receiver<()>,
+}
+
+impl Writer {
+    fn start() -> io::Result<Self> {
+        let (lines, queue) = mpsc::sync_channel::<String>(LINES_PER_SECOND as usize);
+        let (alive, ended) = mpsc::sync_channel(0);
+        start_thread("bourn-reports".to_owned(), None, move || {
+            queue.iter().for_each(|line| unwind::report(format_args!("{line}")));
+            drop(alive);
+        })?;
+        Ok(Self { lines, ended })
+    }
 }
 
 impl Reporter {
     pub(super) fn new() -> Self {
-        Self { second: Instant::now(), lines: 0 }
+        Self { second: Instant::now(), lines: 0, left_out: 0, writer: None, has_complained: false }
+    }
+
+    /// Has a line written, unless there were too many in this second, or those before it are not written yet; `false`:
+    /// it is left out. Waits for nothing.
+    pub(super) fn write(&mut self, mut line: String) -> bool {
+        if self.second.elapsed() >= Duration::from_secs(1) {
+            (self.second, self.lines) = (Instant::now(), 0);
+        }
+        if self.left_out > 0 {
+            line += &format!(" ({} reports before this one were left out)", self.left_out);
+        }
+        if self.writer.is_none() {
+            self.writer = Writer::start().ok();
+        }
+        let is_sent = self.lines < LINES_PER_SECOND
+            && self.writer.as_ref().is_some_and(|writer| writer.lines.try_send(line).is_ok());
+        self.lines += u32::from(is_sent);
+        self.left_out = if is_sent { 0 } else { self.left_out + 1 };
+        is_sent
     }
 
     /// Reports that the thread of core `index` is in the step `step` still. `false`: it is not to blame, or has gone on.
@@ -143,26 +191,24 @@ impl Reporter {
                     unwind::discard(payload);
                 }
             }
-            None if self.may_write() => {
+            None => {
                 let others = if shared.options.private {
                     "The thread's other tasks wait"
                 } else {
                     "Other tasks go on elsewhere"
                 };
-                unwind::report(format_args!(
-                    "bourn: {stall}. {others}; move what blocks to spawn_blocking, or let it yield"
-                ));
+                self.write(format!("bourn: {stall}. {others}; move what blocks to spawn_blocking, or let it yield"));
             }
-            None => {}
         }
         true
     }
+}
 
-    fn may_write(&mut self) -> bool {
-        if self.second.elapsed() >= Duration::from_secs(1) {
-            *self = Self::new();
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if let Some(Writer { lines, ended }) = self.writer.take() {
+            drop(lines);
+            let _disconnected = ended.recv_timeout(LAST_LINES);
         }
-        self.lines += 1;
-        self.lines <= LINES_PER_SECOND
     }
 }

@@ -1,6 +1,6 @@
-//! loom's part of the queue.
+//! The models' part of the queue.
 
-/// The stand-in under loom, which cannot see into crossbeam's queue. Its lock orders more than the real queue does;
+/// The stand-in under loom and shuttle, which cannot see into crossbeam's queue. Its lock orders more than the real queue does;
 /// the protocols that depend on the difference are modelled in `worker::model` with bare flags.
 pub(crate) struct Injector<T> {
     items: crate::sync::Mutex<std::collections::VecDeque<T>>,

@@ -1,0 +1,228 @@
+//! What the servers of the comparison share, so that they differ in their runtime alone: how they are told what to
+//! serve, the listener with its options, and what an answer is.
+//!
+//! A server gets `key=value` arguments, prints its address, and ends when its standard input does.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// The same for all.
+const BACKLOG: i32 = 4096;
+/// Of every message in the workloads [`Service::Work`] and [`Service::Flow`].
+pub const MESSAGE: usize = 64;
+/// The buffer of a connection that has nothing to do.
+pub const SMALL: usize = 64;
+/// What [`Service::Flow`] reads and writes with one call.
+pub const CHUNK: usize = 64 << 10;
+/// The answer of [`Service::Http`].
+pub const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\n\r\nHello, world!";
+
+/// What is done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Sends back what comes.
+    Echo,
+    /// The same, with [`SMALL`] bytes of buffer inside the task.
+    Idle,
+    /// Sends back what comes first, and closes.
+    Once,
+    /// Answers each head of an HTTP request with [`HELLO`].
+    Http,
+    /// Computes or sleeps as a [`MESSAGE`] says, and sends it back.
+    Work,
+    /// After one [`MESSAGE`], sends for ever or reads for ever: see [`is_source`].
+    Flow,
+}
+
+/// What a server is told.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// What to serve.
+    pub service: Service,
+    /// Which of its runtimes.
+    pub flavor: String,
+    /// Which of its system calls.
+    pub backend: String,
+    /// Threads that serve.
+    pub workers: usize,
+    /// Bytes that one connection reads at once.
+    pub buffer: usize,
+}
+
+impl Arguments {
+    /// From the command line.
+    ///
+    /// # Panics
+    /// If there is something in it that is not an argument.
+    #[must_use]
+    pub fn parse() -> Arguments {
+        let mut arguments = Arguments {
+            service: Service::Echo,
+            flavor: String::new(),
+            backend: String::new(),
+            workers: 1,
+            buffer: 4096,
+        };
+        for argument in std::env::args().skip(1) {
+            let (key, value) = argument.split_once('=').expect("arguments are key=value");
+            match key {
+                "service" => {
+                    arguments.service = match value {
+                        "echo" => Service::Echo,
+                        "idle" => Service::Idle,
+                        "once" => Service::Once,
+                        "http" => Service::Http,
+                        "work" => Service::Work,
+                        "flow" => Service::Flow,
+                        _ => panic!("there is no service {value}"),
+                    };
+                }
+                "flavor" => value.clone_into(&mut arguments.flavor),
+                "backend" => value.clone_into(&mut arguments.backend),
+                "workers" => arguments.workers = value.parse().expect("a number of workers"),
+                "buffer" => arguments.buffer = value.parse().expect("a number of bytes"),
+                _ => panic!("there is no argument {key}"),
+            }
+        }
+        arguments
+    }
+}
+
+/// A non-blocking listener on loopback. Accepted connections inherit `TCP_NODELAY` from it (tcp(7)), so nobody pays a call
+/// for it.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn listener() -> io::Result<TcpListener> {
+    listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)
+}
+
+/// One listener for each worker, all with the same address: the kernel deals connections out to them (`SO_REUSEPORT`,
+/// socket(7)).
+///
+/// # Errors
+/// Those of the kernel.
+pub fn listeners(workers: usize) -> io::Result<Vec<TcpListener>> {
+    let first = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..workers {
+        listeners.push(listen(address, true)?);
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Tells the address, and has the process end when its standard input does.
+///
+/// # Errors
+/// If the listener has no address.
+pub fn announce(listener: &TcpListener) -> io::Result<()> {
+    println!("{}", listener.local_addr()?);
+    std::thread::Builder::new().name("stdin".to_owned()).stack_size(64 << 10).spawn(|| {
+        let mut end = [0];
+        // Whatever ends the wait ends the server.
+        _ = io::stdin().read(&mut end);
+        std::process::exit(0)
+    })?;
+    Ok(())
+}
+
+/// The length of the HTTP request at the start of `bytes`, if its head is whole. Requests have no body.
+#[must_use]
+pub fn request_length(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Reads requests out of pieces of them: how many there are whole, and what is left of the next.
+#[derive(Debug, Default)]
+pub struct Requests {
+    left: Vec<u8>,
+}
+
+impl Requests {
+    /// How many requests are whole with these bytes, which came last.
+    pub fn count(&mut self, bytes: &[u8]) -> usize {
+        // A request that came at once, which is nearly every one, is not copied.
+        if self.left.is_empty() {
+            let (count, used) = whole(bytes);
+            self.left.extend_from_slice(&bytes[used..]);
+            count
+        } else {
+            self.left.extend_from_slice(bytes);
+            let (count, used) = whole(&self.left);
+            self.left.drain(..used);
+            count
+        }
+    }
+}
+
+/// How many whole requests there are at the start of `bytes`, and their length.
+#[must_use]
+pub fn whole(bytes: &[u8]) -> (usize, usize) {
+    let (mut count, mut used) = (0, 0);
+    while let Some(length) = request_length(&bytes[used..]) {
+        count += 1;
+        used += length;
+    }
+    (count, used)
+}
+
+/// Does what a message of [`Service::Work`] says: its first byte is 1 for computing, with a number of steps, and 2 for
+/// sleeping, with milliseconds; the number is in the eight bytes from the ninth on, least significant first.
+pub fn work(message: &[u8; MESSAGE]) {
+    let mut number = [0; 8];
+    number.copy_from_slice(&message[8..16]);
+    let number = u64::from_le_bytes(number);
+    match message[0] {
+        1 => compute(number),
+        2 => std::thread::sleep(Duration::from_millis(number)),
+        _ => {}
+    }
+}
+
+/// So many steps of a computation that no compiler shortens.
+pub fn compute(steps: u64) {
+    let mut state = steps | 1;
+    for _ in 0..steps {
+        // Marsaglia's xorshift: each step needs the one before.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+    }
+    std::hint::black_box(state);
+}
+
+/// Whether the client of [`Service::Flow`] wants to be sent something.
+#[must_use]
+pub fn is_source(message: &[u8; MESSAGE]) -> bool {
+    message[0] == b'<'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_whatever_pieces_they_come_in() {
+        let bytes = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(3);
+        for piece in 1..bytes.len() {
+            let mut requests = Requests::default();
+            assert_eq!(bytes.chunks(piece).map(|part| requests.count(part)).sum::<usize>(), 3, "pieces of {piece}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Rounds: a slice of time with each server in turn, all of them up.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::histogram::Histogram;
+use crate::load::Load;
+use crate::peer::{LIMIT, Peer, Server, TOKIO};
+use crate::workload::Cell;
+use crate::{Outcome, sys};
+
+/// How long and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub slice: Duration,
+    pub rounds: usize,
+    /// Whether noisy rounds are measured again.
+    pub patient: bool,
+}
+
+/// What a server did in one slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// Requests or connections per second.
+    pub rate: f64,
+    /// Microseconds of the server's processor time for each.
+    pub cost: f64,
+    /// The generator's.
+    pub generator: f64,
+}
+
+/// What was measured of a server in a cell.
+pub struct Result {
+    pub peer: Peer,
+    /// One for each round.
+    pub figures: Vec<Figures>,
+    pub latencies: Histogram,
+    /// Context switches of its threads for each unit; none for who ends threads meanwhile.
+    pub switches: Option<f64>,
+}
+
+/// A cell and what became of it.
+pub struct Row {
+    pub cell: Cell,
+    pub results: Vec<Result>,
+    /// Rounds that were measured again, for somebody else used the processors.
+    pub repeated: usize,
+    /// Rounds that count although that was so, for there were too many.
+    pub noisy: usize,
+}
+
+impl Row {
+    pub fn of(&self, peer: &str) -> Option<&Result> {
+        self.results.iter().find(|result| result.peer.name == peer)
+    }
+
+    /// A figure of each round over another server's in the same round.
+    pub fn ratios(&self, peer: &str, over: &str, figure: impl Fn(&Figures) -> f64) -> Vec<f64> {
+        let (Some(peer), Some(over)) = (self.of(peer), self.of(over)) else { return Vec::new() };
+        peer.figures.iter().zip(&over.figures).map(|(peer, over)| figure(peer) / figure(over)).collect()
+    }
+
+    /// The generator's processor time over the server's, where that is worst.
+    pub fn generator_share(&self) -> f64 {
+        let share =
+            |result: &Result| median(result.figures.iter().map(|figures| figures.generator / figures.cost).collect());
+        self.results.iter().map(share).fold(0.0, f64::max)
+    }
+}
+
+pub fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+pub fn median(values: Vec<f64>) -> f64 {
+    let values = sorted(values);
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+    }
+}
+
+/// The middle half.
+pub fn quartiles(values: Vec<f64>) -> (f64, f64) {
+    let values = sorted(values);
+    match values.len() {
+        0 => (f64::NAN, f64::NAN),
+        count => (values[(count - 1) / 4], values[count - 1 - (count - 1) / 4]),
+    }
+}
+
+/// More of the machine's time than this for others, and a round is measured again.
+const NOISE: f64 = 0.02;
+
+/// The machine's processor time since it was started: what was used, and what its host took.
+struct Machine {
+    used: Duration,
+    stolen: Duration,
+    at: Instant,
+}
+
+impl Machine {
+    fn now() -> Outcome<Machine> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().ok_or("/proc/stat is empty")?;
+        let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+        // user nice system idle iowait irq softirq steal: proc_stat(5), 100 in a second.
+        let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else {
+            return Err("/proc/stat has another form".into());
+        };
+        let used = Duration::from_millis((user + nice + system + irq + softirq) * 10);
+        Ok(Machine { used, stolen: Duration::from_millis(steal * 10), at: Instant::now() })
+    }
+
+    /// Which share of the machine went to others than ourselves, who used so much.
+    fn noise(&self, earlier: &Machine, own: Duration) -> f64 {
+        let whole = (self.at - earlier.at).as_secs_f64() * sys::processors().len() as f64;
+        let others = (self.used - earlier.used).saturating_sub(own) + (self.stolen - earlier.stolen);
+        // A tick more or less is nobody's.
+        others.saturating_sub(Duration::from_millis(20)).as_secs_f64() / whole
+    }
+}
+
+struct Asked {
+    server: Server,
+    load: Box<dyn Load>,
+    result: Result,
+    switches: u64,
+    units: f64,
+}
+
+/// Measures a cell.
+pub fn measure(cell: &Cell, plan: Plan, io_uring: bool) -> Outcome<Row> {
+    sys::pin(if cell.is_pinned() { &sys::processors()[1..2] } else { sys::processors() })?;
+    let mut all = Vec::new();
+    for peer in cell.peers(io_uring) {
+        let started = Server::start(&peer, cell.service, cell.is_pinned())?;
+        let mut load = cell.load(started.address)?;
+        load.slice(plan.slice / 4).map_err(|error| format!("{}, {}: {error}", cell.key(), peer.name))?;
+        let switches = started.switches()?;
+        let result = Result { peer, figures: Vec::new(), latencies: Histogram::default(), switches: None };
+        all.push(Asked { server: started, load, result, switches, units: 0.0 });
+    }
+    let (mut repeated, mut noisy) = (0, 0);
+    let mut rounds = 0;
+    while rounds < plan.rounds {
+        let before = Machine::now()?;
+        let mut own = Duration::ZERO;
+        let mut round = Vec::new();
+        for asked in &mut all {
+            let used = asked.server.processor_time()?;
+            let own_before = sys::own_processor_time()?;
+            let slice = asked
+                .load
+                .slice(plan.slice)
+                .map_err(|error| format!("{}, {}: {error}", cell.key(), asked.result.peer.name))?;
+            let spent = asked.server.settled()? - used;
+            own += spent + (sys::own_processor_time()? - own_before);
+            asked.units += slice.units;
+            let each = |time: Duration| time.as_secs_f64() * 1e6 / slice.units;
+            let rate = slice.units / slice.wall.as_secs_f64();
+            let figures = Figures { rate, cost: each(spent), generator: each(slice.generator) };
+            round.push((figures, slice.latencies));
+        }
+        if Machine::now()?.noise(&before, own) > NOISE {
+            // As often again as was planned, and no more.
+            if plan.patient && repeated < plan.rounds {
+                repeated += 1;
+                continue;
+            }
+            noisy += 1;
+        }
+        for (asked, (figures, latencies)) in all.iter_mut().zip(round) {
+            asked.result.figures.push(figures);
+            asked.result.latencies.merge(&latencies);
+        }
+        rounds += 1;
+    }
+    let mut results = Vec::new();
+    for mut asked in all {
+        let threads_end = asked.result.peer.is_blocking() && cell.workload == crate::workload::CHURN;
+        if !threads_end {
+            asked.result.switches = Some((asked.server.switches()? - asked.switches) as f64 / asked.units);
+        }
+        drop(asked.load);
+        asked.server.end()?;
+        results.push(asked.result);
+    }
+    let row = Row { cell: cell.clone(), results, repeated, noisy };
+    eprintln!("{}", summary(&row));
+    Ok(row)
+}
+
+fn summary(row: &Row) -> String {
+    let mut line = format!("{}:", row.cell.key());
+    for result in &row.results {
+        let cost = median(result.figures.iter().map(|figures| figures.cost).collect());
+        line += &format!(" {} {cost:.2}", result.peer.name);
+    }
+    for over in [LIMIT, TOKIO] {
+        line += &format!("; bourn/{over} {:.3}", median(row.ratios(crate::peer::BOURN, over, |figures| figures.cost)));
+    }
+    line + &format!(
+        "; generator/server at most {:.2}; {} rounds repeated, {} noisy",
+        row.generator_share(),
+        row.repeated,
+        row.noisy
+    )
+}

@@ -1,0 +1,185 @@
+//! System calls that the standard library has not.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+pub use libc::epoll_event as Event;
+
+pub const READ: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP) as u32;
+pub const WRITE: u32 = libc::EPOLLOUT as u32;
+pub const EDGES: u32 = libc::EPOLLET as u32;
+/// In an event: the peer has said its last, or the connection is broken.
+pub const CLOSED: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+
+fn checked(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// An epoll instance and room for what it reports.
+pub struct Epoll {
+    fd: OwnedFd,
+    events: Vec<Event>,
+}
+
+impl Epoll {
+    pub fn new() -> io::Result<Epoll> {
+        // SAFETY: no pointers.
+        let fd = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: it is new and nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Epoll { fd, events: vec![Event { events: 0, u64: 0 }; 256] })
+    }
+
+    pub fn add(&self, fd: RawFd, events: u32, token: usize) -> io::Result<()> {
+        let mut event = Event { events, u64: token as u64 };
+        // SAFETY: the event outlives the call.
+        checked(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+        Ok(())
+    }
+
+    /// What has happened when something has, or nothing after the limit.
+    pub fn wait(&mut self, limit: Duration) -> io::Result<usize> {
+        let limit = libc::timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+        let room = self.events.len() as i32;
+        let events = self.events.as_mut_ptr();
+        loop {
+            let epoll = self.fd.as_raw_fd();
+            // SAFETY: there is room for so many events, and the limit outlives the call.
+            let count = unsafe { libc::epoll_pwait2(epoll, events, room, &raw const limit, std::ptr::null()) };
+            match checked(count) {
+                Ok(count) => return Ok(count as usize),
+                // Without any signal, too: the kernel does so for a ring that was closed a moment ago.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The token and the flags of an event of the last wait.
+    pub fn event(&self, index: usize) -> (usize, u32) {
+        let event = self.events[index];
+        (event.u64 as usize, event.events)
+    }
+}
+
+/// A connection, made in one go; on loopback it is there when the call returns.
+pub fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let fd = checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: it is new and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let address = internet(address)?;
+    let length = size_of::<libc::sockaddr_in>() as u32;
+    // SAFETY: the address is as long as it says.
+    checked(unsafe { libc::connect(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(fd)
+}
+
+/// An IPv4 address as the kernel wants it.
+pub fn internet(address: SocketAddr) -> io::Result<libc::sockaddr_in> {
+    let SocketAddr::V4(address) = address else { return Err(io::ErrorKind::Unsupported.into()) };
+    Ok(libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_zero: [0; 8],
+    })
+}
+
+pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: there are so many bytes.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: there is room for so many bytes.
+    let read = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
+}
+
+/// Bounds what arrives before it is read.
+pub fn set_receive_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
+    let value = (&raw const bytes).cast();
+    let length = size_of::<i32>() as u32;
+    // SAFETY: the value is as long as it says.
+    checked(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, value, length) })?;
+    Ok(())
+}
+
+/// The processors that this process may use, as they were when this was first asked.
+pub fn processors() -> &'static [usize] {
+    static PROCESSORS: OnceLock<Vec<usize>> = OnceLock::new();
+    PROCESSORS.get_or_init(|| {
+        let mut set = no_processors();
+        // SAFETY: there is room for the set.
+        let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+        // SAFETY: all of these are smaller than the set.
+        let is_allowed = |processor: &usize| unsafe { libc::CPU_ISSET(*processor, &set) };
+        if result < 0 { vec![0] } else { (0..libc::CPU_SETSIZE as usize).filter(is_allowed).collect() }
+    })
+}
+
+/// Has this thread, and what it starts from now on, run on these processors.
+pub fn pin(processors: &[usize]) -> io::Result<()> {
+    let mut set = no_processors();
+    for &processor in processors {
+        // SAFETY: it came out of such a set.
+        unsafe { libc::CPU_SET(processor, &mut set) };
+    }
+    // SAFETY: the set is as long as it says.
+    checked(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })?;
+    Ok(())
+}
+
+fn no_processors() -> libc::cpu_set_t {
+    // SAFETY: a set of processors is plain numbers, and zero is the empty one.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Waits of this thread are to end when they are due, not 50 us later.
+pub fn wait_precisely() {
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+}
+
+/// The processor time of all threads that a process has or had: what `/proc/PID/task/*/schedstat` counts, but with those
+/// that have ended, and in one call.
+pub fn processor_time(process: u32) -> io::Result<Duration> {
+    let mut clock = 0;
+    // SAFETY: there is room for the clock's id.
+    let error = unsafe { libc::clock_getcpuclockid(process as i32, &raw mut clock) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    time_of(clock)
+}
+
+/// The processor time of this thread.
+pub fn own_processor_time() -> io::Result<Duration> {
+    time_of(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn time_of(clock: libc::clockid_t) -> io::Result<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: there is room for the time.
+    checked(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// As many descriptors as are allowed.
+pub fn raise_descriptors() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: there is room for the limit.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: it outlives the call.
+    checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(limit.rlim_cur)
+}
