@@ -37,7 +37,6 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    #[inline]
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
         Socket { source: Source::new(fd, kind), calls: Calls::Socket, stalls: Stalls::default(), occupancy: Occupancy }
     }
@@ -293,7 +292,6 @@ impl From<Socket> for OwnedFd {
 }
 
 impl AsFd for Socket {
-    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
     }
@@ -340,7 +338,6 @@ pub(crate) struct Place<H: Deref<Target: Holder>> {
 }
 
 impl<H: Deref<Target: Holder>> Place<H> {
-    #[inline]
     pub(crate) fn new(holder: H, direction: Direction) -> Place<H> {
         Place { holder, direction, ticket: Ticket::new() }
     }
@@ -349,7 +346,6 @@ impl<H: Deref<Target: Holder>> Place<H> {
         &self.holder
     }
 
-    #[inline]
     pub(crate) fn with<R>(&mut self, operation: impl FnOnce(&Socket, &mut Ticket) -> R) -> R {
         operation(self.holder.socket(), &mut self.ticket)
     }

@@ -17,12 +17,12 @@ use crate::runtime::Handle;
 pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// A runtime's hold on its pool: dropping it ends the pool.
+#[derive(Debug)]
 pub(crate) struct Blocking {
     pool: BlockingPool,
     _host: Arc<Host>,
     /// None: it was ended by hand.
     grace: Option<Duration>,
-    #[cfg(target_os = "linux")]
     _listed: crate::inspect::Listed,
 }
 
@@ -36,13 +36,7 @@ impl Blocking {
             // One that the program has set before stays.
             let _ours = offload::set(&PoolOffload);
         });
-        Blocking {
-            pool,
-            _host: host,
-            grace: Some(grace),
-            #[cfg(target_os = "linux")]
-            _listed: crate::inspect::Listed::new(handle),
-        }
+        Blocking { pool, _host: host, grace: Some(grace), _listed: crate::inspect::Listed::new(handle) }
     }
 
     /// Ends the pool, and returns what still runs when `grace` is over.
@@ -78,6 +72,7 @@ pub(crate) fn host(handle: &Handle) -> Arc<Host> {
 }
 
 /// What the pool asks of its runtime.
+#[derive(Debug)]
 pub(crate) struct Host(Handle);
 
 impl PoolHost for Host {

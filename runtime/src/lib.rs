@@ -63,7 +63,6 @@ mod context;
 pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper;
-#[cfg(target_os = "linux")]
 pub mod inspect;
 mod misuse;
 mod park;

@@ -70,7 +70,6 @@ impl Signal {
     }
 
     /// Whether one of `reasons` is there.
-    #[inline]
     pub(crate) fn has(&self, reasons: usize) -> bool {
         self.word.load(Acquire) & reasons != 0
     }

@@ -4,56 +4,38 @@ use std::time::Duration;
 
 /// The time since some moment, to within 10 milliseconds; a quarter of the price of an `Instant`.
 pub(crate) fn coarse_now() -> Duration {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    {
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the kernel writes to the place that it is given. With this clock the call does not fail.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
-        Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
-    }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    {
-        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        START.get_or_init(std::time::Instant::now).elapsed()
-    }
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes to the place that it is given. With this clock the call does not fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// The kernel's number of this thread, or 0 where it does not tell.
+/// The kernel's number of this thread.
 pub(crate) fn thread_number() -> u64 {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    {
-        // SAFETY: gettid(2) takes nothing, changes nothing and does not fail.
-        let number = unsafe { libc::gettid() };
-        u64::try_from(number).unwrap_or(0)
-    }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    0
+    // SAFETY: gettid(2) takes nothing, changes nothing and does not fail.
+    let number = unsafe { libc::gettid() };
+    u64::try_from(number).unwrap_or(0)
 }
 
 /// Lets this thread run on one processor alone: of those that it may use, the one with this number, counted round.
 ///
-/// Does nothing where the system refuses, or is not Linux.
+/// Does nothing where the system refuses.
 pub(crate) fn pin_thread(number: usize) {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    {
-        // SAFETY: a set is plain bits, of which none is a valid value.
-        let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the kernel writes at most as many bytes as it is told there are.
-        if unsafe { libc::sched_getaffinity(0, size_of_val(&allowed), &raw mut allowed) } != 0 {
-            return;
-        }
-        // SAFETY: every number below CPU_SETSIZE is inside the set.
-        let mut is_allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &allowed) };
-        let limit = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
-        let count = (0..limit).filter(&mut is_allowed).count().max(1);
-        let Some(cpu) = (0..limit).filter(is_allowed).nth(number % count) else { return };
-        // SAFETY: as above.
-        let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        unsafe { libc::CPU_SET(cpu, &mut one) };
-        // SAFETY: the kernel reads as many bytes as it is told there are. A refusal leaves the thread where it was.
-        let _refused = unsafe { libc::sched_setaffinity(0, size_of_val(&one), &raw const one) };
+    // SAFETY: a set is plain bits, of which none is a valid value.
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes at most as many bytes as it is told there are.
+    if unsafe { libc::sched_getaffinity(0, size_of_val(&allowed), &raw mut allowed) } != 0 {
+        return;
     }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    let _ = number;
+    // SAFETY: every number below CPU_SETSIZE is inside the set.
+    let mut is_allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &allowed) };
+    let limit = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
+    let count = (0..limit).filter(&mut is_allowed).count().max(1);
+    let Some(cpu) = (0..limit).filter(is_allowed).nth(number % count) else { return };
+    // SAFETY: as above.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    unsafe { libc::CPU_SET(cpu, &mut one) };
+    // SAFETY: the kernel reads as many bytes as it is told there are. A refusal leaves the thread where it was.
+    let _refused = unsafe { libc::sched_setaffinity(0, size_of_val(&one), &raw const one) };
 }

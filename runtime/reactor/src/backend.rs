@@ -26,11 +26,7 @@ pub enum Backend {
 
 impl Backend {
     /// Every backend of this system, the default one first.
-    pub const ALL: &'static [Backend] = if cfg!(target_os = "linux") {
-        &[Backend::Epoll, Backend::Poll, Backend::Select, Backend::Mio]
-    } else {
-        &[Backend::Mio, Backend::Poll, Backend::Select]
-    };
+    pub const ALL: &'static [Backend] = &[Backend::Epoll, Backend::Poll, Backend::Select, Backend::Mio];
 
     /// The environment variable that [`from_env`](Backend::from_env) reads.
     pub const VARIABLE: &'static str = "BOURN_BACKEND";

@@ -78,7 +78,6 @@ pub(crate) fn is_entered(reactor: &Arc<Reactor>) -> bool {
 ///
 /// # Errors
 /// Those of starting the background reactor.
-#[inline]
 pub(crate) fn with_current<R>(visit: impl FnOnce(&Arc<Reactor>) -> R) -> io::Result<R> {
     let mut visit = Some(visit);
     let visited = ENTERED.try_with(|entered| {
@@ -116,12 +115,10 @@ pub(crate) fn sharpen() {
 
 /// The buffers of this thread's turns, so that a turn allocates nothing. A turn
 /// inside a turn (a waker that turns) finds none and makes its own.
-#[inline]
 pub(crate) fn take_batch() -> Batch {
     BATCH.try_with(Cell::take).ok().flatten().unwrap_or_default()
 }
 
-#[inline]
 pub(crate) fn give_batch(batch: Batch) {
     BATCH.try_with(|place| place.set(Some(batch))).ok();
 }

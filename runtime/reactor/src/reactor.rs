@@ -340,7 +340,6 @@ impl Reactor {
 
     /// Whether this is a forked child's copy, whose kernel objects are the
     /// parent's.
-    #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.forks != sys::forks()
     }

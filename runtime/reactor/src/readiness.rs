@@ -40,7 +40,6 @@ pub(crate) struct Readiness(AtomicU64);
 pub(crate) struct Half(u32);
 
 impl Half {
-    #[inline]
     pub(crate) fn is_ready(self) -> bool {
         self.0 & (READY | CLOSED) != 0
     }
@@ -49,28 +48,23 @@ impl Half {
         self.0 & HUNG_UP != 0
     }
 
-    #[inline]
     pub(crate) fn is_exact(self) -> bool {
         self.0 & EXACT != 0
     }
 
-    #[inline]
     pub(crate) fn is_level(self) -> bool {
         self.0 & LEVEL != 0
     }
 
-    #[inline]
     pub(crate) fn someone_waits(self) -> bool {
         self.0 & WAITS != 0
     }
 
-    #[inline]
     fn marked(self, flags: u32) -> Half {
         Half((self.0 & !TICK) | (self.0.wrapping_add(1) & TICK) | flags)
     }
 }
 
-#[inline]
 fn shift(direction: Direction) -> u32 {
     match direction {
         Direction::Read => 0,
@@ -78,12 +72,10 @@ fn shift(direction: Direction) -> u32 {
     }
 }
 
-#[inline]
 fn half(word: u64, direction: Direction) -> Half {
     Half((word >> shift(direction)) as u32)
 }
 
-#[inline]
 fn with_half(word: u64, direction: Direction, half: Half) -> u64 {
     let place = shift(direction);
     (word & !(u64::from(u32::MAX) << place)) | (u64::from(half.0) << place)
@@ -98,7 +90,6 @@ impl Readiness {
         Self(AtomicU64::new(u64::from(read) | u64::from(write) << 32))
     }
 
-    #[inline]
     pub(crate) fn load(&self, direction: Direction) -> Half {
         half(self.0.load(Ordering::Acquire), direction)
     }
@@ -167,14 +158,12 @@ impl Readiness {
 
     /// Says that a waker is in place, and returns the half as it was just before:
     /// if it is ready, the report may not have seen the waker.
-    #[inline]
     pub(crate) fn arm(&self, direction: Direction) -> Half {
         let before = self.0.fetch_or(u64::from(WAITS) << shift(direction), Ordering::AcqRel);
         half(before, direction)
     }
 
     /// Says that no waker is in place.
-    #[inline]
     pub(crate) fn disarm(&self, direction: Direction) {
         self.0.fetch_and(!(u64::from(WAITS) << shift(direction)), Ordering::AcqRel);
     }

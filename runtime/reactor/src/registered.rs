@@ -141,7 +141,6 @@ impl Registered {
     }
 
     /// Whether a wait will have to put a waker in place: surely if nobody waits.
-    #[inline]
     pub(crate) fn wants_waker(&self, direction: Direction) -> bool {
         !self.readiness.load(direction).someone_waits()
     }
@@ -305,7 +304,6 @@ impl Registered {
 }
 
 impl State {
-    #[inline]
     fn waiters(&mut self, direction: Direction) -> &mut Waiters {
         match direction {
             Direction::Read => &mut self.read,

@@ -11,7 +11,7 @@ use crate::event::{Direction, Interest};
 use crate::reactor::wake_all;
 use crate::readiness::{Half, Readiness};
 use crate::registered::{Look, Registered};
-use crate::waiters::{Displaced, Ticket};
+use crate::waiters::Ticket;
 
 /// What kind of descriptor a source has, which decides what may be concluded from
 /// its operations.
@@ -125,8 +125,8 @@ impl Source {
             let polled_by = (cx.waker(), &mut waker);
             match self.registered.look(direction, ticket, polled_by, settled) {
                 Look::Placed(half, displaced) => {
-                    if let Some(other) = displaced.and_then(Displaced::other) {
-                        wake_all(&mut vec![other]);
+                    if let Some(displaced) = displaced.filter(|displaced| displaced.is_other) {
+                        wake_all(&mut vec![displaced.waker]);
                     }
                     // If it is done, the waker stays in place until its ticket is
                     // given back: at worst it is woken once more.

@@ -35,7 +35,6 @@ impl<T> Mutex<T> {
     }
 
     /// The lock if nobody holds it.
-    #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Err(TryLockError::WouldBlock) => None,

@@ -46,7 +46,6 @@ fn milliseconds(timeout: Option<Duration>) -> c_int {
 }
 
 /// `epoll_create1(2)`.
-#[cfg(target_os = "linux")]
 pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
     told(Call::Open, NONE, 0)?;
     // SAFETY: takes no pointer.
@@ -56,7 +55,6 @@ pub(crate) fn epoll_create() -> io::Result<OwnedFd> {
 }
 
 /// `epoll_ctl(2)`, `EPOLL_CTL_ADD`.
-#[cfg(target_os = "linux")]
 pub(crate) fn epoll_add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: c_int, token: u64) -> io::Result<()> {
     told(Call::Add, fd.as_raw_fd(), 0)?;
     let mut event = libc::epoll_event { events: events as u32, u64: token };
@@ -66,7 +64,7 @@ pub(crate) fn epoll_add(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>, events: c_int
 }
 
 /// `epoll_ctl(2)`, `EPOLL_CTL_MOD`, for tests that owe a report.
-#[cfg(all(target_os = "linux", bourn_faults))]
+#[cfg(bourn_faults)]
 pub(crate) fn epoll_modify(epoll: RawFd, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
     let mut event = libc::epoll_event { events, u64: token };
     // SAFETY: `event` lives through the call, which only reads it.
@@ -75,7 +73,6 @@ pub(crate) fn epoll_modify(epoll: RawFd, fd: RawFd, events: u32, token: u64) -> 
 }
 
 /// `epoll_ctl(2)`, `EPOLL_CTL_DEL`.
-#[cfg(target_os = "linux")]
 pub(crate) fn epoll_delete(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: DEL ignores the event pointer (null is allowed since Linux 2.6.9).
     check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) })?;
@@ -88,7 +85,6 @@ pub(crate) fn epoll_delete(epoll: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Res
 /// Kernels before 5.11, system call filters and valgrind lack `epoll_pwait2`
 /// (ENOSYS or EPERM); from the first such answer on, time-outs are rounded up to
 /// milliseconds.
-#[cfg(target_os = "linux")]
 pub(crate) fn epoll_wait(
     epoll: BorrowedFd<'_>,
     events: &mut [libc::epoll_event],
@@ -130,7 +126,6 @@ pub(crate) fn epoll_wait(
 }
 
 /// `eventfd(2)`, non-blocking.
-#[cfg(target_os = "linux")]
 pub(crate) fn eventfd() -> io::Result<File> {
     told(Call::Open, NONE, 0)?;
     // SAFETY: takes no pointer.
@@ -140,14 +135,12 @@ pub(crate) fn eventfd() -> io::Result<File> {
 }
 
 /// Adds one to an eventfd's counter.
-#[cfg(target_os = "linux")]
 pub(crate) fn eventfd_add(mut eventfd: &File) -> io::Result<()> {
     told(Call::Notify, eventfd.as_raw_fd(), 0)?;
     eventfd.write(&1u64.to_ne_bytes()).map(drop)
 }
 
 /// Sets an eventfd's counter back to zero.
-#[cfg(target_os = "linux")]
 pub(crate) fn eventfd_reset(mut eventfd: &File) -> io::Result<()> {
     eventfd.read(&mut [0; 8]).map(drop)
 }
@@ -173,7 +166,6 @@ pub(crate) fn ring(mut rope: &UnixStream) -> io::Result<()> {
 pub(crate) fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     told(Call::Wait, NONE, 0)?;
     let count = fds.len() as libc::nfds_t;
-    #[cfg(target_os = "linux")]
     if let Some(exact) = timeout.filter(|timeout| !timeout.is_zero()) {
         let exact = timespec(exact);
         // SAFETY: `fds` is valid for `count` entries, `exact` outlives the call,
@@ -238,7 +230,6 @@ pub(crate) fn select(
 }
 
 /// The calling thread's timer slack in nanoseconds (`PR_GET_TIMERSLACK`).
-#[cfg(target_os = "linux")]
 pub(crate) fn timer_slack() -> Option<u64> {
     // SAFETY: takes no pointer.
     let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
@@ -247,19 +238,10 @@ pub(crate) fn timer_slack() -> Option<u64> {
 
 /// Sets the calling thread's timer slack (`PR_SET_TIMERSLACK`). A refusal only
 /// costs precision, so it is not reported.
-#[cfg(target_os = "linux")]
 pub(crate) fn set_timer_slack(nanoseconds: u64) {
     // SAFETY: takes no pointer.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds) };
 }
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn timer_slack() -> Option<u64> {
-    None
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn set_timer_slack(_nanoseconds: u64) {}
 
 /// How many `fork(2)`s lie between this process and the one that asked first.
 ///

@@ -21,12 +21,10 @@ impl Token {
         Some(Token(u64::from(generation) << 32 | u64::from(place)))
     }
 
-    #[inline]
     fn place(self) -> usize {
         self.0 as u32 as usize
     }
 
-    #[inline]
     fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }

@@ -22,24 +22,20 @@ const SHARED_PLACES: usize = if cfg!(loom) { 1 } else { 32 };
 
 impl Ticket {
     /// A ticket without a place yet.
-    #[inline]
     pub const fn new() -> Ticket {
         Ticket(NONE)
     }
 
     /// The ticket of all `poll_*` functions.
-    #[inline]
     pub const fn shared() -> Ticket {
         Ticket(SHARED)
     }
 
-    #[inline]
     pub(crate) fn has_place(&self) -> bool {
         self.0 != NONE
     }
 
     /// Whether it is for one operation alone, which may give its place back.
-    #[inline]
     pub(crate) fn is_own(&self) -> bool {
         self.has_place() && self.0 != SHARED
     }
@@ -56,22 +52,11 @@ struct Waiter {
     waker: Waker,
 }
 
-/// A waker that lost its place to a newer one.
-pub(crate) enum Displaced {
-    /// Of the same operation: to be dropped.
-    Own(#[expect(dead_code, reason = "held to be dropped outside the lock")] Waker),
-    /// Of another `poll_*` caller, which would sleep for ever: to be woken.
-    Other(Waker),
-}
-
-impl Displaced {
-    /// The waker, if it is to be woken.
-    pub(crate) fn other(self) -> Option<Waker> {
-        match self {
-            Displaced::Own(_) => None,
-            Displaced::Other(waker) => Some(waker),
-        }
-    }
+/// A waker that lost its place to a newer one, to be dropped or woken outside the lock.
+pub(crate) struct Displaced {
+    pub(crate) waker: Waker,
+    /// Of another `poll_*` caller, which would sleep for ever if it were not woken.
+    pub(crate) is_other: bool,
 }
 
 /// The waiters of one direction; guarded by the source's lock.
@@ -84,7 +69,6 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.slot.is_none() && self.list.is_empty()
     }
@@ -116,10 +100,10 @@ impl Waiters {
             if self.of(SHARED).count() >= SHARED_PLACES
                 && let Some(other) = self.of(SHARED).next()
             {
-                return Some(Displaced::Other(std::mem::replace(&mut other.waker, waker)));
+                return Some(Displaced { waker: std::mem::replace(&mut other.waker, waker), is_other: true });
             }
         } else if let Some(own) = self.of(ticket.0).next() {
-            return Some(Displaced::Own(std::mem::replace(&mut own.waker, waker)));
+            return Some(Displaced { waker: std::mem::replace(&mut own.waker, waker), is_other: false });
         }
         let waiter = Waiter { ticket: ticket.0, waker };
         if self.slot.is_none() {

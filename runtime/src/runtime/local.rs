@@ -1,6 +1,5 @@
 //! A runtime that stays on its thread.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 
@@ -39,6 +38,7 @@ use crate::task::JoinHandle;
 /// let runtime = bourn::runtime::LocalRuntime::new().unwrap();
 /// std::thread::spawn(move || drop(runtime));
 /// ```
+#[derive(Debug)]
 pub struct LocalRuntime {
     executor: LocalExecutor<ReactorPark>,
     _blocking: Blocking,
@@ -80,11 +80,5 @@ impl LocalRuntime {
     /// A handle for other threads.
     pub fn handle(&self) -> &Handle {
         &self.handle
-    }
-}
-
-impl fmt::Debug for LocalRuntime {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("LocalRuntime").field("handle", &self.handle).finish_non_exhaustive()
     }
 }

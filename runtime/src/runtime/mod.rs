@@ -5,7 +5,6 @@ mod handle;
 mod local;
 mod metrics;
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
@@ -58,6 +57,7 @@ pub use metrics::Metrics;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Debug)]
 pub struct Runtime {
     /// Dropped before `blocking`: tasks that are left may start blocking calls.
     executor: Executor<ReactorPark>,
@@ -239,11 +239,5 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     match Runtime::new() {
         Ok(runtime) => runtime.block_on(future),
         Err(error) => panic!("bourn: the runtime can not be built: {error}"),
-    }
-}
-
-impl fmt::Debug for Runtime {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Runtime").field("handle", &self.handle).finish_non_exhaustive()
     }
 }

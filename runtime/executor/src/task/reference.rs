@@ -116,17 +116,14 @@ impl Task {
         }
     }
 
-    #[inline]
     pub(crate) fn id(&self) -> Id {
         self.header().id
     }
 
-    #[inline]
     pub(crate) fn location(&self) -> &'static Location<'static> {
         self.header().location
     }
 
-    #[inline]
     pub(crate) fn is_local(&self) -> bool {
         self.header().calls.local
     }
@@ -148,7 +145,6 @@ impl Task {
         }
     }
 
-    #[inline]
     pub(super) fn header(&self) -> &Header {
         header(&self.cell)
     }
@@ -171,7 +167,6 @@ impl Drop for Task {
 ///
 /// The lifetime is that of the borrowed pointer. Every pointer in this module and in the cell's stands for a reference as long as it is
 /// used, which is the invariant of [`Task::cell`] and the contract of each function in [`Calls`](super::cell::Calls).
-#[inline]
 pub(super) fn header(cell: &NonNull<Header>) -> &Header {
     // SAFETY: the cell lives, by the above; what is behind a header's reference changes in atomics and cells only.
     unsafe { cell.as_ref() }

@@ -81,7 +81,6 @@ pub(super) struct State {
 
 impl State {
     /// Scheduled, with a handle; one reference for each.
-    #[inline]
     pub(super) fn new() -> Self {
         Self { word: AtomicUsize::new(SCHEDULED | HANDLE | (2 * REFERENCE)) }
     }
@@ -180,7 +179,6 @@ impl State {
     }
 
     /// The handle has stored a join waker. `false`: too late, it stays the handle's.
-    #[inline]
     pub(super) fn offer_join_waker(&self) -> bool {
         self.update(|word| if word & COMPLETE != 0 { (word, false) } else { (word | JOIN_WAKER, true) })
     }
@@ -198,7 +196,6 @@ impl State {
     }
 
     /// Adds a reference on behalf of somebody who holds one.
-    #[inline]
     pub(super) fn retain(&self) {
         // Relaxed: the reference that the caller holds keeps the task, and orders whatever it does with it.
         Self::check(self.word.fetch_add(REFERENCE, Relaxed));
@@ -213,7 +210,6 @@ impl State {
     }
 
     /// Whether the result is there. Whoever owns it sees it.
-    #[inline]
     pub(super) fn is_complete(&self) -> bool {
         self.word.load(Acquire) & COMPLETE != 0
     }
@@ -228,14 +224,12 @@ impl State {
     }
 
     /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
-    #[inline]
     fn check(word: usize) {
         if word > isize::MAX as usize {
             process::abort();
         }
     }
 
-    #[inline]
     fn update<A>(&self, step: impl Fn(usize) -> (usize, A)) -> A {
         let mut word = self.word.load(Relaxed);
         loop {

@@ -43,7 +43,6 @@ impl Core {
         }
     }
 
-    #[inline]
     pub(super) fn group(&self) -> usize {
         self.group.load(Relaxed)
     }
@@ -89,7 +88,6 @@ impl<'a> Lease<'a> {
         unsafe { victim.ring.steal_into(&self.core.ring) }
     }
 
-    #[inline]
     pub(super) fn owned(&self) -> Owned<'a> {
         Owned { core: self.core, thread: PhantomData }
     }

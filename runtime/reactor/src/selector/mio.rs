@@ -35,9 +35,7 @@ pub(crate) struct Registry {
 impl Registry {
     pub(super) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         told(Call::Add, fd.as_raw_fd(), 0)?;
-        let interest = mio::Interest::READABLE | mio::Interest::WRITABLE;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let interest = interest | mio::Interest::PRIORITY;
+        let interest = mio::Interest::READABLE | mio::Interest::WRITABLE | mio::Interest::PRIORITY;
         self.registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(key as usize), interest)
     }
 

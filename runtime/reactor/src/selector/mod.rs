@@ -28,7 +28,6 @@ use std::time::Duration;
 use crate::Backend;
 use crate::event::{Event, Interest};
 
-#[cfg(target_os = "linux")]
 mod epoll;
 mod level;
 mod mio;
@@ -42,7 +41,6 @@ const BATCH: usize = 256;
 
 /// The half of a backend that takes changes from any thread.
 pub(crate) enum Registry {
-    #[cfg(target_os = "linux")]
     Epoll(epoll::Registry),
     Level(level::Registry),
     Mio(mio::Registry),
@@ -52,7 +50,6 @@ pub(crate) enum Registry {
 
 /// The half of a backend that waits.
 pub(crate) enum Selector {
-    #[cfg(target_os = "linux")]
     Epoll(epoll::Selector),
     Level(level::Selector),
     Mio(mio::Selector),
@@ -64,10 +61,7 @@ pub(crate) enum Selector {
 #[cfg(not(loom))]
 pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
     match backend {
-        #[cfg(target_os = "linux")]
         Backend::Epoll => epoll::open().map(|(takes, waits)| (Registry::Epoll(takes), Selector::Epoll(waits))),
-        #[cfg(not(target_os = "linux"))]
-        Backend::Epoll => Err(io::Error::new(io::ErrorKind::Unsupported, "the epoll backend exists on Linux only")),
         Backend::Poll | Backend::Select => {
             level::open(backend).map(|(takes, waits)| (Registry::Level(takes), Selector::Level(waits)))
         }
@@ -85,7 +79,6 @@ pub(crate) fn open(backend: Backend) -> io::Result<(Registry, Selector)> {
 macro_rules! each {
     ($kind:ident, $this:expr, $backend:ident => $call:expr) => {
         match $this {
-            #[cfg(target_os = "linux")]
             $kind::Epoll($backend) => $call,
             $kind::Level($backend) => $call,
             $kind::Mio($backend) => $call,
