@@ -34,8 +34,12 @@ use hyper_util::server::conn::auto;
 
 use crate::hyper::{Executor, Timer};
 use crate::server::Connection;
+use crate::time::{sleep, timeout};
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How long a drain waits for what is on its way, and for what the reactor is yet to hear of.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// How HTTP is served. The protocol is told by the first bytes; time-outs have a timer.
 #[derive(Clone, Debug)]
@@ -88,11 +92,16 @@ impl Http {
         move |connection| {
             let (http, service) = (self.clone(), service.clone());
             Box::pin(async move {
-                // One that has come while the server drains still has its request answered.
-                if !connection.more().await? {
+                // One that has come while the server drains still has its request answered, also if that is on its way.
+                if !connection.more().await? && !matches!(timeout(MOMENT, connection.peek(&mut [0])).await, Ok(Ok(1))) {
                     return Ok(());
                 }
                 let draining = connection.draining();
+                // So that the reactor knows of what has arrived by then.
+                let draining = async move {
+                    draining.await;
+                    sleep(MOMENT).await;
+                };
                 http.serve(connection, service, draining).await
             })
         }

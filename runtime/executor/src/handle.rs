@@ -31,7 +31,7 @@ impl<P: Park> Handle<P> {
 
     /// Runs `future` to its end on this thread, as [`Executor::block_on`](crate::Executor::block_on) does.
     ///
-    /// After the shutdown it has no tasks beside it, and hears of no events.
+    /// After the shutdown it has no tasks beside it, and nobody turns what the executor sleeps in.
     ///
     /// # Panics
     ///

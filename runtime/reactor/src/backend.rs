@@ -7,13 +7,12 @@ use std::str::FromStr;
 /// The kernel call that a [`Poller`](crate::Poller) or a
 /// [`Reactor`](crate::Reactor) waits in, chosen at run time.
 ///
-/// The default is [`Epoll`](Backend::Epoll) on Linux and [`Mio`](Backend::Mio)
-/// elsewhere; the environment variable `BOURN_BACKEND` overrides it wherever
-/// [`from_env`](Backend::from_env) is asked.
+/// The default is [`Epoll`](Backend::Epoll); the environment variable
+/// `BOURN_BACKEND` overrides it wherever [`from_env`](Backend::from_env) is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// `epoll(7)`, edge-triggered. Linux only.
+    /// `epoll(7)`, edge-triggered.
     Epoll,
     /// `poll(2)`: every wait hands the whole list of descriptors to the kernel.
     Poll,

@@ -327,8 +327,7 @@ impl Reactor {
     /// Every source that is registered here, as it is now; one that comes or goes
     /// meanwhile may be missing.
     pub fn sources(&self) -> Vec<SourceInfo> {
-        // Taken out first: the source's lock is never taken inside the table's.
-        // In parts, for events wait for the table's lock, in which no source's is taken.
+        // Taken out first, for what is told of each allocates; in parts, for events wait for the table's lock.
         let places = (0..).step_by(LISTED).map(|start| start..start + LISTED);
         let parts = places.map_while(|places| self.table.lock().sources(places));
         parts.flatten().map(|source| source.info()).collect()

@@ -155,7 +155,8 @@ impl Registered {
         (polled_by, waker): (&Waker, &mut Option<Waker>),
         settled: bool,
     ) -> Look {
-        if self.is_forked() {
+        // In a forked child, settling tells what may be waited for and what is the parent's.
+        if self.is_forked() && !settled {
             return Look::Astray;
         }
         let mut state = self.state.lock();

@@ -686,6 +686,8 @@ fn a_forked_child_can_only_close(backend: Backend) {
         let reactor = harness::reactor(backend);
         let (near, mut far) = unix_pair();
         let mut source = Some(source_of(near));
+        let (fresh, _other) = unix_pair();
+        let fresh = source_of(fresh);
         let (wakes, waker) = Wakes::new();
         let mut ticket = Ticket::new();
         let entered = reactor.enter();
@@ -708,6 +710,10 @@ fn a_forked_child_can_only_close(backend: Backend) {
                 refused(&mut || drop(reactor.turn(Wait::No)));
                 refused(&mut || drop(wait(source.as_ref().unwrap(), Direction::Read, &mut Ticket::new(), &waker)));
                 drop(source.take());
+                // One that nobody has waited for yet finds a home at a reactor of the child's own.
+                let own = harness::reactor(backend);
+                let _own = own.enter();
+                assert!(wait(&fresh, Direction::Read, &mut Ticket::new(), &waker).is_pending());
             }));
             // SAFETY: ends the process.
             unsafe { libc::_exit(libc::c_int::from(outcome.is_err())) };

@@ -14,7 +14,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::bell::when;
 use crate::listener::{Addr, Stream, either};
-use crate::shared::Shared;
+use crate::shared::{Phase, Shared};
 use crate::table::Life;
 
 /// Which limit a connection met.
@@ -138,8 +138,9 @@ impl Connection {
     }
 
     /// Waits for the next request: true as soon as there is something to read; false at
-    /// the end of the stream, or if the server drains and nothing has arrived. A handler
-    /// that serves several requests on a connection calls it before each.
+    /// the end of the stream, or if the server drains and nothing has arrived; before the
+    /// first byte, it waits while a drain still lets connections in. A handler that serves
+    /// several requests on a connection calls it before each.
     ///
     /// # Errors
     /// As [`read`](Connection::read).
@@ -168,7 +169,9 @@ impl Connection {
                 return Poll::Ready(peeked.map(|length| length > 0));
             }
             ear.listen(cx);
-            if !self.is_draining() {
+            // Who has said nothing yet has perhaps just come, and has until the queues are emptied.
+            let last = if self.place.life.marks.heard.load(Relaxed) { Phase::Serving } else { Phase::Closing };
+            if self.place.shared.phase() <= last {
                 return Poll::Pending;
             }
             // What is reported may be older than what has arrived.

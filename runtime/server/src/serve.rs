@@ -94,8 +94,7 @@ impl<S: Signals> Watch<'_, S> {
         self.until(deadline, || !out() || shared.phase() == Phase::Stopped).await;
         for listener in listeners.iter().filter(|one| one.alone && !out()) {
             if let Err(error) = listener.close_door() {
-                let addr = &listener.addr;
-                shared.notices.say("drain", format_args!("the door at {addr} stays open: {error}"));
+                shared.notices.say("drain", format_args!("the door at {} stays open: {error}", listener.addr));
             }
         }
         let no_loop = || shared.loops.load(Ordering::Acquire) == 0;
@@ -115,7 +114,7 @@ impl<S: Signals> Watch<'_, S> {
         }
         let report = Report { cause, took: start.elapsed(), unfinished, unemptied, stats: shared.stats() };
         if !report.is_clean() {
-            shared.notices.say("drain", &report);
+            shared.notices.say("report", &report);
         }
         report
     }
@@ -146,6 +145,6 @@ fn poll_signal<S: Signals>(signals: &mut Option<S>, cx: &mut Context<'_>) -> Opt
 /// Ends the process, as a signal does that nobody handles.
 fn at_once(shared: &Shared, signal: i32) -> ! {
     let left = shared.table.list();
-    shared.notices.say("drain", format_args!("a second signal: {} connections are dropped", left.len()));
+    shared.notices.say("end", format_args!("a second signal: {} connections are dropped", left.len()));
     std::process::exit(128 + signal)
 }

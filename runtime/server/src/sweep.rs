@@ -72,7 +72,7 @@ impl Judge {
         let since = |tick: u32| now.wrapping_sub(tick);
         let moved = since(life.marks.moved.load(Relaxed));
         let stalled = life.marks.stalled.load(Relaxed);
-        if stalled != 0 && since(stalled) >= self.write_stall && moved >= self.write_stall {
+        if stalled != 0 && since(stalled) >= self.write_stall {
             return Some(CutReason::WriteStall);
         }
         if !life.marks.heard.load(Relaxed) && since(life.born) >= self.first_byte {

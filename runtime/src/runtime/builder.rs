@@ -163,8 +163,7 @@ macro_rules! setters {
 
 setters! {
     /// Whether each worker stays on one processor: the first on the first that the
-    /// process may use, and so on, round and round. Default: no. It does nothing on
-    /// systems other than Linux.
+    /// process may use, and so on, round and round. Default: no.
     pin_workers(pin: bool): executor.pin_workers = pin;
     /// How many workers share a reactor, at least 1. Default: 4. Workers that share
     /// nothing have one each.
@@ -187,8 +186,7 @@ setters! {
     /// the runtime, which is then shut down without waiting.
     on_stall(hook: impl Fn(&Stall) + Send + Sync + 'static): executor.on_stall = Some(Arc::new(hook));
     /// The kernel call that the reactor waits in. Default: what the environment
-    /// variable `BOURN_BACKEND` names, or else `epoll` on Linux and `mio`
-    /// elsewhere.
+    /// variable `BOURN_BACKEND` names, or else `epoll`.
     backend(backend: Backend): backend = Some(backend);
     /// The most threads for [blocking calls](crate::task::spawn_blocking) at a
     /// time, at least one; further calls wait for one. Default: 512.

@@ -63,7 +63,8 @@ impl Handle {
 
     /// Runs `future` to its end on this thread, and the runtime's tasks as long as it
     /// waits: see [`Runtime::block_on`](crate::runtime::Runtime::block_on). When the
-    /// runtime is gone, it has no tasks beside it, and its sockets and timers fail.
+    /// runtime is gone, it has no tasks beside it, and its sockets fail; timers go on in
+    /// the background.
     ///
     /// # Panics
     /// As `Runtime::block_on`; so it can not be called in async code, not even inside

@@ -35,9 +35,19 @@ fn main() -> io::Result<()> {
     } else {
         let listener = versus_common::listener()?;
         announce(&listener)?;
-        let task =
-            runtime.spawn(async move { serve(TcpListener::try_from(OwnedFd::from(listener))?, service, buffer).await });
-        runtime.block_on(task).map_err(io::Error::other)?
+        let serving = async move { serve(TcpListener::try_from(OwnedFd::from(listener))?, service, buffer).await };
+        if arguments.flavor == "current_thread" {
+            return runtime.block_on(serving);
+        }
+        // This thread waits outside, as tokio's does: inside `block_on` it would be one worker more.
+        runtime.spawn(async {
+            let Err(error) = serving.await else { return };
+            eprintln!("{error}");
+            std::process::exit(1);
+        });
+        loop {
+            std::thread::park();
+        }
     }
 }
 

@@ -33,6 +33,10 @@ impl Histogram {
         self.worst = self.worst.max(other.worst);
     }
 
+    pub fn count(&self) -> u64 {
+        self.total
+    }
+
     /// So many of a thousand are no longer than this.
     pub fn per_mille(&self, wanted: u64) -> Duration {
         let rank = (self.total * wanted).div_ceil(1000).max(1);

@@ -98,6 +98,11 @@ struct Moments {
 }
 
 impl Moments {
+    /// A small seed would begin with a gap of twenty means.
+    fn new(seed: u64, mean: Duration) -> Moments {
+        Moments { state: (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15), mean }
+    }
+
     fn next(&mut self) -> Duration {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
@@ -201,7 +206,7 @@ pub fn requests(plan: Plan) -> Outcome<Section> {
                 for peer in peers() {
                     let server = Server::start(&peer, service, false)?;
                     let mut asker = Asker::new(server.address, CONNECTIONS)?;
-                    open_loop(&mut asker, steps, Moments { state: 1, mean }, plan.slice / 4)?;
+                    open_loop(&mut asker, steps, Moments::new(0, mean), plan.slice / 4)?;
                     all.push((
                         peer,
                         server,
@@ -211,9 +216,12 @@ pub fn requests(plan: Plan) -> Outcome<Section> {
                 }
                 for round in 0..plan.rounds {
                     for (peer, _, asker, answered) in &mut all {
-                        let moments = Moments { state: round as u64 + 2, mean };
+                        let moments = Moments::new(round as u64 + 1, mean);
                         let latencies = open_loop(asker, steps, moments, plan.slice)
                             .map_err(|error| format!("{title}, {}: {error}", peer.name))?;
+                        if latencies.count() == 0 {
+                            return Err(format!("{title}, {}: no request fell into a slice", peer.name).into());
+                        }
                         answered.p50.push(latencies.per_mille(500).as_secs_f64() * 1e6);
                         answered.p99.push(latencies.per_mille(990).as_secs_f64() * 1e6);
                         answered.all.merge(&latencies);

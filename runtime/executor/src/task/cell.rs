@@ -279,8 +279,7 @@ where
     }
 
     unsafe fn free(pointer: NonNull<Header>) {
-        // SAFETY: the waker is nobody else's any more. One is left if the clone of its successor panicked.
-        unwind::dispose(unsafe { Self::swap_waker(pointer, None) });
+        // No join waker is left: whoever took it out of its cell last put none in.
         // SAFETY: the pointer comes from a leaked box of this type, and its last reference is gone.
         let cell = unsafe { Box::from_raw(pointer.cast::<Self>().as_ptr()) };
         // The future of an unfinished task could not be without a reference: see the head of the parent module.

@@ -6,7 +6,8 @@
 //!
 //! * each waker, each [`AbortHandle`] and the [`JoinHandle`] hold one;
 //! * a queue holds one for each task in it, which becomes the runner's when the task is taken out;
-//! * the live table holds one from the first `Pending` until the task completes.
+//! * the live table holds one from the first `Pending`, or, of a task with a name, from the spawn, until the task
+//!   completes.
 //!
 //! Who may touch what follows from the state word ([`state`]), in three arguments.
 //!
@@ -18,7 +19,8 @@
 //! that has taken the result does not detach: both are done.
 //!
 //! **A task is in at most one queue, once.** `SCHEDULED` goes from clear to set where the task enters a queue. A wake
-//! during a poll sets the bit and does nothing else; `pend` sees it and queues the task. So a wake is never lost:
+//! during a poll sets the bit and does nothing else; `pend` sees it, and whoever called `Task::run` gets the task back and
+//! must queue it: to drop it would lose it. So a wake is never lost:
 //! before the poll's end it is seen by `pend`, after it by nobody but itself, and it queues the task. A task that is
 //! cancelled while queued stays in its queue, and is skipped when it is taken out.
 //!

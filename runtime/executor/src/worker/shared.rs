@@ -236,6 +236,7 @@ impl<P: Park> Shared<P> {
 
     /// Says once that a wait has failed: there is nobody to return it to. A caller without workers panics.
     pub(super) fn meet_failure(&self, error: &std::io::Error) {
+        assert!(!self.is_forked(), "bourn: the runtime of {} was made before fork(2): make a new one", self.location);
         let message = misuse::turn_failed(context::place().unwrap_or(Place::Worker(self.location)), error);
         assert!(self.options.workers > 0, "{message}");
         if self.failed.swap(1, Relaxed) == 0 {

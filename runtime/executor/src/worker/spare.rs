@@ -46,7 +46,8 @@ impl Spares {
 
     /// Has a spare stand in for `victim`; `false`: none is free. The next tick tries again.
     pub(super) fn lend<P: Park>(shared: &Arc<Shared<P>>, victim: usize, progress: usize) -> bool {
-        let Some(core) = lock(&shared.spares.free).pop() else {
+        // A forked child has no threads of the runtime's.
+        let Some(core) = lock(&shared.spares.free).pop().filter(|_| !shared.is_forked()) else {
             return false;
         };
         let (errand, host) = (Errand { core, victim, progress, enrolled: Enrolled::new(shared, true) }, shared.host());

@@ -29,7 +29,7 @@ impl Pace {
             return now;
         }
         let since_last = now.saturating_sub(self.last);
-        if since_last > CROWD.saturating_mul(fired as u64) {
+        if self.last == 0 || since_last > CROWD.saturating_mul(fired as u64) {
             self.crowded = now;
         }
         self.last = now;

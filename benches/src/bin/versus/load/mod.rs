@@ -14,7 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use io_uring::IoUring;
+use io_uring::{IoUring, types};
 
 use crate::histogram::Histogram;
 use crate::{Outcome, sys};
@@ -102,8 +102,11 @@ fn ring(entries: usize) -> Outcome<IoUring> {
 
 /// Submits, and waits for so many completions.
 fn submit_and_wait(ring: &IoUring, wanted: usize) -> io::Result<()> {
+    let patience = types::Timespec::from(PATIENCE);
+    let limit = types::SubmitArgs::new().timespec(&patience);
     loop {
-        match ring.submit_and_wait(wanted) {
+        // ETIME: an answer is missing.
+        match ring.submitter().submit_with_args(wanted, &limit) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map(drop),
         }
