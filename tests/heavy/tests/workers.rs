@@ -205,7 +205,10 @@ fn ten_thousand_runtimes_leave_nothing() {
                 if now.0 <= threads && now.1 <= descriptors && now.2 <= bytes {
                     return now;
                 }
-                assert!(Instant::now() < end, "{now:?} threads, descriptors and bytes are left of {threads}, {descriptors}, {bytes}");
+                assert!(
+                    Instant::now() < end,
+                    "{now:?} threads, descriptors and bytes are left of {threads}, {descriptors}, {bytes}"
+                );
                 thread::sleep(Duration::from_millis(1));
             }
         };
@@ -251,7 +254,9 @@ fn a_million_live_tasks_end_on_small_stacks() {
 #[test]
 fn storms_of_spawns_lose_no_task() {
     const EACH: usize = 100_000;
-    for (flavor, builder) in flavors().into_iter().chain([("eight workers", Builder::new_multi_thread().worker_threads(8))]) {
+    for (flavor, builder) in
+        flavors().into_iter().chain([("eight workers", Builder::new_multi_thread().worker_threads(8))])
+    {
         watched(&format!("a storm of spawns, {flavor}"), || {
             let runtime = small(builder);
             let ended = Arc::new(AtomicUsize::new(0));
