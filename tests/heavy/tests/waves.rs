@@ -106,7 +106,9 @@ async fn wave(before: usize) {
 /// With one arena, for the system's allocator has one for each thread otherwise, and what
 /// one wave frees in the arena of one thread, the next may want in another's: they go on
 /// growing by chance, though no more is live.
-fn waves(name: &str, build: impl FnOnce() -> Runtime) {
+///
+/// More than `percent` of what is resident may not be added. (What is live is counted exactly.)
+fn waves(name: &str, percent: usize, build: impl FnOnce() -> Runtime) {
     if !is_child() {
         let output = child(name, &["env", "MALLOC_ARENA_MAX=1"]).output().expect("a child");
         print!("{}", succeeded(output));
@@ -140,21 +142,22 @@ fn waves(name: &str, build: impl FnOnce() -> Runtime) {
                 some.sort_unstable();
                 some[some.len() / 2]
             });
-            assert!(late * 20 <= early * 21, "{late} bytes are resident, {early} in the first half");
+            assert!(late * 100 <= early * (100 + percent), "{late} bytes are resident, {early} in the first half");
         });
     });
 }
 
 #[test]
 fn ten_waves_of_nine_thousand_on_one_thread() {
-    waves("ten_waves_of_nine_thousand_on_one_thread", || {
+    waves("ten_waves_of_nine_thousand_on_one_thread", 5, || {
         Builder::new_current_thread().backend(bourn::Backend::Epoll).build().expect("a runtime")
     });
 }
 
 #[test]
 fn ten_waves_of_nine_thousand_on_workers() {
-    waves("ten_waves_of_nine_thousand_on_workers", || {
+    // Where the pieces lie depends on which thread has freed them.
+    waves("ten_waves_of_nine_thousand_on_workers", 10, || {
         Builder::new_multi_thread().worker_threads(2).on_stall(|_| {}).build().expect("a runtime")
     });
 }
