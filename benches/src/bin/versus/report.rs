@@ -251,15 +251,16 @@ fn generator(row: &Row) -> String {
     let Some(dearest) = dearest else { return String::new() };
     let of = |peer| row.of(peer).map_or(f64::NAN, Row::generator_over);
     let shares = format!("{:.2} of the limit's, {:.2} of bourn's, {:.2} of tokio's", of(LIMIT), of(BOURN), of(TOKIO));
-    let most = Row::generator_over(dearest);
-    if most < 1.0 {
-        format!("The generator is cheaper than every server: it uses {shares} processor time.")
-    } else {
-        let name = dearest.peer.name;
-        format!(
-            "The generator is **not cheaper than every server**: it uses {shares} processor time, {most:.2} of {name}'s."
-        )
+    if Row::generator_over(dearest) < 1.0 {
+        return format!("The generator is cheaper than every server: it uses {shares} processor time.");
     }
+    let name = dearest.peer.name;
+    let more = if [LIMIT, BOURN, TOKIO].contains(&name) {
+        String::new()
+    } else {
+        format!(", {:.2} of {name}'s", Row::generator_over(dearest))
+    };
+    format!("The generator is **not cheaper than every server**: it uses {shares}{more} processor time.")
 }
 
 /// Which runtime is the cheapest, and how often bourn is before tokio; by the medians of each pass.
