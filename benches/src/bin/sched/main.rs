@@ -174,12 +174,11 @@ fn sentinel(rounds: usize) {
     let builder = Builder::new_multi_thread().worker_threads(2);
     let on = Bourn::built(&builder.clone().rescue(true), true);
     let [off, again] = [(); 2].map(|()| Bourn::built(&builder.clone().rescue(false), true));
-    let workloads: [(&str, fn(Bourn) -> f64); 3] = [
-        ("`yield_now`", rows::yields),
+    for (name, measure) in [
+        ("`yield_now`", rows::yields as fn(Bourn) -> f64),
         ("spawn and join", |peer| rows::spawn_join_of(peer, 200)),
         ("echo", |peer| rows::echo_of(peer, 100)),
-    ];
-    for (name, measure) in workloads {
+    ] {
         // Time for each, processor time, and that of the sentinel.
         let slice = |peer: Bourn| {
             let before = (cpu_time(), processor_time("bourn-sentinel"));
