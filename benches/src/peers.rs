@@ -6,9 +6,6 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
 /// What the rows need of a runtime. The values are made once and never dropped.
 pub trait Peer: Copy + Send + Sync + 'static {
     const NAME: &'static str;
@@ -42,7 +39,7 @@ const LOCAL: &str = "127.0.0.1:0";
 /// The sockets of a runtime, all of which have methods of the same names. Whose listener does not do it by itself is told to
 /// send without delay.
 macro_rules! sockets {
-    ($($net:ident)::+, $adopt:ident, nodelay: $is_nodelay:literal) => {
+    ($($net:ident)::+, $adopt:ident, nodelay: $is_nodelay:literal $(, $traits:item)?) => {
         type Listener = $($net)::+::TcpListener;
         type Stream = $($net)::+::TcpStream;
 
@@ -73,10 +70,18 @@ macro_rules! sockets {
         }
 
         async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
+            $(
+                #[allow(unused_imports)]
+                $traits
+            )?
             stream.read(buffer).await
         }
 
         async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
+            $(
+                #[allow(unused_imports)]
+                $traits
+            )?
             stream.write_all(bytes).await
         }
     };
@@ -169,7 +174,7 @@ impl Tokio {
 impl Peer for Tokio {
     const NAME: &'static str = "tokio";
 
-    sockets!(tokio::net, from_std, nodelay: false);
+    sockets!(tokio::net, from_std, nodelay: false, use tokio::io::{AsyncReadExt, AsyncWriteExt};);
     tasks!();
 
     fn yield_now() -> impl Future<Output = ()> + Send {
@@ -209,7 +214,7 @@ impl Smol {
 impl Peer for Smol {
     const NAME: &'static str = "smol";
 
-    sockets!(smol::net, try_from, nodelay: false);
+    sockets!(smol::net, try_from, nodelay: false, use smol::io::{AsyncReadExt, AsyncWriteExt};);
 
     fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
         let task = self.executor.spawn(future);
