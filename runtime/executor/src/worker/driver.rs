@@ -51,8 +51,10 @@ pub(super) struct Driver<'a, P: Park> {
     /// When the last look around was, unless the thread has rested since.
     last_look: Option<Instant>,
     searching: bool,
-    /// Has waited in the park since the last time that another thread was sent there.
-    has_waited: bool,
+    /// May have had the post since the last time that another thread was sent there.
+    had_post: bool,
+    /// The last rest was not ended for this thread's own future or local tasks.
+    was_for_others: bool,
     /// The state of the generator that says where a search begins.
     random: u32,
 }
@@ -83,7 +85,8 @@ impl<'a, P: Park> Driver<'a, P> {
             injector_first: 0,
             last_look: None,
             searching: false,
-            has_waited: false,
+            had_post: false,
+            was_for_others: false,
             random: 0x9e37_79b9 ^ index as u32,
         };
         if shared.options.private && !shared.injector.is_empty() {
@@ -343,8 +346,14 @@ impl<'a, P: Park> Driver<'a, P> {
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
             core.watch.rest();
+            let is_aside = self.is_aside();
+            if is_aside {
+                self.hand_on();
+            }
+            self.had_post |= !is_aside;
+            let post = Some(&shared.posts[core.group()]).filter(|_| !is_aside);
             self.context.turning.set(true);
-            let rest = core.sleeper.rest(&shared.posts[core.group()], &**self.park(), wait, || {
+            let rest = core.sleeper.rest(post, &**self.park(), wait, || {
                 // Before any waker runs, which may block: from here on nobody counts on this thread.
                 picked = Some(shared.idle.withdraw(index));
                 core.watch.begin(None, None);
@@ -353,14 +362,12 @@ impl<'a, P: Park> Driver<'a, P> {
             self.context.turning.set(false);
             match rest {
                 Rest::Napped => {}
-                Rest::Turned => {
-                    self.has_waited = true;
-                    core.counters.turns.add(1);
-                }
+                Rest::Turned => core.counters.turns.add(1),
                 Rest::Failed(error) => failure = Some(error),
             }
         }
         self.searching = picked.unwrap_or_else(|| shared.idle.withdraw(index));
+        self.was_for_others = !self.seat.signal.is_raised() && self.context.queued() == 0;
         if let Some(error) = failure {
             shared.meet_failure(&error);
             core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
@@ -373,6 +380,23 @@ impl<'a, P: Park> Driver<'a, P> {
         // Once for all that the turn has woken.
         if core.ring.len() > 1 {
             shared.notify();
+        }
+    }
+
+    /// Whether the thread, a guest, leaves the park to the workers, of whom one gets on.
+    ///
+    /// One that gets stuck after that is helped, and the guest, which is in the idle set by now, is sent into the park.
+    fn is_aside(&self) -> bool {
+        let (shared, group) = (self.shared, self.core().group());
+        self.was_for_others
+            && shared.is_guest(self.lease.index)
+            && shared.cores[..shared.options.workers].iter().any(|core| core.serves(group))
+    }
+
+    /// Sends another thread into the park, or it would stay empty while those nap who found the post taken.
+    fn hand_on(&mut self) {
+        if mem::take(&mut self.had_post) {
+            self.shared.attend(self.core().group());
         }
     }
 
@@ -406,10 +430,7 @@ impl<P: Park> Drop for Driver<'_, P> {
         if moved {
             self.shared.notify();
         }
-        if self.has_waited {
-            // Else the group's reactor would stay empty while its workers nap.
-            self.shared.attend(core.group());
-        }
+        self.hand_on();
         core.watch.rest();
     }
 }

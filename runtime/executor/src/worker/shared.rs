@@ -153,9 +153,15 @@ impl<P: Park> Shared<P> {
     /// Wakes somebody for a task that the caller has queued, if nobody looks for one already.
     pub(super) fn notify(&self) {
         let is_napping = |index: usize| self.cores[index].sleeper.is_napping();
-        if let Some(index) = self.idle.pick(is_napping) {
+        if let Some(index) = self.idle.pick(is_napping, |index| !self.is_guest(index)) {
             self.unpark(index);
         }
+    }
+
+    /// Whether the core is for a caller beside workers.
+    pub(super) fn is_guest(&self, index: usize) -> bool {
+        let workers = self.options.workers;
+        workers > 0 && (workers..workers + self.options.callers).contains(&index)
     }
 
     /// Wakes a thread that rests and is `fit`, if there is one.

@@ -79,15 +79,15 @@ impl Sleeper {
         Self { state: AtomicUsize::new(UP), nap: ThreadPark::new() }
     }
 
-    /// Rests until it is unparked, or `wait` is over; in the park, if the post is free, also until something happens
-    /// there. `awake` is called as soon as the wait is over and the post is free again, before anybody is woken: a waker
+    /// Rests until it is unparked, or `wait` is over; in the park, if it may have the post and that is free, also until
+    /// something happens there. `awake` is called as soon as the wait is over and the post is free again, before anybody is woken: a waker
     /// that blocks must keep neither the park nor the thread's place in it. Only for the core's thread.
-    pub(super) fn rest<P: Park>(&self, post: &Post, park: &P, wait: Wait, awake: impl FnOnce()) -> Rest {
-        if !post.take() {
+    pub(super) fn rest<P: Park>(&self, post: Option<&Post>, park: &P, wait: Wait, awake: impl FnOnce()) -> Rest {
+        let Some(post) = post.filter(|post| post.take()) else {
             self.rest_aside(wait);
             awake();
             return Rest::Napped;
-        }
+        };
         let mut end = Some(|| {
             self.state.swap(UP, AcqRel);
             post.leave();
