@@ -56,11 +56,6 @@ impl Core {
         self.taken.load(Relaxed) != 0
     }
 
-    /// Whether a thread of this group has the core, and is not stuck.
-    pub(super) fn serves(&self, group: usize) -> bool {
-        self.group() == group && self.is_taken() && !self.watch.is_stuck()
-    }
-
     /// A task to run, for whoever helps out: from the ring, and, if the core's thread is stuck, from its slot.
     pub(super) fn has_work(&self) -> bool {
         !self.ring.is_empty() || (!self.lifo.is_empty() && self.watch.is_stuck())

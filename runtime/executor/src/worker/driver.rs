@@ -19,7 +19,7 @@ use super::core::{Core, Lease};
 use super::seat::Seat;
 use super::sentinel::TICK;
 use super::shared::Shared;
-use super::sleeper::{Rest, guarded};
+use super::sleeper::{Post, Rest, guarded};
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
 use crate::signal::WORK;
@@ -346,12 +346,7 @@ impl<'a, P: Park> Driver<'a, P> {
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
             core.watch.rest();
-            let is_aside = self.is_aside();
-            if is_aside {
-                self.hand_on();
-            }
-            self.had_post |= !is_aside;
-            let post = Some(&shared.posts[core.group()]).filter(|_| !is_aside);
+            let post = self.post();
             self.context.turning.set(true);
             let rest = core.sleeper.rest(post, &**self.park(), wait, || {
                 // Before any waker runs, which may block: from here on nobody counts on this thread.
@@ -383,14 +378,20 @@ impl<'a, P: Park> Driver<'a, P> {
         }
     }
 
-    /// Whether the thread, a guest, leaves the park to the workers, of whom one gets on.
+    /// The post, if the thread is to have it. A guest leaves it to the workers, as long as one of them gets on.
     ///
-    /// One that gets stuck after that is helped, and the guest, which is in the idle set by now, is sent into the park.
-    fn is_aside(&self) -> bool {
+    /// If that one gets stuck after this, then by the fence in [`Shared::attend`] the guest, which is in the idle set by
+    /// now, is sent into the park.
+    fn post(&mut self) -> Option<&'a Post> {
         let (shared, group) = (self.shared, self.core().group());
-        self.was_for_others
-            && shared.is_guest(self.lease.index)
-            && shared.cores[..shared.options.workers].iter().any(|core| core.serves(group))
+        let gets_on = |core: &Core| core.group() == group && core.is_taken() && !core.watch.is_stuck();
+        let mut workers = shared.cores[..shared.options.workers].iter();
+        if self.was_for_others && shared.is_guest(self.lease.index) && workers.any(gets_on) {
+            self.hand_on();
+            return None;
+        }
+        self.had_post = true;
+        Some(&shared.posts[group])
     }
 
     /// Sends another thread into the park, or it would stay empty while those nap who found the post taken.
