@@ -7,12 +7,19 @@
 //! The contestants take turns, one sleep each, in every round, so that whatever
 //! the machine does meets them all. Medians in microseconds. The ten seconds are
 //! slept once by each. The bare wait has the thread's ordinary timer slack of
-//! 50 us, as tokio has; bourn sets its own. With `--check` the program fails if
-//! any sleep was early, or if bourn's ten seconds were a millisecond late three
-//! times out of three.
+//! 50 us, as tokio has; bourn sets its own.
+//!
+//! With `--check` the program fails if any sleep was early, or if bourn's ten
+//! seconds were a millisecond late three times out of three. A virtual machine
+//! that has been idle for seconds may itself wake up milliseconds late, which is
+//! no property of a runtime: for that check alone every processor is kept from
+//! halting by a thread that computes at the lowest priority, `SCHED_IDLE`
+//! (`sched(7)`), and that any other thread displaces at once.
 
 use std::error::Error;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -110,6 +117,34 @@ fn lateness(duration: Duration, sleep: impl FnOnce()) -> Lateness {
     Lateness::of(start.elapsed(), duration)
 }
 
+/// Runs `f` while a thread of the lowest priority keeps each processor busy.
+fn while_awake<T>(f: impl FnOnce() -> T) -> Outcome<T> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let spinners: Vec<_> = (0..thread::available_parallelism()?.get())
+            .map(|_processor| {
+                scope.spawn(|| {
+                    let lowest = libc::sched_param { sched_priority: 0 };
+                    // SAFETY: reads the parameter, during the call; 0 is the calling thread.
+                    if unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const lowest) } == -1 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        let outcome = f();
+        over.store(true, Ordering::Relaxed);
+        for spinner in spinners {
+            spinner.join().map_err(|_panic| "a spinning thread panicked")??;
+        }
+        Ok(outcome)
+    })
+}
+
 fn main() -> Outcome<()> {
     let check = match std::env::args().nth(1).as_deref() {
         None => false,
@@ -145,14 +180,19 @@ fn main() -> Outcome<()> {
             }
         }
         println!("{line}");
-        // Or, where the machine itself is late after long idleness, much less than a bare wait.
-        let bound = (late[0][0].microseconds() / 2.0).max(1_000.0);
-        let in_time = |late: Lateness| late.microseconds() < bound;
-        if check
-            && duration.as_secs() == 10
-            && !in_time(late[1][0])
-            && !(0..5).any(|_again| in_time(contestants.bourn(duration)))
-        {
+    }
+    if check {
+        let long = Duration::from_secs(10);
+        let in_time = |late: &[f64]| late.last().is_some_and(|late| *late < 1_000.0);
+        let late = while_awake(|| {
+            let mut late = Vec::new();
+            while late.len() < 3 && !in_time(&late) {
+                late.push(contestants.bourn(long).microseconds());
+            }
+            late
+        })?;
+        println!("{long:?}, with processors that do not halt | {late:.1?}");
+        if !in_time(&late) {
             broken.push("10 s were 1 ms late".to_owned());
         }
     }
