@@ -19,7 +19,7 @@ use super::core::{Core, Lease};
 use super::seat::Seat;
 use super::sentinel::TICK;
 use super::shared::Shared;
-use super::sleeper::{Post, Rest, guarded};
+use super::sleeper::{Post, guarded};
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
 use crate::signal::WORK;
@@ -314,12 +314,10 @@ impl<'a, P: Park> Driver<'a, P> {
                 return first;
             }
         }
-        // As in `look_around`.
-        if self.shared.parks.len() > 1 {
-            self.stop_searching();
-        }
         for (group, park) in self.shared.parks.iter().enumerate() {
             if group != core.group() {
+                // As in `look_around`.
+                self.stop_searching();
                 self.turn(park);
             }
         }
@@ -342,30 +340,28 @@ impl<'a, P: Park> Driver<'a, P> {
         // The second look; see the head of `idle`.
         // A local task may have been woken by a turn of another group's reactor, at the end of the search.
         let found = shared.has_work() || !core.lifo.is_empty() || self.context.queued() > 0;
-        let (mut picked, mut failure) = (None, None);
+        let (mut picked, mut rest) = (None, Ok(false));
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
             core.watch.rest();
             let post = self.post();
             self.context.turning.set(true);
-            let rest = core.sleeper.rest(post, &**self.park(), wait, || {
+            rest = core.sleeper.rest(post, &**self.park(), wait, || {
                 // Before any waker runs, which may block: from here on nobody counts on this thread.
                 picked = Some(shared.idle.withdraw(index));
                 core.watch.begin(None, None);
                 shared.rouse_sentinel();
             });
             self.context.turning.set(false);
-            match rest {
-                Rest::Napped => {}
-                Rest::Turned => core.counters.turns.add(1),
-                Rest::Failed(error) => failure = Some(error),
-            }
+            self.was_for_others = !self.seat.signal.is_raised() && self.context.queued() == 0;
         }
         self.searching = picked.unwrap_or_else(|| shared.idle.withdraw(index));
-        self.was_for_others = !self.seat.signal.is_raised() && self.context.queued() == 0;
-        if let Some(error) = failure {
-            shared.meet_failure(&error);
-            core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
+        match rest {
+            Ok(has_turned) => core.counters.turns.add(has_turned.into()),
+            Err(error) => {
+                shared.meet_failure(&error);
+                core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
+            }
         }
         if found && !self.searching {
             // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.

@@ -62,7 +62,7 @@ fn loom_idle_loses_no_push() {
         while !work.load(Relaxed) {
             idle.publish(0, searching);
             if !work.load(Relaxed) {
-                sleeper.rest(Some(&park.0), &park.1, Wait::Forever, || {});
+                sleeper.rest(Some(&park.0), &park.1, Wait::Forever, || {}).unwrap();
             }
             searching = idle.withdraw(0);
         }
@@ -103,7 +103,7 @@ fn loom_sleepers_hear_their_unpark() {
         let other = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
-                shared.1[1].rest(Some(&shared.2), &shared.0, Wait::Forever, || {});
+                shared.1[1].rest(Some(&shared.2), &shared.0, Wait::Forever, || {}).unwrap();
             }
         });
         let bringer = thread::spawn({
@@ -113,7 +113,7 @@ fn loom_sleepers_hear_their_unpark() {
                 shared.1[1].unpark(&shared.0);
             }
         });
-        shared.1[0].rest(Some(&shared.2), &shared.0, Wait::Forever, || {});
+        shared.1[0].rest(Some(&shared.2), &shared.0, Wait::Forever, || {}).unwrap();
         bringer.join().unwrap();
         other.join().unwrap();
     });

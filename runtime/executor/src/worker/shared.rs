@@ -4,7 +4,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
-use std::{mem, process};
+use std::{iter, mem, process};
 
 use super::core::{Core, Owned};
 use super::idle::Idle;
@@ -215,10 +215,7 @@ impl<P: Park> Shared<P> {
         while let Err(back) = owned.push(task) {
             task = back;
             owned.core.counters.overflows.add(1);
-            for _ in 0..owned.core.ring.len() / 2 {
-                let Some(first) = owned.core.ring.pop() else {
-                    break;
-                };
+            for first in iter::from_fn(|| owned.core.ring.pop()).take(owned.core.ring.len() / 2) {
                 self.injector.push(first);
             }
         }

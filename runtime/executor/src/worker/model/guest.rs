@@ -47,10 +47,6 @@ impl Park for Eventful {
     fn close(&self) {
         self.park.close();
     }
-
-    fn occupied(&self) -> bool {
-        false
-    }
 }
 
 /// A thread with the core for callers. Once it was unparked, it has nothing of its own to wait for.
@@ -83,7 +79,7 @@ fn loom_guest_hands_the_park_on() {
 }
 
 /// The only worker gets stuck while a guest leaves the park to it: the guest is called, and then stays there.
-/// Killed by: executor-guest-trusts-the-stuck, executor-attend-fence.
+/// Killed by: executor-guest-trusts-the-stuck.
 #[test]
 fn loom_guest_stands_in_for_the_stuck() {
     bounded(2, || {
