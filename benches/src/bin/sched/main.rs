@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bourn::runtime::Builder;
 
-use bourn_bench::peers::{Bourn, Peer, Smol, Tokio};
+use bourn_bench::peers::{Bourn, Peer, Smol, Tokio, cpu_time};
 
 const SECTIONS: [&str; 8] = ["one", "two", "wakes", "echo", "requests", "sentinel", "groups", "memory"];
 
@@ -128,17 +128,17 @@ fn count(workers: usize) -> String {
 }
 
 fn three<T>(rounds: usize, bourn: impl Fn() -> T, tokio: impl Fn() -> T, smol: impl Fn() -> T) -> Vec<Round<T>> {
+    in_turns(rounds, [&bourn, &tokio, &smol])
+}
+
+fn in_turns<T, const N: usize>(rounds: usize, measures: [&dyn Fn() -> T; N]) -> Vec<[T; N]> {
     // In another order each time: whoever follows whom is not to matter.
     (0..rounds)
         .map(|round| {
-            let mut results = [None, None, None];
-            for offset in 0..3 {
-                let which = (round + offset) % 3;
-                results[which] = Some(match which {
-                    0 => bourn(),
-                    1 => tokio(),
-                    _ => smol(),
-                });
+            let mut results = [const { None }; N];
+            for offset in 0..N {
+                let which = (round + offset) % N;
+                results[which] = Some(measures[which]());
             }
             results.map(|result| result.expect("each had its turn"))
         })
@@ -160,40 +160,61 @@ fn tasks<B: Peer, T: Peer, S: Peer>(rounds: usize, bourn: B, tokio: T, smol: S) 
     );
 }
 
+/// The same with the sentinel, without, and once more without, which shows what the method resolves.
 fn sentinel(rounds: usize) {
+    const SLICES: usize = 20;
     println!(
-        "\n| two workers, ns | sentinel on | off | on/off (spread) | its own processor time | rescues |\n|---|---|---|---|---|---|"
+        "\nThe sentinel, two workers, {} slices of each; on/off: median and its 95 % interval.\n",
+        SLICES * rounds
+    );
+    println!(
+        "| | off, ns | time, on/off | off/off | processor time, on/off | off/off | the sentinel's own | rescues |\n\
+         |---|---|---|---|---|---|---|---|"
     );
     let builder = Builder::new_multi_thread().worker_threads(2);
     let on = Bourn::built(&builder.clone().rescue(true), true);
-    let off = Bourn::built(&builder.rescue(false), true);
-    for (name, measure) in
-        [("`yield_now`", rows::yields as fn(Bourn) -> f64), ("spawn and join", rows::spawn_join), ("echo", rows::echo)]
-    {
-        let (mut own, mut all) = (Duration::ZERO, Duration::ZERO);
-        let mut with_sentinel = || {
-            let before = (processor_time("bourn-sentinel"), processor_time(""));
-            let measured = measure(on);
-            own += processor_time("bourn-sentinel").saturating_sub(before.0);
-            all += processor_time("").saturating_sub(before.1);
+    let [off, again] = [(); 2].map(|()| Bourn::built(&builder.clone().rescue(false), true));
+    for (name, measure) in [
+        ("`yield_now`", rows::yields as fn(Bourn) -> f64),
+        ("spawn and join", |peer| rows::spawn_join_of(peer, 200)),
+        ("echo", |peer| rows::echo_of(peer, 100)),
+    ] {
+        // Time for each, processor time, and that of the sentinel.
+        let slice = |peer: Bourn| {
+            let before = (cpu_time(), processor_time("bourn-sentinel"));
+            let time = measure(peer);
+            let own = processor_time("bourn-sentinel").saturating_sub(before.1);
+            [time, (cpu_time() - before.0).as_secs_f64(), own.as_secs_f64()]
+        };
+        let with = || {
+            let measured = slice(on);
+            // Until it has come to rest, or it would tick beside those without it.
+            std::thread::sleep(Duration::from_millis(130));
             measured
         };
-        let samples: Vec<[f64; 2]> = (0..3 * rounds)
-            .map(|round| {
-                if round % 2 == 0 {
-                    let first = with_sentinel();
-                    [first, measure(off)]
-                } else {
-                    let first = measure(off);
-                    [with_sentinel(), first]
-                }
-            })
-            .collect();
-        let [with, without] = [0, 1].map(|which| median(samples.iter().map(|round| round[which]).collect()));
-        let ratio = spread(samples.iter().map(|round| round[0] / round[1]).collect());
-        let share = 100.0 * own.as_secs_f64() / all.as_secs_f64();
-        println!("| {name} | {with:.1} | {without:.1} | {ratio} | {share:.2} % | {} |", on.metrics().rescues);
+        let samples = in_turns(SLICES * rounds, [&with, &|| slice(off), &|| slice(again)]);
+        let without = median(samples.iter().map(|round| round[1][0]).collect());
+        let ratio = |which: usize, what: usize| interval(samples.iter().map(|r| r[which][what] / r[1][what]).collect());
+        let [own, all] = [2, 1].map(|what| samples.iter().map(|round| round[0][what]).sum::<f64>());
+        println!(
+            "| {name} | {without:.1} | {} | {} | {} | {} | {:.2} % | {} |",
+            ratio(0, 0),
+            ratio(2, 0),
+            ratio(0, 1),
+            ratio(2, 1),
+            100.0 * own / all,
+            on.metrics().rescues
+        );
     }
+}
+
+/// The median, and in brackets the interval that has it with 95 % probability, by the order of the samples.
+fn interval(samples: Vec<f64>) -> String {
+    let mut sorted = samples;
+    sorted.sort_by(f64::total_cmp);
+    let (middle, reach) = (sorted.len() / 2, (0.98 * (sorted.len() as f64).sqrt()).ceil() as usize);
+    let [low, high] = [middle.saturating_sub(reach), (middle + reach).min(sorted.len() - 1)];
+    format!("{:.3} ({:.3} to {:.3})", sorted[middle], sorted[low], sorted[high])
 }
 
 /// What this process's threads whose names begin with `prefix` have had of the processors.
@@ -210,29 +231,45 @@ fn processor_time(prefix: &str) -> Duration {
     threads.map(|thread| time(thread.expect("a thread"))).sum()
 }
 
+/// 1, 2 and 4 workers for each reactor, and one for all.
 fn groups(rounds: usize) {
-    println!("\n| workers for each reactor | 1 | 2 | 4 | 1/4 (spread) | 2/4 (spread) |\n|---|---|---|---|---|---|");
-    for workers in [2, 4] {
-        let [one, two, four] = [1, 2, 4].map(|group| {
+    println!("\n| workers for each reactor | 1 | 2 | 4 | all | 1/4 (spread) | 2/4 (spread) | all/4 (spread) |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for workers in [2, 4, 8] {
+        // Where a group is as large as all of them, it is the same once more: so much do the columns differ by chance.
+        let peers = [1, 2, 4, workers].map(|group| {
             Bourn::built(&Builder::new_multi_thread().worker_threads(workers).workers_per_reactor(group), true)
         });
-        let three_of =
-            |measure: &dyn Fn(Bourn) -> f64| three(rounds, || measure(one), || measure(two), || measure(four));
-        let show = |name: String, samples: &[Round<f64>]| {
-            let [one, two, four] = [0, 1, 2].map(|which| median(samples.iter().map(|round| round[which]).collect()));
-            let [first, second] =
-                [0, 1].map(|which| spread(samples.iter().map(|round| round[which] / round[2]).collect()));
-            println!("| {name}, {workers} workers | {one:.0} | {two:.0} | {four:.0} | {first} | {second} |");
+        let show = |name: &str, samples: &[[f64; 4]]| {
+            let figures = [0, 1, 2, 3].map(|which| median(samples.iter().map(|round| round[which]).collect()));
+            let ratios = [0, 1, 3].map(|which| spread(samples.iter().map(|round| round[which] / round[2]).collect()));
+            let (figures, ratios) = (figures.map(|figure| format!("{figure:.0}")).join(" | "), ratios.join(" | "));
+            println!("| {name}, {workers} workers | {figures} | {ratios} |");
         };
-        show("echo, ns".to_owned(), &three_of(&rows::echo));
-        for (micros, percent) in [(200, 50), (1_000, 50)] {
-            let ask = |peer| rows::requests(peer, Duration::from_micros(micros), f64::from(percent) / 100.0);
-            let samples = three(rounds, || ask(one), || ask(two), || ask(four));
+        let [one, two, four, all] = peers;
+        let turns = |measure: &dyn Fn(Bourn) -> f64| {
+            in_turns(rounds, [&|| measure(one), &|| measure(two), &|| measure(four), &|| measure(all)])
+        };
+        show("echo, ns", &turns(&rows::echo));
+        show("ping-pong, ns", &turns(&rows::ping_pong));
+        for micros in [200, 1_000] {
+            let ask = |peer| rows::requests(peer, Duration::from_micros(micros), 0.5);
+            let samples = in_turns(rounds, [&|| ask(one), &|| ask(two), &|| ask(four), &|| ask(all)]);
             for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
                 let samples: Vec<_> =
                     samples.iter().map(|round| round.each_ref().map(|all| quantile(all, share))).collect();
-                show(format!("{micros} us at {percent} %, {name}, us"), &samples);
+                show(&format!("{micros} us at 50 %, {name}, us"), &samples);
             }
+        }
+        for (group, peer) in [("1", one), ("all", all)] {
+            let (mut turns, mut events) = (0, 0);
+            for reactor in peer.metrics().reactors {
+                (turns, events) = (turns + reactor.turns, events + reactor.events);
+            }
+            println!(
+                "| turns, and events for each, {workers} workers, {group} for each reactor | {turns} | {:.2} | | | | | |",
+                events as f64 / turns as f64
+            );
         }
     }
 }

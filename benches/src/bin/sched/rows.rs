@@ -14,12 +14,16 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// 1,000,000 tasks, a thousand at a time: how long one takes.
 pub fn spawn_join<P: Peer>(peer: P) -> f64 {
-    const BATCHES: u32 = 1_000;
+    spawn_join_of(peer, 1_000)
+}
+
+/// So many thousand tasks.
+pub fn spawn_join_of<P: Peer>(peer: P, batches: u32) -> f64 {
     const TASKS: u32 = 1_000;
     let elapsed = peer.run(async move {
         let start = Instant::now();
         let mut tasks = Vec::with_capacity(TASKS as usize);
-        for _ in 0..BATCHES {
+        for _ in 0..batches {
             tasks.extend((0..TASKS).map(|number| peer.spawn(async move { number })));
             for (number, task) in (0..TASKS).zip(tasks.drain(..)) {
                 assert_eq!(task.await, number);
@@ -27,7 +31,7 @@ pub fn spawn_join<P: Peer>(peer: P) -> f64 {
         }
         start.elapsed()
     });
-    per(elapsed, BATCHES * TASKS)
+    per(elapsed, batches * TASKS)
 }
 
 /// 1,000 tasks that yield 1,000 times each: how long one takes.
@@ -178,8 +182,12 @@ async fn read_exact<P: Peer>(stream: &mut P::Stream, buffer: &mut [u8]) {
 
 /// 64 connections with both ends in the runtime: how long there and back takes, of all at once.
 pub fn echo<P: Peer>(peer: P) -> f64 {
+    echo_of(peer, 1_000)
+}
+
+/// So many on each connection.
+pub fn echo_of<P: Peer>(peer: P, each: u32) -> f64 {
     const CONNECTIONS: u32 = 64;
-    const EACH: u32 = 1_000;
     let elapsed = peer.run(async move {
         let (listener, addr) = P::listen().await;
         drop_task(peer.spawn(async move {
@@ -194,7 +202,7 @@ pub fn echo<P: Peer>(peer: P) -> f64 {
                 peer.spawn(async move {
                     let mut stream = P::connect(addr).await;
                     let mut answer = [0; 64];
-                    for _ in 0..EACH {
+                    for _ in 0..each {
                         P::write_all(&mut stream, &[7; 64]).await.expect("a question");
                         read_exact::<P>(&mut stream, &mut answer).await;
                     }
@@ -206,7 +214,7 @@ pub fn echo<P: Peer>(peer: P) -> f64 {
         }
         start.elapsed()
     });
-    per(elapsed, CONNECTIONS * EACH)
+    per(elapsed, CONNECTIONS * each)
 }
 
 /// Lets it go on by itself. smol's tasks end with their handles, so it is forgotten; these are few.

@@ -10,7 +10,7 @@ use std::{fmt, mem, process};
 
 use slab::Slab;
 
-use crate::sync::{Condvar, Mutex, is_over, lock, now, start_thread, thread_local, wait_until, wait_while};
+use crate::sync::{Condvar, Mutex, MutexGuard, is_over, lock, now, start_thread, thread_local, wait_until, wait_while};
 use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo, TaskState};
 use crate::{context, misuse, unwind};
 
@@ -45,12 +45,15 @@ pub struct PoolOptions {
     pub name: Cow<'static, str>,
     /// The size of the threads' stacks in bytes. Default: that of [`std::thread`].
     pub stack_size: Option<usize>,
+    /// A call for which no thread can be started does not wait for one that is busy, perhaps for ever: it is refused.
+    pub(crate) prompt: bool,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
         // With three digits after the name, as long as the kernel keeps it: 15 bytes.
-        Self { threads: 512, idle: Duration::from_secs(10), name: Cow::Borrowed("bourn-block"), stack_size: None }
+        let name = Cow::Borrowed("bourn-block");
+        Self { threads: 512, idle: Duration::from_secs(10), name, stack_size: None, prompt: false }
     }
 }
 
@@ -282,16 +285,17 @@ impl Shared {
         std::ptr::from_ref(self).addr()
     }
 
-    fn start(self: &Arc<Self>, key: usize) {
+    fn start(self: &Arc<Self>, key: usize, crew: Option<MutexGuard<'_, Crew>>) {
         let name = format!("{}-{key}", self.options.name);
         let shared = Arc::clone(self);
         let started = start_thread(name, self.options.stack_size, move || shared.work(key));
         if let Err(error) = started {
             let stranded = {
-                let mut crew = lock(&self.crew);
+                let mut crew = crew.unwrap_or_else(|| lock(&self.crew));
                 crew.posts.remove(key);
                 // While there is another thread, it comes to them.
-                if crew.posts.is_empty() { mem::take(&mut crew.queue) } else { VecDeque::new() }
+                let stays = if crew.posts.is_empty() { 0 } else { crew.queue.len() - usize::from(self.options.prompt) };
+                crew.queue.split_off(stays)
             };
             let error = Arc::new(error);
             for (task, _) in stranded {
@@ -389,8 +393,8 @@ impl Schedule for Arc<Shared> {
         } else if crew.posts.len() < self.options.threads.max(1) {
             let key = crew.posts.insert(Post::default());
             crew.threads += 1;
-            drop(crew);
-            self.start(key);
+            // A prompt pool's stays locked until it is known whether there is a thread: the call is the last in the queue.
+            self.start(key, self.options.prompt.then_some(crew));
         }
     }
 

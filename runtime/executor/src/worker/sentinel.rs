@@ -215,11 +215,8 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
     }
     let mut is_refused = false;
     if !core.watch.is_helped(step) {
-        let is_idle_worker = |index: usize, other: &Core| {
-            index < shared.options.workers && other.group() == core.group() && other.watch.progress().is_none()
-        };
-        let mut others = shared.cores.iter().enumerate();
-        if others.any(|(index, other)| is_idle_worker(index, other)) {
+        let is_idle = |other: &Core| other.group() == core.group() && other.watch.progress().is_none();
+        if shared.cores[..shared.options.workers].iter().any(is_idle) {
             core.watch.set_helped(step);
         } else if Spares::lend(shared, index, step) {
             core.watch.set_helped(step);

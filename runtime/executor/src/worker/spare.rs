@@ -39,12 +39,13 @@ impl Spares {
             threads: cores.len(),
             name: Cow::Borrowed("bourn-spare"),
             stack_size: options.stack_size,
+            prompt: true,
             ..PoolOptions::default()
         };
         Self { threads: BlockingPool::new(threads), free: Mutex::new(cores.rev().collect()) }
     }
 
-    /// Has a spare stand in for `victim`; `false`: none is free. The next tick tries again.
+    /// Has a spare stand in for `victim`; `false`: none is free, or no thread can be started. The next tick tries again.
     pub(super) fn lend<P: Park>(shared: &Arc<Shared<P>>, victim: usize, progress: usize) -> bool {
         // A forked child has no threads of the runtime's.
         let Some(core) = lock(&shared.spares.free).pop().filter(|_| !shared.is_forked()) else {

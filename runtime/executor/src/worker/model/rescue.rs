@@ -127,6 +127,45 @@ fn loom_spares_keep_their_cap() {
     });
 }
 
+/// A stuck worker goes on while its spare, in the middle of what it does, is about to leave: what the spare has in its slot
+/// is done by one of the two, and the worker, which may be about to rest, hears of it.
+/// Killed by: executor-spare-keeps-its-slot.
+#[test]
+fn loom_spare_meets_its_victim_coming_back() {
+    bounded(1, || {
+        let (shared, handle) = unstarted(with_spares(1, 1), ThreadPark::new());
+        let (free, done) = (Arc::new(Door::default()), Arc::new(Door::default()));
+        let (inner, frees, opener) = (handle.clone(), Arc::clone(&free), Arc::clone(&done));
+        let here = Arc::clone(&shared);
+        drop(handle.spawn(async move {
+            drop(inner.spawn(async move { opener.open() }));
+            frees.open();
+            // The spare's next look finds that. (Left to itself, loom tries no store between two loads of one thread.)
+            while here.cores[0].watch.is_stuck() {
+                thread::yield_now();
+            }
+        }));
+        let victim = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                enter::serve(&shared, 0, |_, driver| {
+                    let step = driver.core().watch.progress().unwrap();
+                    driver.core().watch.mark_stuck(step);
+                    assert!(Spares::lend(&shared, 0, step));
+                    free.wait();
+                    while !shared.is_closed() {
+                        driver.run_or_rest(Wait::Forever);
+                    }
+                });
+            }
+        });
+        done.wait();
+        shared.shut_down();
+        victim.join().unwrap();
+        assert!(shared.await_end(None).is_empty());
+    });
+}
+
 /// Wakes, in its next turn that does not wait, who was left in it.
 #[derive(Default)]
 pub(super) struct Bringer {

@@ -29,6 +29,7 @@ fn loom_shutdown_meets_a_worker_about_to_rest() {
 }
 
 /// A task that is being polled, wakes itself and is queued again: its future is dropped, once, and its handle is told.
+/// Killed by: executor-end-waits-for-nobody.
 #[test]
 fn loom_shutdown_meets_a_running_task() {
     bounded(2, || {
@@ -63,7 +64,18 @@ fn loom_shutdown_meets_the_sentinel() {
 /// A spare may be about to be started, stand in, come back because its victim goes on, or rest.
 #[test]
 fn loom_shutdown_meets_a_spare() {
-    bounded(2, || {
+    meets_a_spare(true);
+}
+
+/// As above, but the victim is stuck beyond the shutdown.
+/// Killed by: executor-spare-stays-for-its-victim.
+#[test]
+fn loom_shutdown_meets_a_spare_of_a_lasting_victim() {
+    meets_a_spare(false);
+}
+
+fn meets_a_spare(victim_returns: bool) {
+    bounded(2, move || {
         let mut options = options(1, 0);
         options.spares = 1;
         let (shared, handle) = unstarted(options, ThreadPark::new());
@@ -77,7 +89,9 @@ fn loom_shutdown_meets_a_spare() {
                 watch.mark_stuck(step);
                 // In vain if the runtime is closed already.
                 Spares::lend(&shared, 0, step);
-                watch.begin(None, None);
+                if victim_returns {
+                    watch.begin(None, None);
+                }
             }
         });
         shared.shut_down();
@@ -119,9 +133,9 @@ fn loom_shutdown_meets_a_turn_in_a_hurry() {
     });
 }
 
-/// When it is dropped, something is spawned in the other one of two runtimes that drops the next.
+/// When it is dropped, something is spawned in the next of several runtimes that drops the next link.
 struct Link<P: Park> {
-    runtimes: [Handle<P>; 2],
+    runtimes: [Handle<P>; 4],
     left: usize,
     drops: Arc<AtomicUsize>,
 }
@@ -131,7 +145,7 @@ impl<P: Park> Drop for Link<P> {
         self.drops.fetch_add(1, Relaxed);
         if let Some(left) = self.left.checked_sub(1) {
             let next = Self { runtimes: self.runtimes.clone(), left, drops: Arc::clone(&self.drops) };
-            drop(self.runtimes[left % 2].spawn(async move {
+            drop(self.runtimes[left % 4].spawn(async move {
                 let _next = next;
                 pending::<()>().await;
             }));
@@ -139,25 +153,46 @@ impl<P: Park> Drop for Link<P> {
     }
 }
 
-/// A chain of destructors goes back and forth between two runtimes that are shut down at the same time, deeper than they
-/// are allowed to nest: the whole of it is dropped.
+/// A chain of destructors goes round between runtimes that are shut down at the same time, deeper than they are allowed to
+/// nest: the whole of it is dropped.
 #[test]
 fn loom_shutdown_meets_a_chain_between_runtimes() {
-    const LENGTH: usize = 5;
-    bounded(2, || {
+    chain_between_runtimes(false);
+}
+
+/// As above, but the chain begins when all are closed, and no sweep is left to come to what it leaves.
+/// Killed by: executor-drop-in-turn-once.
+#[test]
+fn loom_shutdown_is_over_before_a_chain_between_runtimes() {
+    chain_between_runtimes(true);
+}
+
+fn chain_between_runtimes(is_late: bool) {
+    const LENGTH: usize = 9;
+    bounded(2, move || {
         let drops = Arc::new(AtomicUsize::new(0));
         let (shared, handles): (Vec<Arc<Shared<_>>>, Vec<_>) =
-            (0..2).map(|_| unstarted(options(1, 0), ThreadPark::new())).unzip();
-        let runtimes = [handles[0].clone(), handles[1].clone()];
-        drop(Link { runtimes, left: LENGTH, drops: Arc::clone(&drops) });
-        let ends = shared.into_iter().map(|shared| {
+            (0..4).map(|_| unstarted(options(1, 0), ThreadPark::new())).unzip();
+        let runtimes = handles.try_into().unwrap_or_else(|_| unreachable!("there are four"));
+        let link = Link { runtimes, left: LENGTH, drops: Arc::clone(&drops) };
+        let link = if is_late {
+            Some(link)
+        } else {
+            drop(link);
+            None
+        };
+        let end = |shared: &[Arc<Shared<_>>]| {
+            let shared = shared.to_vec();
             thread::spawn(move || {
-                shared.shut_down();
-                assert!(shared.await_end(None).is_empty());
+                for shared in shared {
+                    shared.shut_down();
+                    assert!(shared.await_end(None).is_empty());
+                }
             })
-        });
-        let ends: Vec<_> = ends.collect();
+        };
+        let ends = [end(&shared[..2]), end(&shared[2..])];
         ends.into_iter().for_each(|end| end.join().unwrap());
+        drop(link);
         assert_eq!(drops.load(Relaxed), LENGTH + 1, "the chain was cut");
     });
 }
