@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
         if arguments.flavor == "current_thread" {
             return runtime.block_on(serving);
         }
-        // This thread waits outside, as tokio's does: inside `block_on` it would be one worker more.
+        // This thread waits outside, as tokio's does.
         runtime.spawn(async {
             let Err(error) = serving.await else { return };
             eprintln!("{error}");

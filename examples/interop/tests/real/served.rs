@@ -125,9 +125,11 @@ fn a_drain_waits_for_requests_on_their_way() {
                 server.signal("TERM");
                 // From the first moment of a drain on, who knocks is not heard.
                 while TcpStream::connect_timeout(&addr, Duration::from_millis(10)).is_ok() {}
-                let answered = [&mut fresh, &mut used].map(|stream| {
+                for stream in [&mut fresh, &mut used] {
                     // One that is closed already may refuse it.
                     let _ = write!(stream, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                }
+                let answered = [fresh, used].map(|mut stream| {
                     let mut answer = Vec::new();
                     let _ = stream.read_to_end(&mut answer);
                     answer.ends_with(b"Hello, world!")
