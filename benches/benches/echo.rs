@@ -1,84 +1,56 @@
 //! One message there and back over loopback, both ends in one runtime.
-//! Hypothesis: with two system calls and a share of a wait per request, the
-//! kernel is nearly all of the cost, on either runtime.
+//! Hypothesis: with two system calls and a share of a wait per request, the kernel is nearly all of the cost, on any runtime.
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
+mod harness;
+
+use std::time::{Duration, Instant};
+
+use bourn_bench::peers::Peer;
 use criterion::{Criterion, criterion_group, criterion_main};
+use harness::Question;
 
 const MESSAGE: [u8; 64] = [7; 64];
 
-fn bourn_pair(runtime: &bourn::Runtime) -> bourn::net::TcpStream {
-    runtime.block_on(async {
-        let listener = bourn::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-        let address = listener.local_addr().expect("an address");
-        let client = bourn::net::TcpStream::connect(address).await.expect("a connection");
-        let (server, _) = listener.accept().await.expect("a connection");
-        bourn::spawn(async move {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = server.read(&mut buffer).await {
-                if server.write_all(&buffer[..length]).await.is_err() {
-                    break;
-                }
-            }
-        });
-        client
-    })
-}
+#[derive(Clone, Copy)]
+struct Echo;
 
-fn tokio_pair(runtime: &tokio::runtime::Runtime) -> tokio::net::TcpStream {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-        let address = listener.local_addr().expect("an address");
-        let client = tokio::net::TcpStream::connect(address).await.expect("a connection");
-        client.set_nodelay(true).expect("an option");
-        let (mut server, _) = listener.accept().await.expect("a connection");
-        server.set_nodelay(true).expect("an option");
-        tokio::spawn(async move {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = server.read(&mut buffer).await {
-                if server.write_all(&buffer[..length]).await.is_err() {
-                    break;
-                }
-            }
-        });
-        client
-    })
-}
-
-fn round_trip(criterion: &mut Criterion) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    let bourn = bourn::Runtime::new().expect("a runtime");
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut group = criterion.benchmark_group("echo 64 B x100");
-    let client = bourn_pair(&bourn);
-    group.bench_function("bourn", |bencher| {
-        bencher.iter(|| {
-            bourn.block_on(async {
-                let mut buffer = [0; 64];
-                for _ in 0..100 {
-                    client.write_all(&MESSAGE).await.expect("a write");
-                    client.read_exact(&mut buffer).await.expect("a read");
+impl Question for Echo {
+    fn measure<P: Peer>(self, peer: P, times: u64) -> Duration {
+        peer.run(async move {
+            let (listener, addr) = P::listen().await;
+            let server = peer.spawn(async move {
+                let mut stream = P::accept(&listener).await;
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = P::read(&mut stream, &mut buffer).await {
+                    P::write_all(&mut stream, &buffer[..length]).await.expect("a client that reads");
                 }
             });
-        });
-    });
-    let mut client = tokio_pair(&tokio);
-    group.bench_function("tokio", |bencher| {
-        bencher.iter(|| {
-            tokio.block_on(async {
-                let mut buffer = [0; 64];
-                for _ in 0..100 {
-                    client.write_all(&MESSAGE).await.expect("a write");
-                    client.read_exact(&mut buffer).await.expect("a read");
+            let mut client = P::connect(addr).await;
+            let mut buffer = [0; MESSAGE.len()];
+            let start = Instant::now();
+            for _ in 0..times {
+                P::write_all(&mut client, &MESSAGE).await.expect("a server that reads");
+                let mut got = 0;
+                while got < MESSAGE.len() {
+                    let read = P::read(&mut client, &mut buffer[got..]).await.expect("an answer");
+                    assert_ne!(read, 0, "the server closed");
+                    got += read;
                 }
-            });
-        });
-    });
-    group.finish();
+            }
+            let elapsed = start.elapsed();
+            assert_eq!(buffer, MESSAGE);
+            drop(client);
+            server.await;
+            elapsed
+        })
+    }
 }
 
-criterion_group!(benches, round_trip);
+fn all(criterion: &mut Criterion) {
+    harness::one_thread(criterion, "echo of 64 bytes", Echo);
+    harness::two_workers(criterion, "echo of 64 bytes", Echo);
+}
+
+criterion_group!(name = benches; config = harness::criterion(); targets = all);
 criterion_main!(benches);

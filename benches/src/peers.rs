@@ -36,6 +36,79 @@ pub trait Peer: Copy + Send + Sync + 'static {
 
 const LOCAL: &str = "127.0.0.1:0";
 
+/// The sockets of a runtime, all of which have methods of the same names. Whose listener does not do it by itself is told to
+/// send without delay.
+macro_rules! sockets {
+    ($($net:ident)::+, $adopt:ident, nodelay: $is_nodelay:literal $(, $traits:item)?) => {
+        type Listener = $($net)::+::TcpListener;
+        type Stream = $($net)::+::TcpStream;
+
+        async fn listen() -> (Self::Listener, SocketAddr) {
+            let listener = Self::Listener::bind(LOCAL).await.expect("a listener");
+            let addr = listener.local_addr().expect("its address");
+            (listener, addr)
+        }
+
+        async fn accept(listener: &Self::Listener) -> Self::Stream {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            if !$is_nodelay {
+                stream.set_nodelay(true).expect("an option");
+            }
+            stream
+        }
+
+        async fn connect(addr: SocketAddr) -> Self::Stream {
+            let stream = Self::Stream::connect(addr).await.expect("a connection");
+            if !$is_nodelay {
+                stream.set_nodelay(true).expect("an option");
+            }
+            stream
+        }
+
+        fn adopt(socket: std::net::TcpStream) -> Self::Stream {
+            Self::Stream::$adopt(socket).expect("a socket")
+        }
+
+        async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
+            $(
+                #[allow(unused_imports)]
+                $traits
+            )?
+            stream.read(buffer).await
+        }
+
+        async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
+            $(
+                #[allow(unused_imports)]
+                $traits
+            )?
+            stream.write_all(bytes).await
+        }
+    };
+}
+
+/// Tasks of a runtime with `spawn` and `block_on`, whose results are `Result`s.
+macro_rules! tasks {
+    () => {
+        fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
+            let task = self.runtime.spawn(future);
+            if self.has_workers { smol::future::block_on(task) } else { self.runtime.block_on(task) }.expect("a result")
+        }
+
+        fn block_on<T>(self, future: impl Future<Output = T>) -> T {
+            self.runtime.block_on(future)
+        }
+
+        fn spawn<T: Send + 'static>(
+            self,
+            future: impl Future<Output = T> + Send + 'static,
+        ) -> impl Future<Output = T> + Send + 'static {
+            let task = self.runtime.spawn(future);
+            async { task.await.expect("a result") }
+        }
+    };
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Bourn {
     runtime: &'static bourn::Runtime,
@@ -63,25 +136,8 @@ impl Bourn {
 impl Peer for Bourn {
     const NAME: &'static str = "bourn";
 
-    type Listener = bourn::net::TcpListener;
-    type Stream = bourn::net::TcpStream;
-
-    fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
-        let task = self.runtime.spawn(future);
-        if self.has_workers { smol::future::block_on(task) } else { self.runtime.block_on(task) }.expect("a result")
-    }
-
-    fn block_on<T>(self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-
-    fn spawn<T: Send + 'static>(
-        self,
-        future: impl Future<Output = T> + Send + 'static,
-    ) -> impl Future<Output = T> + Send + 'static {
-        let task = self.runtime.spawn(future);
-        async { task.await.expect("a result") }
-    }
+    sockets!(bourn::net, from_std, nodelay: true);
+    tasks!();
 
     fn yield_now() -> impl Future<Output = ()> + Send {
         bourn::task::yield_now()
@@ -93,32 +149,6 @@ impl Peer for Bourn {
 
     async fn in_time<T: Send>(limit: Duration, future: impl Future<Output = T> + Send) -> T {
         bourn::time::timeout(limit, future).await.expect("in time")
-    }
-
-    async fn listen() -> (Self::Listener, SocketAddr) {
-        let listener = bourn::net::TcpListener::bind(LOCAL).await.expect("a listener");
-        let addr = listener.local_addr().expect("its address");
-        (listener, addr)
-    }
-
-    async fn accept(listener: &Self::Listener) -> Self::Stream {
-        listener.accept().await.expect("a connection").0
-    }
-
-    async fn connect(addr: SocketAddr) -> Self::Stream {
-        bourn::net::TcpStream::connect(addr).await.expect("a connection")
-    }
-
-    fn adopt(socket: std::net::TcpStream) -> Self::Stream {
-        bourn::net::TcpStream::from_std(socket).expect("a socket")
-    }
-
-    async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
-        stream.read(buffer).await
-    }
-
-    async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
-        stream.write_all(bytes).await
     }
 }
 
@@ -144,25 +174,8 @@ impl Tokio {
 impl Peer for Tokio {
     const NAME: &'static str = "tokio";
 
-    type Listener = tokio::net::TcpListener;
-    type Stream = tokio::net::TcpStream;
-
-    fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
-        let task = self.runtime.spawn(future);
-        if self.has_workers { smol::future::block_on(task) } else { self.runtime.block_on(task) }.expect("a result")
-    }
-
-    fn block_on<T>(self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-
-    fn spawn<T: Send + 'static>(
-        self,
-        future: impl Future<Output = T> + Send + 'static,
-    ) -> impl Future<Output = T> + Send + 'static {
-        let task = self.runtime.spawn(future);
-        async { task.await.expect("a result") }
-    }
+    sockets!(tokio::net, from_std, nodelay: false, use tokio::io::{AsyncReadExt, AsyncWriteExt};);
+    tasks!();
 
     fn yield_now() -> impl Future<Output = ()> + Send {
         tokio::task::yield_now()
@@ -174,36 +187,6 @@ impl Peer for Tokio {
 
     async fn in_time<T: Send>(limit: Duration, future: impl Future<Output = T> + Send) -> T {
         tokio::time::timeout(limit, future).await.expect("in time")
-    }
-
-    async fn listen() -> (Self::Listener, SocketAddr) {
-        let listener = tokio::net::TcpListener::bind(LOCAL).await.expect("a listener");
-        let addr = listener.local_addr().expect("its address");
-        (listener, addr)
-    }
-
-    async fn accept(listener: &Self::Listener) -> Self::Stream {
-        let (stream, _) = listener.accept().await.expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        stream
-    }
-
-    async fn connect(addr: SocketAddr) -> Self::Stream {
-        let stream = tokio::net::TcpStream::connect(addr).await.expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        stream
-    }
-
-    fn adopt(socket: std::net::TcpStream) -> Self::Stream {
-        tokio::net::TcpStream::from_std(socket).expect("a socket")
-    }
-
-    async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
-        tokio::io::AsyncReadExt::read(stream, buffer).await
-    }
-
-    async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
-        tokio::io::AsyncWriteExt::write_all(stream, bytes).await
     }
 }
 
@@ -231,8 +214,7 @@ impl Smol {
 impl Peer for Smol {
     const NAME: &'static str = "smol";
 
-    type Listener = smol::net::TcpListener;
-    type Stream = smol::net::TcpStream;
+    sockets!(smol::net, try_from, nodelay: false, use smol::io::{AsyncReadExt, AsyncWriteExt};);
 
     fn run<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> T {
         let task = self.executor.spawn(future);
@@ -264,36 +246,6 @@ impl Peer for Smol {
             panic!("in time")
         };
         smol::future::or(future, late).await
-    }
-
-    async fn listen() -> (Self::Listener, SocketAddr) {
-        let listener = smol::net::TcpListener::bind(LOCAL).await.expect("a listener");
-        let addr = listener.local_addr().expect("its address");
-        (listener, addr)
-    }
-
-    async fn accept(listener: &Self::Listener) -> Self::Stream {
-        let (stream, _) = listener.accept().await.expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        stream
-    }
-
-    async fn connect(addr: SocketAddr) -> Self::Stream {
-        let stream = smol::net::TcpStream::connect(addr).await.expect("a connection");
-        stream.set_nodelay(true).expect("an option");
-        stream
-    }
-
-    fn adopt(socket: std::net::TcpStream) -> Self::Stream {
-        smol::net::TcpStream::try_from(socket).expect("a socket")
-    }
-
-    async fn read(stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
-        smol::io::AsyncReadExt::read(stream, buffer).await
-    }
-
-    async fn write_all(stream: &mut Self::Stream, bytes: &[u8]) -> io::Result<()> {
-        smol::io::AsyncWriteExt::write_all(stream, bytes).await
     }
 }
 

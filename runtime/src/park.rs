@@ -69,10 +69,6 @@ impl Park for ReactorPark {
         self.blocking.close();
     }
 
-    fn occupied(&self) -> bool {
-        self.reactor.occupied()
-    }
-
     #[inline]
     fn before_poll(&self) {
         budget::reset();

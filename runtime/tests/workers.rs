@@ -2,8 +2,10 @@
 
 mod harness;
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -234,4 +236,50 @@ fn tasks_are_dropped_inside_their_runtime() {
     local.block_on(bourn::task::yield_now());
     drop(local);
     assert_eq!(found.load(SeqCst), 7);
+}
+
+/// The thread of `block_on` may wait in the reactor until something comes that is not its own; then a worker does, and
+/// serves: not two threads that wake each other for each event.
+#[test]
+fn a_main_future_that_waits_leaves_the_sockets_to_the_workers() {
+    const ROUNDS: u32 = 1_000;
+    harness::watched("a main future that waits", || {
+        let runtime = Builder::new_multi_thread().worker_threads(1).on_stall(|_| {}).build().expect("a runtime");
+        // The worker is held until the first answer, so that it is the main thread that waits in the reactor.
+        let (hold, held) = mpsc::channel::<()>();
+        let (tell, is_held) = mpsc::channel();
+        runtime.spawn(async move {
+            tell.send(()).expect("the test");
+            assert!(held.recv().is_err(), "it is let go, not sent anything");
+        });
+        is_held.recv().expect("the worker");
+        let (main, on_main) = (thread::current().id(), Arc::new(AtomicUsize::new(0)));
+        let count = on_main.clone();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+            let addr = listener.local_addr().expect("its address");
+            let client = thread::spawn(move || {
+                let mut stream = std::net::TcpStream::connect(addr).expect("a connection");
+                let mut hold = Some(hold);
+                for round in 0..ROUNDS {
+                    let mut answer = [0; 4];
+                    stream.write_all(&round.to_le_bytes()).expect("a question");
+                    stream.read_exact(&mut answer).expect("an answer");
+                    drop(hold.take());
+                }
+            });
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let server = bourn::spawn(async move {
+                let mut message = [0; 4];
+                while stream.read_exact(&mut message).await.is_ok() {
+                    count.fetch_add(usize::from(thread::current().id() == main), SeqCst);
+                    stream.write_all(&message).await.expect("an answer");
+                }
+            });
+            server.await.expect("a server");
+            client.join().expect("a client");
+        });
+        let on_main = on_main.load(SeqCst);
+        assert!(on_main < ROUNDS as usize / 4, "{on_main} of {ROUNDS} messages were served on the main thread");
+    });
 }

@@ -66,9 +66,6 @@ pub trait Park: Send + Sync + 'static {
     /// Ends all service: whoever waits for something here is woken, and later turns return at once.
     fn close(&self);
 
-    /// Tells whether anything could still happen here: are sources or timers registered?
-    fn occupied(&self) -> bool;
-
     /// Called on the thread that polls, before each poll of a task or of the future of `block_on`.
     ///
     /// It must be cheap, and must not panic.
@@ -139,9 +136,5 @@ impl Park for ThreadPark {
     fn close(&self) {
         lock(&self.state).closed = true;
         self.changed.notify_all();
-    }
-
-    fn occupied(&self) -> bool {
-        false
     }
 }

@@ -128,9 +128,6 @@ fn a_wait_that_fails() {
         }
         fn unpark(&self) {}
         fn close(&self) {}
-        fn occupied(&self) -> bool {
-            false
-        }
     }
     let _watchdog = watchdog();
     let runtime = Executor::current_thread(Arc::new(Broken));

@@ -85,10 +85,6 @@ impl Park for Calls {
     fn close(&self) {
         self.park.close();
     }
-
-    fn occupied(&self) -> bool {
-        true
-    }
 }
 
 #[test]
@@ -252,9 +248,6 @@ impl Park for BrittlePark {
     }
     fn close(&self) {
         self.park.close();
-    }
-    fn occupied(&self) -> bool {
-        false
     }
 }
 

@@ -123,10 +123,6 @@ impl Park for Stormy {
         // The handle leads back to this.
         *self.handle.lock().unwrap() = None;
     }
-
-    fn occupied(&self) -> bool {
-        false
-    }
 }
 
 #[test]

@@ -205,10 +205,7 @@ impl Drop for Running {
             shared.counters.panicked.count();
             shared.notices.say("panic", format_args!("the handler of {} has panicked", self.life.task_name()));
         }
-        if shared.table.end(&self.life) {
-            let name = self.life.task_name();
-            shared.notices.say("outlived", format_args!("{name} is still open, though its handler has ended"));
-        }
+        shared.table.end(&self.life);
     }
 }
 

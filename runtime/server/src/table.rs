@@ -202,13 +202,13 @@ impl Table {
         });
     }
 
-    /// The handler has ended. True if its connection is still open.
-    pub(crate) fn end(&self, life: &Life) -> bool {
-        self.leave(life, |inner| inner.slots[life.key].running = false)
+    /// The handler has ended; its connection may have been passed on, to a task that speaks WebSocket, say.
+    pub(crate) fn end(&self, life: &Life) {
+        self.leave(life, |inner| inner.slots[life.key].running = false);
     }
 
-    /// Removes who is neither open nor running after `change`; false if that is so.
-    fn leave(&self, life: &Life, change: impl FnOnce(&mut Inner)) -> bool {
+    /// Removes who is neither open nor running after `change`.
+    fn leave(&self, life: &Life, change: impl FnOnce(&mut Inner)) {
         let mut inner = self.lock();
         change(&mut inner);
         let slot = &inner.slots[life.key];
@@ -217,7 +217,6 @@ impl Table {
         drop(inner);
         drop(gone);
         self.changed.ring();
-        stays
     }
 
     pub(crate) fn has_room(&self, most: usize) -> bool {

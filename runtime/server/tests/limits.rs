@@ -46,9 +46,11 @@ async fn ended(client: &TcpStream) -> Duration {
 
 async fn row_37_when_full_connections_wait_in_the_queue() {
     let running = start(Server::new().limits(Limits::new().connections(2)), echo).await;
-    let (one, two, three) = (running.connect().await, running.connect().await, running.connect().await);
+    let (one, two) = (running.connect().await, running.connect().await);
     answered(&one).await;
     answered(&two).await;
+    // Not before: on several cores nobody says which of them comes first.
+    let three = running.connect().await;
     three.write_all(b"?").await.expect("room");
     let mut buf = [0; 1];
     timeout(Duration::from_millis(30), three.read(&mut buf)).await.expect_err("there is no room");

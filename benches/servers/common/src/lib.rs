@@ -34,8 +34,19 @@ pub enum Service {
     Http,
     /// Computes or sleeps as a [`MESSAGE`] says, and sends it back.
     Work,
-    /// After one [`MESSAGE`], sends for ever or reads for ever: see [`is_source`].
+    /// After one [`MESSAGE`], what its [`Role`] is.
     Flow,
+}
+
+/// What a server is on a connection of [`Service::Flow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sends for ever.
+    Source,
+    /// Reads for ever.
+    Sink,
+    /// Sends each [`MESSAGE`] back.
+    Mirror,
 }
 
 /// What a server is told.
@@ -51,6 +62,8 @@ pub struct Arguments {
     pub workers: usize,
     /// Bytes that one connection reads at once.
     pub buffer: usize,
+    /// Bounds what the kernel takes and has not sent yet (`SO_SNDBUF`, socket(7)); 0 for what the kernel chooses.
+    pub send_buffer: usize,
 }
 
 impl Arguments {
@@ -66,6 +79,7 @@ impl Arguments {
             backend: String::new(),
             workers: 1,
             buffer: 4096,
+            send_buffer: 0,
         };
         for argument in std::env::args().skip(1) {
             let (key, value) = argument.split_once('=').expect("arguments are key=value");
@@ -85,6 +99,7 @@ impl Arguments {
                 "backend" => value.clone_into(&mut arguments.backend),
                 "workers" => arguments.workers = value.parse().expect("a number of workers"),
                 "buffer" => arguments.buffer = value.parse().expect("a number of bytes"),
+                "send_buffer" => arguments.send_buffer = value.parse().expect("a number of bytes"),
                 _ => panic!("there is no argument {key}"),
             }
         }
@@ -92,13 +107,13 @@ impl Arguments {
     }
 }
 
-/// A non-blocking listener on loopback. Accepted connections inherit `TCP_NODELAY` from it (tcp(7)), so nobody pays a call
-/// for it.
+/// A non-blocking listener on loopback. Accepted connections inherit `TCP_NODELAY` (tcp(7)) and `SO_SNDBUF` from it, so
+/// nobody pays a call for them.
 ///
 /// # Errors
 /// Those of the kernel.
-pub fn listener() -> io::Result<TcpListener> {
-    listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), false)
+pub fn listener(arguments: &Arguments) -> io::Result<TcpListener> {
+    listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), arguments, false)
 }
 
 /// One listener for each worker, all with the same address: the kernel deals connections out to them (`SO_REUSEPORT`,
@@ -106,22 +121,25 @@ pub fn listener() -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// Those of the kernel.
-pub fn listeners(workers: usize) -> io::Result<Vec<TcpListener>> {
-    let first = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true)?;
+pub fn listeners(arguments: &Arguments) -> io::Result<Vec<TcpListener>> {
+    let first = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), arguments, true)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
-    for _ in 1..workers {
-        listeners.push(listen(address, true)?);
+    for _ in 1..arguments.workers {
+        listeners.push(listen(address, arguments, true)?);
     }
     Ok(listeners)
 }
 
-fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, arguments: &Arguments, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
+    if arguments.send_buffer > 0 {
+        socket.set_send_buffer_size(arguments.send_buffer)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -183,39 +201,154 @@ pub fn whole(bytes: &[u8]) -> (usize, usize) {
 }
 
 /// Does what a message of [`Service::Work`] says: its first byte is 1 for computing, with a number of steps, and 2 for
-/// sleeping, with milliseconds; the number is in the eight bytes from the ninth on, least significant first.
-pub fn work(message: &[u8; MESSAGE]) {
-    let mut number = [0; 8];
-    number.copy_from_slice(&message[8..16]);
-    let number = u64::from_le_bytes(number);
+/// sleeping, with milliseconds; the number is in the eight bytes from the ninth on, least significant first. What was
+/// computed goes where the eight bytes from the seventeenth on are, in place of the number that it began with.
+pub fn work(message: &mut [u8; MESSAGE]) {
+    let number = number(message, 8);
     match message[0] {
-        1 => compute(number),
+        1 => {
+            let result = compute(number, self::number(message, 16));
+            message[16..24].copy_from_slice(&result.to_le_bytes());
+        }
         2 => std::thread::sleep(Duration::from_millis(number)),
         _ => {}
     }
 }
 
-/// So many steps of a computation that no compiler shortens.
-pub fn compute(steps: u64) {
-    let mut state = steps | 1;
+fn number(message: &[u8; MESSAGE], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&message[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+/// So many steps of a computation that no compiler shortens, for each step needs the one before (Marsaglia's xorshift).
+#[must_use]
+pub fn compute(steps: u64, seed: u64) -> u64 {
+    let mut state = seed | 1;
     for _ in 0..steps {
-        // Marsaglia's xorshift: each step needs the one before.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
     }
-    std::hint::black_box(state);
+    state
 }
 
-/// Whether the client of [`Service::Flow`] wants to be sent something.
+/// What the client of [`Service::Flow`] wants.
 #[must_use]
-pub fn is_source(message: &[u8; MESSAGE]) -> bool {
-    message[0] == b'<'
+pub fn role(message: &[u8; MESSAGE]) -> Role {
+    match message[0] {
+        b'<' => Role::Source,
+        b'=' => Role::Mirror,
+        _ => Role::Sink,
+    }
+}
+
+/// The services of a runtime whose streams have `read`, `read_exact` and `write_all`: functions of the same text for each,
+/// so that nothing differs but what a stream is.
+#[macro_export]
+macro_rules! services {
+    ($Stream:ty) => {
+        async fn echo(#[allow(unused_mut)] mut stream: $Stream, buffer: usize) -> ::std::io::Result<()> {
+            let mut buffer = vec![0; buffer];
+            while let length @ 1.. = stream.read(&mut buffer).await? {
+                stream.write_all(&buffer[..length]).await?;
+            }
+            Ok(())
+        }
+
+        async fn idle(#[allow(unused_mut)] mut stream: $Stream) -> ::std::io::Result<()> {
+            let mut buffer = [0; $crate::SMALL];
+            while let length @ 1.. = stream.read(&mut buffer).await? {
+                stream.write_all(&buffer[..length]).await?;
+            }
+            Ok(())
+        }
+
+        async fn once(#[allow(unused_mut)] mut stream: $Stream, buffer: usize) -> ::std::io::Result<()> {
+            let mut buffer = vec![0; buffer];
+            let length = stream.read(&mut buffer).await?;
+            stream.write_all(&buffer[..length]).await?;
+            Ok(())
+        }
+
+        async fn http(#[allow(unused_mut)] mut stream: $Stream, buffer: usize) -> ::std::io::Result<()> {
+            let mut buffer = vec![0; buffer];
+            let mut requests = $crate::Requests::default();
+            while let length @ 1.. = stream.read(&mut buffer).await? {
+                for _ in 0..requests.count(&buffer[..length]) {
+                    stream.write_all($crate::HELLO).await?;
+                }
+            }
+            Ok(())
+        }
+
+        async fn working(#[allow(unused_mut)] mut stream: $Stream) -> ::std::io::Result<()> {
+            let mut message = [0; $crate::MESSAGE];
+            loop {
+                stream.read_exact(&mut message).await?;
+                $crate::work(&mut message);
+                stream.write_all(&message).await?;
+            }
+        }
+
+        async fn flow(#[allow(unused_mut)] mut stream: $Stream) -> ::std::io::Result<()> {
+            let mut message = [0; $crate::MESSAGE];
+            stream.read_exact(&mut message).await?;
+            match $crate::role(&message) {
+                $crate::Role::Source => {
+                    let chunk = vec![message[1]; $crate::CHUNK];
+                    loop {
+                        stream.write_all(&chunk).await?;
+                    }
+                }
+                $crate::Role::Sink => {
+                    let mut chunk = vec![0; $crate::CHUNK];
+                    while stream.read(&mut chunk).await? > 0 {}
+                    Ok(())
+                }
+                $crate::Role::Mirror => loop {
+                    stream.write_all(&message).await?;
+                    stream.read_exact(&mut message).await?;
+                },
+            }
+        }
+    };
+}
+
+/// Starts the task of a new connection: a future for each service, each with no more in it than it needs.
+#[macro_export]
+macro_rules! start {
+    ($spawn:expr, $service:expr, $stream:expr, $buffer:expr) => {
+        match $service {
+            $crate::Service::Echo => _ = $spawn(echo($stream, $buffer)),
+            $crate::Service::Idle => _ = $spawn(idle($stream)),
+            $crate::Service::Once => _ = $spawn(once($stream, $buffer)),
+            $crate::Service::Http => _ = $spawn(http($stream, $buffer)),
+            $crate::Service::Work => _ = $spawn(working($stream)),
+            $crate::Service::Flow => _ = $spawn(flow($stream)),
+        }
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_shows_that_all_steps_were_done() {
+        let mut message = [0; MESSAGE];
+        message[0] = 1;
+        message[8] = 3;
+        message[16] = 5;
+        work(&mut message);
+        let step = |mut state: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^ (state << 17)
+        };
+        assert_eq!(number(&message, 16), step(step(step(5))));
+        assert_eq!((message[0], number(&message, 8)), (1, 3));
+    }
 
     #[test]
     fn requests_are_counted_whatever_pieces_they_come_in() {

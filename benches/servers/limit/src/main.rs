@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 
-use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, SMALL, Service, is_source, whole, work};
+use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, Role, SMALL, Service, role, whole, work};
 
 /// Taken from one wait.
 const EVENTS: usize = 256;
@@ -22,7 +22,7 @@ const INPUT: u64 = 1 << 33;
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
-    let listener = versus_common::listener()?;
+    let listener = versus_common::listener(&arguments)?;
     let mut epolls = Vec::new();
     for _ in 0..arguments.workers {
         epolls.push(sys::epoll()?);
@@ -221,7 +221,7 @@ impl Loop {
             }
             let mut bytes = self.behind.remove(&fd).unwrap_or_default();
             bytes.extend_from_slice(&self.buffer[..read as usize]);
-            let (messages, rest) = bytes.as_chunks::<MESSAGE>();
+            let (messages, rest) = bytes.as_chunks_mut::<MESSAGE>();
             for message in messages {
                 work(message);
                 if sys::send(fd, message) != MESSAGE as isize {
@@ -251,11 +251,16 @@ impl Loop {
             if read <= 0 {
                 return self.ended(fd, read);
             }
-            if let Some(message) = self.buffer[..read as usize].first_chunk::<MESSAGE>()
-                && is_source(message)
-            {
-                self.behind.insert(fd, vec![message[1]]);
-                return self.flow(fd);
+            if let Some(message) = self.buffer[..read as usize].first_chunk::<MESSAGE>() {
+                match role(message) {
+                    Role::Source => {
+                        self.behind.insert(fd, vec![message[1]]);
+                        return self.flow(fd);
+                    }
+                    // Who is to be a mirror waits for the answer before it sends the next message.
+                    Role::Mirror if sys::send(fd, message) != MESSAGE as isize => return self.ended(fd, 0),
+                    Role::Mirror | Role::Sink => {}
+                }
             }
             if (read as usize) < self.buffer.len() {
                 return true;

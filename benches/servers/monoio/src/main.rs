@@ -1,7 +1,6 @@
 //! monoio: on epoll or io_uring; each worker is a runtime of its own with a listener of its own.
 #![forbid(unsafe_code)]
 
-use std::future::Future;
 use std::io;
 use std::net;
 use std::thread;
@@ -9,13 +8,13 @@ use std::thread;
 use monoio::io::{AsyncReadRent, AsyncReadRentExt, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
-use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, Requests, SMALL, Service, announce, is_source, work};
+use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, Requests, Role, SMALL, Service, announce, role, work};
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let mut listeners = match arguments.workers {
-        1 => vec![versus_common::listener()?],
-        more => versus_common::listeners(more)?,
+        1 => vec![versus_common::listener(&arguments)?],
+        _ => versus_common::listeners(&arguments)?,
     };
     announce(&listeners[0])?;
     let Arguments { service, buffer, .. } = arguments;
@@ -41,23 +40,12 @@ fn run(io_uring: bool, listener: net::TcpListener, service: Service, buffer: usi
     }
 }
 
-/// A connection that fails concerns nobody else.
-fn start(task: impl Future<Output = io::Result<()>> + 'static) {
-    drop(monoio::spawn(task));
-}
-
 async fn serve(listener: net::TcpListener, service: Service, buffer: usize) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        match service {
-            Service::Echo => start(echo(stream, buffer)),
-            Service::Idle => start(echo(stream, SMALL)),
-            Service::Once => start(once(stream, buffer)),
-            Service::Http => start(http(stream, buffer)),
-            Service::Work => start(working(stream)),
-            Service::Flow => start(flow(stream)),
-        }
+        // A connection that fails concerns nobody else.
+        versus_common::start!(monoio::spawn, service, stream, buffer);
     }
 }
 
@@ -73,6 +61,10 @@ async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
         sent.clear();
         buffer = sent;
     }
+}
+
+fn idle(stream: TcpStream) -> impl Future<Output = io::Result<()>> {
+    echo(stream, SMALL)
 }
 
 async fn once(mut stream: TcpStream, size: usize) -> io::Result<()> {
@@ -101,9 +93,9 @@ async fn http(mut stream: TcpStream, size: usize) -> io::Result<()> {
 async fn working(mut stream: TcpStream) -> io::Result<()> {
     let mut message = Box::new([0; MESSAGE]);
     loop {
-        let (read, filled) = stream.read_exact(message).await;
+        let (read, mut filled) = stream.read_exact(message).await;
         read?;
-        work(&filled);
+        work(&mut filled);
         let (written, sent) = stream.write_all(filled).await;
         written?;
         message = sent;
@@ -111,22 +103,29 @@ async fn working(mut stream: TcpStream) -> io::Result<()> {
 }
 
 async fn flow(mut stream: TcpStream) -> io::Result<()> {
-    let (read, message) = stream.read_exact(Box::new([0; MESSAGE])).await;
+    let (read, mut message) = stream.read_exact(Box::new([0; MESSAGE])).await;
     read?;
     let mut chunk = vec![message[1]; CHUNK];
-    if is_source(&message) {
-        loop {
+    match role(&message) {
+        Role::Source => loop {
             let (written, sent) = stream.write_all(chunk).await;
             written?;
             chunk = sent;
-        }
-    }
-    loop {
-        chunk.clear();
-        let (read, filled) = stream.read(chunk).await;
-        if read? == 0 {
-            return Ok(());
-        }
-        chunk = filled;
+        },
+        Role::Sink => loop {
+            chunk.clear();
+            let (read, filled) = stream.read(chunk).await;
+            if read? == 0 {
+                return Ok(());
+            }
+            chunk = filled;
+        },
+        Role::Mirror => loop {
+            let (written, sent) = stream.write_all(message).await;
+            written?;
+            let (read, filled) = stream.read_exact(sent).await;
+            read?;
+            message = filled;
+        },
     }
 }

@@ -5,14 +5,15 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
-use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, Requests, SMALL, Service, announce, is_source, work};
+use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, Requests, Role, SMALL, Service, announce, role, work};
 
 /// Thousands of them are to fit.
 const STACK: usize = 128 << 10;
 
 fn main() -> io::Result<()> {
-    let Arguments { service, buffer, .. } = Arguments::parse();
-    let listener = versus_common::listener()?;
+    let arguments = Arguments::parse();
+    let listener = versus_common::listener(&arguments)?;
+    let Arguments { service, buffer, .. } = arguments;
     listener.set_nonblocking(false)?;
     announce(&listener)?;
     loop {
@@ -66,7 +67,7 @@ fn working(mut stream: TcpStream) -> io::Result<()> {
     let mut message = [0; MESSAGE];
     loop {
         stream.read_exact(&mut message)?;
-        work(&message);
+        work(&mut message);
         stream.write_all(&message)?;
     }
 }
@@ -75,11 +76,17 @@ fn flow(mut stream: TcpStream) -> io::Result<()> {
     let mut message = [0; MESSAGE];
     stream.read_exact(&mut message)?;
     let mut chunk = vec![message[1]; CHUNK];
-    if is_source(&message) {
-        loop {
+    match role(&message) {
+        Role::Source => loop {
             stream.write_all(&chunk)?;
+        },
+        Role::Sink => {
+            while stream.read(&mut chunk)? > 0 {}
+            Ok(())
         }
+        Role::Mirror => loop {
+            stream.write_all(&message)?;
+            stream.read_exact(&mut message)?;
+        },
     }
-    while stream.read(&mut chunk)? > 0 {}
-    Ok(())
 }

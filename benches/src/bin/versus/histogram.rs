@@ -3,30 +3,32 @@
 use std::time::Duration;
 
 const STEPS: u32 = 6;
+/// For every value that there is.
+const SLOTS: usize = (64 - STEPS as usize + 1) << STEPS;
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Histogram {
-    counts: Vec<u32>,
+    counts: Box<[u32; SLOTS]>,
     total: u64,
     worst: u64,
 }
 
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { counts: Box::new([0; SLOTS]), total: 0, worst: 0 }
+    }
+}
+
 impl Histogram {
+    #[inline]
     pub fn record(&mut self, nanoseconds: u64) {
-        let slot = slot(nanoseconds);
-        if slot >= self.counts.len() {
-            self.counts.resize(slot + 1, 0);
-        }
-        self.counts[slot] += 1;
+        self.counts[slot(nanoseconds)] += 1;
         self.total += 1;
         self.worst = self.worst.max(nanoseconds);
     }
 
     pub fn merge(&mut self, other: &Histogram) {
-        if other.counts.len() > self.counts.len() {
-            self.counts.resize(other.counts.len(), 0);
-        }
-        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts.iter()) {
             *mine += theirs;
         }
         self.total += other.total;
@@ -51,6 +53,7 @@ impl Histogram {
     }
 }
 
+#[inline]
 fn slot(value: u64) -> usize {
     let power = (value | 1).ilog2().saturating_sub(STEPS);
     ((u64::from(power) << STEPS) + (value >> power)) as usize
@@ -69,6 +72,7 @@ mod tests {
 
     #[test]
     fn every_value_is_in_the_slot_that_begins_at_or_below_it() {
+        assert_eq!(slot(u64::MAX), SLOTS - 1);
         for value in (0..100_000).chain((20..40).map(|power| (1 << power) + 12_345)) {
             let slot = slot(value);
             assert!(lowest(slot) <= value && value < lowest(slot + 1), "{value} in {slot}");

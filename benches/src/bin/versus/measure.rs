@@ -1,4 +1,4 @@
-//! Rounds: a slice of time with each server in turn, all of them up.
+//! Rounds: a slice of time with each server, in another order each time, all of them up.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::histogram::Histogram;
 use crate::load::Load;
 use crate::peer::{LIMIT, Peer, Server, TOKIO};
+use crate::random::Random;
 use crate::workload::Cell;
 use crate::{Outcome, sys};
 
@@ -13,7 +14,10 @@ use crate::{Outcome, sys};
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub slice: Duration,
+    /// Of each pass.
     pub rounds: usize,
+    /// How often all of it is done, with servers started anew.
+    pub passes: usize,
     /// Whether noisy rounds are measured again.
     pub patient: bool,
 }
@@ -35,18 +39,29 @@ pub struct Result {
     /// One for each round.
     pub figures: Vec<Figures>,
     pub latencies: Histogram,
-    /// Context switches of its threads for each unit; none for who ends threads meanwhile.
-    pub switches: Option<f64>,
+    /// Context switches of its threads; none for who ends threads meanwhile.
+    switches: Option<u64>,
+    /// While they were counted.
+    units: f64,
+}
+
+impl Result {
+    /// For each unit.
+    pub fn switches(&self) -> Option<f64> {
+        self.switches.map(|switches| switches as f64 / self.units)
+    }
+
+    /// What it used of a processor, or of several.
+    pub fn busy(&self) -> f64 {
+        median(self.figures.iter().map(|figures| figures.cost * figures.rate / 1e6).collect())
+    }
 }
 
 /// A cell and what became of it.
 pub struct Row {
     pub cell: Cell,
     pub results: Vec<Result>,
-    /// Rounds that were measured again, for somebody else used the processors.
-    pub repeated: usize,
-    /// Rounds that count although that was so, for there were too many.
-    pub noisy: usize,
+    pub noise: Noise,
 }
 
 impl Row {
@@ -60,11 +75,26 @@ impl Row {
         peer.figures.iter().zip(&over.figures).map(|(peer, over)| figure(peer) / figure(over)).collect()
     }
 
-    /// The generator's processor time over the server's, where that is worst.
+    /// The generator's processor time over that of one of the servers.
+    pub fn generator_over(result: &Result) -> f64 {
+        median(result.figures.iter().map(|figures| figures.generator / figures.cost).collect())
+    }
+
+    /// The same, where it is worst.
     pub fn generator_share(&self) -> f64 {
-        let share =
-            |result: &Result| median(result.figures.iter().map(|figures| figures.generator / figures.cost).collect());
-        self.results.iter().map(share).fold(0.0, f64::max)
+        self.results.iter().map(Row::generator_over).fold(0.0, f64::max)
+    }
+
+    /// Adds what another pass brought.
+    pub fn extend(&mut self, pass: Row) {
+        for (mine, other) in self.results.iter_mut().zip(pass.results) {
+            mine.figures.extend(other.figures);
+            mine.latencies.merge(&other.latencies);
+            mine.switches = mine.switches.zip(other.switches).map(|(mine, other)| mine + other);
+            mine.units += other.units;
+        }
+        self.noise.repeated += pass.noise.repeated;
+        self.noise.noisy += pass.noise.noisy;
     }
 }
 
@@ -82,11 +112,20 @@ pub fn median(values: Vec<f64>) -> f64 {
     }
 }
 
-/// The middle half.
-pub fn quartiles(values: Vec<f64>) -> (f64, f64) {
+/// Of fewer values than this there is no middle half.
+const FEW: usize = 8;
+
+/// What is shown of the spread of so many values.
+pub fn spread_of(rounds: usize) -> &'static str {
+    if rounds < FEW { "the least and the most" } else { "the middle half" }
+}
+
+/// That: the middle half, or of few values the least and the most.
+pub fn bounds(values: Vec<f64>) -> (f64, f64) {
     let values = sorted(values);
     match values.len() {
         0 => (f64::NAN, f64::NAN),
+        count @ 1..FEW => (values[0], values[count - 1]),
         count => (values[(count - 1) / 4], values[count - 1 - (count - 1) / 4]),
     }
 }
@@ -94,15 +133,50 @@ pub fn quartiles(values: Vec<f64>) -> (f64, f64) {
 /// More of the machine's time than this for others, and a round is measured again.
 const NOISE: f64 = 0.02;
 
+/// Rounds in which somebody else used the processors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noise {
+    /// Those that were measured again.
+    pub repeated: usize,
+    /// Those that count although it was so, for there were too many.
+    pub noisy: usize,
+}
+
+impl Noise {
+    /// Whether a round counts that began then, and in which the servers and the generator used so much.
+    pub fn counts(&mut self, before: &Machine, own: Duration, plan: Plan) -> Outcome<bool> {
+        if Machine::now()?.noise(before, own) <= NOISE {
+            return Ok(true);
+        }
+        // As often again as was planned, and no more.
+        let again = plan.patient && self.repeated < plan.rounds;
+        if again {
+            self.repeated += 1
+        } else {
+            self.noisy += 1
+        }
+        Ok(!again)
+    }
+
+    /// A sentence, if there is something to say.
+    pub fn words(self) -> String {
+        match (self.repeated, self.noisy) {
+            (0, 0) => String::new(),
+            (repeated, 0) => format!(" Rounds repeated for noise: {repeated}."),
+            (repeated, noisy) => format!(" Rounds repeated for noise: {repeated}; noisy ones that count: {noisy}."),
+        }
+    }
+}
+
 /// The machine's processor time since it was started: what was used, and what its host took.
-struct Machine {
+pub struct Machine {
     used: Duration,
     stolen: Duration,
     at: Instant,
 }
 
 impl Machine {
-    fn now() -> Outcome<Machine> {
+    pub fn now() -> Outcome<Machine> {
         let stat = fs::read_to_string("/proc/stat")?;
         let line = stat.lines().next().ok_or("/proc/stat is empty")?;
         let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
@@ -117,9 +191,11 @@ impl Machine {
     /// Which share of the machine went to others than ourselves, who used so much.
     fn noise(&self, earlier: &Machine, own: Duration) -> f64 {
         let whole = (self.at - earlier.at).as_secs_f64() * sys::processors().len() as f64;
-        let others = (self.used - earlier.used).saturating_sub(own) + (self.stolen - earlier.stolen);
+        // The kernel's counts may go back by a tick (proc_stat(5)).
+        let used = self.used.saturating_sub(earlier.used);
+        let stolen = self.stolen.saturating_sub(earlier.stolen);
         // A tick more or less is nobody's.
-        others.saturating_sub(Duration::from_millis(20)).as_secs_f64() / whole
+        (used.saturating_sub(own) + stolen).saturating_sub(Duration::from_millis(20)).as_secs_f64() / whole
     }
 }
 
@@ -128,11 +204,10 @@ struct Asked {
     load: Box<dyn Load>,
     result: Result,
     switches: u64,
-    units: f64,
 }
 
-/// Measures a cell.
-pub fn measure(cell: &Cell, plan: Plan, io_uring: bool) -> Outcome<Row> {
+/// Measures a cell, in one of the passes.
+pub fn measure(cell: &Cell, plan: Plan, pass: usize, io_uring: bool) -> Outcome<Row> {
     sys::pin(if cell.is_pinned() { &sys::processors()[1..2] } else { sys::processors() })?;
     let mut all = Vec::new();
     for peer in cell.peers(io_uring) {
@@ -140,55 +215,51 @@ pub fn measure(cell: &Cell, plan: Plan, io_uring: bool) -> Outcome<Row> {
         let mut load = cell.load(started.address)?;
         load.slice(plan.slice / 4).map_err(|error| format!("{}, {}: {error}", cell.key(), peer.name))?;
         let switches = started.switches()?;
-        let result = Result { peer, figures: Vec::new(), latencies: Histogram::default(), switches: None };
-        all.push(Asked { server: started, load, result, switches, units: 0.0 });
+        let result = Result { peer, figures: Vec::new(), latencies: Histogram::default(), switches: None, units: 0.0 };
+        all.push(Asked { server: started, load, result, switches });
     }
-    let (mut repeated, mut noisy) = (0, 0);
+    let mut noise = Noise::default();
+    let mut random = Random::new(pass as u64);
     let mut rounds = 0;
     while rounds < plan.rounds {
         let before = Machine::now()?;
         let mut own = Duration::ZERO;
         let mut round = Vec::new();
-        for asked in &mut all {
+        for index in random.order(all.len()) {
+            let asked = &mut all[index];
             let used = asked.server.processor_time()?;
             let own_before = sys::own_processor_time()?;
             let slice = asked
                 .load
                 .slice(plan.slice)
                 .map_err(|error| format!("{}, {}: {error}", cell.key(), asked.result.peer.name))?;
-            let spent = asked.server.settled()? - used;
+            let spent = asked.server.settled()?.saturating_sub(used);
             own += spent + (sys::own_processor_time()? - own_before);
-            asked.units += slice.units;
+            asked.result.units += slice.units;
             let each = |time: Duration| time.as_secs_f64() * 1e6 / slice.units;
             let rate = slice.units / slice.wall.as_secs_f64();
             let figures = Figures { rate, cost: each(spent), generator: each(slice.generator) };
-            round.push((figures, slice.latencies));
+            round.push((index, figures, slice.latencies));
         }
-        if Machine::now()?.noise(&before, own) > NOISE {
-            // As often again as was planned, and no more.
-            if plan.patient && repeated < plan.rounds {
-                repeated += 1;
-                continue;
+        if noise.counts(&before, own, plan)? {
+            for (index, figures, latencies) in round {
+                all[index].result.figures.push(figures);
+                all[index].result.latencies.merge(&latencies);
             }
-            noisy += 1;
+            rounds += 1;
         }
-        for (asked, (figures, latencies)) in all.iter_mut().zip(round) {
-            asked.result.figures.push(figures);
-            asked.result.latencies.merge(&latencies);
-        }
-        rounds += 1;
     }
     let mut results = Vec::new();
     for mut asked in all {
         let threads_end = asked.result.peer.is_blocking() && cell.workload == crate::workload::CHURN;
         if !threads_end {
-            asked.result.switches = Some((asked.server.switches()? - asked.switches) as f64 / asked.units);
+            asked.result.switches = Some(asked.server.switches()?.saturating_sub(asked.switches));
         }
         drop(asked.load);
         asked.server.end()?;
         results.push(asked.result);
     }
-    let row = Row { cell: cell.clone(), results, repeated, noisy };
+    let row = Row { cell: cell.clone(), results, noise };
     eprintln!("{}", summary(&row));
     Ok(row)
 }
@@ -202,10 +273,5 @@ fn summary(row: &Row) -> String {
     for over in [LIMIT, TOKIO] {
         line += &format!("; bourn/{over} {:.3}", median(row.ratios(crate::peer::BOURN, over, |figures| figures.cost)));
     }
-    line + &format!(
-        "; generator/server at most {:.2}; {} rounds repeated, {} noisy",
-        row.generator_share(),
-        row.repeated,
-        row.noisy
-    )
+    line + &format!("; generator/server at most {:.2}.{}", row.generator_share(), row.noise.words())
 }

@@ -122,6 +122,15 @@ pub struct Service {
     pub name: &'static str,
     pub buffer: usize,
     pub workers: usize,
+    /// `SO_SNDBUF` of its connections; 0 for what the kernel chooses.
+    pub send_buffer: usize,
+}
+
+impl Service {
+    /// On one thread.
+    pub const fn of(name: &'static str) -> Service {
+        Service { name, buffer: 4096, workers: 1, send_buffer: 0 }
+    }
 }
 
 /// A server that runs, until it is dropped.
@@ -152,7 +161,9 @@ impl Server {
                 command.arg(format!("{key}={value}"));
             }
         }
-        command.arg(format!("workers={}", service.workers)).arg(format!("buffer={}", service.buffer));
+        let Service { buffer, workers, send_buffer, .. } = service;
+        command.arg(format!("workers={workers}")).arg(format!("buffer={buffer}"));
+        command.arg(format!("send_buffer={send_buffer}"));
         if pinned {
             sys::pin(&sys::processors()[..1])?;
         }

@@ -1,4 +1,4 @@
-//! Pictures: a panel for each cell, a bar for each server, a line for the middle half of its rounds.
+//! Pictures: a panel for each cell, a bar for each server, a line for the spread of its rounds.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::Outcome;
-use crate::measure::{median, quartiles};
+use crate::measure::{bounds, median};
 use crate::peer::Peer;
 
 /// A server in a panel.
@@ -56,7 +56,7 @@ pub fn draw(path: &Path, panels: &[Panel]) -> Outcome<()> {
         let place = |value: f64| LEFT + (value / most * f64::from(WIDTH - LEFT - 110)) as i32;
         for bar in &panel.bars {
             let value = median(bar.values.clone());
-            let (low, high) = quartiles(bar.values.clone());
+            let (low, high) = bounds(bar.values.clone());
             let middle = y + BAR / 2 - 1;
             let style = text(13.0).pos(Pos::new(HPos::Right, VPos::Center));
             root.draw(&Text::new(bar.label, (LEFT - 8, middle), style))?;

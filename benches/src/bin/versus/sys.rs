@@ -13,8 +13,6 @@ pub use libc::epoll_event as Event;
 pub const READ: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP) as u32;
 pub const WRITE: u32 = libc::EPOLLOUT as u32;
 pub const EDGES: u32 = libc::EPOLLET as u32;
-/// In an event: the peer has said its last, or the connection is broken.
-pub const CLOSED: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
 fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -69,10 +67,26 @@ impl Epoll {
 
 /// A connection, made in one go; on loopback it is there when the call returns.
 pub fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
+    finish_connect(socket()?, address)
+}
+
+/// The same, whose peer may send no more at once than such a buffer holds, in segments as on Ethernet.
+pub fn connect_with_little_room(address: SocketAddr, bytes: i32) -> io::Result<OwnedFd> {
+    let fd = socket()?;
+    // Before it is connected: the window that it begins with is made of this.
+    set_option(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)?;
+    set_option(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_MAXSEG, 1460)?;
+    finish_connect(fd, address)
+}
+
+fn socket() -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     let fd = checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: it is new and nobody else's.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn finish_connect(fd: OwnedFd, address: SocketAddr) -> io::Result<OwnedFd> {
     let address = internet(address)?;
     let length = size_of::<libc::sockaddr_in>() as u32;
     // SAFETY: the address is as long as it says.
@@ -104,12 +118,44 @@ pub fn recv(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
 }
 
-/// Bounds what arrives before it is read.
-pub fn set_receive_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
-    let value = (&raw const bytes).cast();
+/// Reads without looking: the bytes are not copied (`MSG_TRUNC`, tcp(7)).
+pub fn skip(fd: RawFd, length: usize) -> io::Result<usize> {
+    // SAFETY: nothing is written with this flag.
+    let read = unsafe { libc::recv(fd, std::ptr::null_mut(), length, libc::MSG_DONTWAIT | libc::MSG_TRUNC) };
+    if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
+}
+
+/// So many zeros in memory that a socket can be sent without a copy.
+pub fn zeros(length: usize) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a string.
+    let fd = checked(unsafe { libc::memfd_create(c"zeros".as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: it is new and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let file = std::fs::File::from(fd);
+    // Written, for what is only a hole has no pages of its own.
+    std::io::Write::write_all(&mut &file, &vec![0; length])?;
+    Ok(file.into())
+}
+
+/// Sends from the start of a file; the socket is told each time not to wait.
+pub fn send_file(fd: RawFd, file: RawFd, length: usize) -> io::Result<usize> {
+    let mut from = 0;
+    // SAFETY: the place that it counts in outlives the call.
+    let sent = unsafe { libc::sendfile(fd, file, &raw mut from, length) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// Waits until there is something to read. False after the limit.
+pub fn readable(fd: RawFd, limit: Duration) -> io::Result<bool> {
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: it is one entry, which outlives the call.
+    Ok(checked(unsafe { libc::poll(&raw mut entry, 1, limit.as_millis() as i32) })? > 0)
+}
+
+fn set_option(fd: RawFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     let length = size_of::<i32>() as u32;
     // SAFETY: the value is as long as it says.
-    checked(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, value, length) })?;
+    checked(unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), length) })?;
     Ok(())
 }
 

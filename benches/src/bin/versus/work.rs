@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::histogram::Histogram;
-use crate::measure::Plan;
+use crate::measure::{Machine, Noise, Plan, spread_of};
 use crate::peer::{BOURN, LIMIT, MANY, Peer, Server, Service, TOKIO};
+use crate::random::Random;
 use crate::report::{Section, Verdict, micros, spread};
 use crate::sys::{self, Epoll};
 
@@ -18,15 +19,50 @@ const CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a message asks for: see `work` of the servers' common crate.
-fn request(kind: u8, number: u64) -> [u8; MESSAGE] {
+fn request(kind: u8, number: u64, seed: u64) -> [u8; MESSAGE] {
     let mut message = [0; MESSAGE];
     message[0] = kind;
     message[8..16].copy_from_slice(&number.to_le_bytes());
+    message[16..24].copy_from_slice(&seed.to_le_bytes());
     message
 }
 
 const COMPUTE: u8 = 1;
 const SLEEP: u8 = 2;
+
+/// Requests of so many steps, and what only who takes them can answer. There are a few, so that no answer serves twice in
+/// a row.
+struct Sums {
+    steps: u64,
+    results: Vec<u64>,
+    next: usize,
+}
+
+impl Sums {
+    const SEEDS: u64 = 8;
+
+    fn new(steps: u64) -> Sums {
+        let result = |seed| {
+            // The same as in the servers' common crate: Marsaglia's xorshift.
+            (0..steps).fold(seed | 1, |mut state: u64, _| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^ (state << 17)
+            })
+        };
+        Sums { steps, results: (0..Sums::SEEDS).map(|seed| result(2 * seed)).collect(), next: 0 }
+    }
+
+    /// A request and its answer.
+    fn next(&mut self) -> [[u8; MESSAGE]; 2] {
+        self.next = (self.next + 1) % self.results.len();
+        [2 * self.next as u64, self.results[self.next]].map(|number| request(COMPUTE, self.steps, number))
+    }
+}
+
+fn sleep(milliseconds: u64) -> [[u8; MESSAGE]; 2] {
+    [request(SLEEP, milliseconds, 0); 2]
+}
 
 /// Connections to one server, of which each waits for one answer at most.
 struct Asker {
@@ -36,7 +72,7 @@ struct Asker {
     /// When the request was due that each connection has under way.
     due: Vec<Option<Duration>>,
     got: Vec<usize>,
-    sent: Vec<[u8; MESSAGE]>,
+    answers: Vec<[u8; MESSAGE]>,
 }
 
 impl Asker {
@@ -50,14 +86,14 @@ impl Asker {
             streams.push(stream);
         }
         let (due, got) = (vec![None; connections], vec![0; connections]);
-        Ok(Asker { address, epoll, streams, due, got, sent: vec![[0; MESSAGE]; connections] })
+        Ok(Asker { address, epoll, streams, due, got, answers: vec![[0; MESSAGE]; connections] })
     }
 
-    fn ask(&mut self, connection: usize, message: [u8; MESSAGE], due: Duration) -> Outcome<()> {
-        if sys::send(self.streams[connection].as_raw_fd(), &message)? != MESSAGE {
+    fn ask(&mut self, connection: usize, [request, answer]: [[u8; MESSAGE]; 2], due: Duration) -> Outcome<()> {
+        if sys::send(self.streams[connection].as_raw_fd(), &request)? != MESSAGE {
             return Err("there is no room for a message".into());
         }
-        self.sent[connection] = message;
+        self.answers[connection] = answer;
         self.due[connection] = Some(due);
         Ok(())
     }
@@ -75,7 +111,7 @@ impl Asker {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error.into()),
             };
-            let rest = self.sent[index].get(got..got + read);
+            let rest = self.answers[index].get(got..got + read);
             let due = self.due[index];
             let (Some(due), true) = (due, read > 0 && rest == Some(&buffer[..read])) else {
                 return Err(format!("the server at {} answers wrongly", self.address).into());
@@ -93,27 +129,22 @@ impl Asker {
 
 /// Moments of a Poisson process, the same for every server.
 struct Moments {
-    state: u64,
+    random: Random,
     mean: Duration,
 }
 
 impl Moments {
-    /// A small seed would begin with a gap of twenty means.
-    fn new(seed: u64, mean: Duration) -> Moments {
-        Moments { state: (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15), mean }
+    fn new(seed: usize, mean: Duration) -> Moments {
+        Moments { random: Random::new(seed as u64), mean }
     }
 
     fn next(&mut self) -> Duration {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        let uniform = ((self.state >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
-        self.mean.mul_f64(-uniform.ln())
+        self.mean.mul_f64(-self.random.share().ln())
     }
 }
 
 /// Requests of so many steps at random moments, for so long; latencies from when each was due.
-fn open_loop(asker: &mut Asker, steps: u64, mut moments: Moments, duration: Duration) -> Outcome<Histogram> {
+fn open_loop(asker: &mut Asker, sums: &mut Sums, mut moments: Moments, duration: Duration) -> Outcome<Histogram> {
     let mut latencies = Histogram::default();
     let start = Instant::now();
     let mut free: Vec<usize> = (0..asker.streams.len()).collect();
@@ -128,7 +159,7 @@ fn open_loop(asker: &mut Asker, steps: u64, mut moments: Moments, duration: Dura
             next += moments.next();
         }
         while let (Some(&due), Some(&connection)) = (late.front(), free.last()) {
-            asker.ask(connection, request(COMPUTE, steps), due)?;
+            asker.ask(connection, sums.next(), due)?;
             late.pop_front();
             free.pop();
             open += 1;
@@ -153,14 +184,15 @@ fn open_loop(asker: &mut Asker, steps: u64, mut moments: Moments, duration: Dura
 
 /// How many steps take a millisecond, by the processor time of a server that takes many.
 fn steps_in_a_millisecond() -> Outcome<f64> {
-    let service = Service { name: "work", buffer: 4096, workers: 1 };
+    let service = Service::of("work");
     let server = Server::start(&MANY[0], service, false)?;
     let mut asker = Asker::new(server.address, 1)?;
     let steps = 20_000_000;
+    let mut sums = Sums::new(steps);
     let before = server.processor_time()?;
     let mut answered = Vec::new();
     for _ in 0..3 {
-        asker.ask(0, request(COMPUTE, steps), Duration::ZERO)?;
+        asker.ask(0, sums.next(), Duration::ZERO)?;
         while answered.is_empty() {
             asker.wait(PATIENCE, &mut answered)?;
         }
@@ -183,6 +215,56 @@ struct Answered {
     all: Histogram,
 }
 
+/// What one server is asked with, and what was found.
+struct Asked {
+    peer: Peer,
+    server: Server,
+    asker: Asker,
+    answered: Answered,
+}
+
+/// The processor time that servers and generator have used.
+fn used<'a>(servers: impl Iterator<Item = &'a Server>) -> Outcome<Duration> {
+    let mut used = sys::own_processor_time()?;
+    for server in servers {
+        used += server.processor_time()?;
+    }
+    Ok(used)
+}
+
+/// One question to all of these, in rounds.
+fn ask(title: &str, all: &mut [Asked], sums: &mut Sums, mean: Duration, plan: Plan) -> Outcome<Noise> {
+    let mut noise = Noise::default();
+    let mut random = Random::new(0);
+    let plan = Plan { rounds: plan.rounds * plan.passes, ..plan };
+    let mut round = 0;
+    while round < plan.rounds {
+        let before = Machine::now()?;
+        let own = used(all.iter().map(|asked| &asked.server))?;
+        let mut found = Vec::new();
+        for index in random.order(all.len()) {
+            let moments = Moments::new(round + 1, mean);
+            let Asked { peer, asker, .. } = &mut all[index];
+            let latencies = open_loop(asker, sums, moments, plan.slice)
+                .map_err(|error| format!("{title}, {}: {error}", peer.name))?;
+            if latencies.count() == 0 {
+                return Err(format!("{title}, {}: no request fell into a slice", peer.name).into());
+            }
+            found.push((index, latencies));
+        }
+        if noise.counts(&before, used(all.iter().map(|asked| &asked.server))?.saturating_sub(own), plan)? {
+            for (index, latencies) in found {
+                let answered = &mut all[index].answered;
+                answered.p50.push(latencies.per_mille(500).as_secs_f64() * 1e6);
+                answered.p99.push(latencies.per_mille(990).as_secs_f64() * 1e6);
+                answered.all.merge(&latencies);
+            }
+            round += 1;
+        }
+    }
+    Ok(noise)
+}
+
 /// Requests of 0.2 and 1 ms at three loads, with two and four workers.
 pub fn requests(plan: Plan) -> Outcome<Section> {
     let mut section = Section::new("work", "Requests that cost processor time");
@@ -190,46 +272,35 @@ pub fn requests(plan: Plan) -> Outcome<Section> {
     let processors = sys::processors().len();
     section.say(&format!(
         "Over {CONNECTIONS} connections, at random moments (Poisson, the same for all servers), the load being a share of\n\
-         the {processors} processors, which the generator uses, too. Microseconds from when a request was due to its answer:\n\
-         percentiles of all rounds; ratios of rounds, the median and in brackets the middle half. Nothing is pinned.\n\n",
+         the {processors} processors, which the generator uses, too. The answer is what was computed, and the generator knows\n\
+         it. Microseconds from when a request was due to its answer: percentiles of all rounds; ratios of rounds, the median\n\
+         and in brackets {}. Nothing is pinned; the servers are the same in all passes.\n\n",
+        spread_of(plan.rounds * plan.passes),
     ));
     section.table(&["cost, load, workers", "server", "p50 us", "p99 us", "p50 over tokio", "p99 over tokio"]);
     sys::pin(sys::processors())?;
+    let mut noise = Noise::default();
     for workers in [2, 4] {
         for cost in [0.2, 1.0] {
             for load in [30, 50, 70] {
                 let title = format!("{cost} ms, {load} %, {workers} workers");
                 let mean = Duration::from_secs_f64(cost / 1000.0 / (f64::from(load) / 100.0) / processors as f64);
-                let steps = (cost * per_millisecond) as u64;
-                let service = Service { name: "work", buffer: 4096, workers };
+                let mut sums = Sums::new((cost * per_millisecond) as u64);
+                let service = Service { workers, ..Service::of("work") };
                 let mut all = Vec::new();
                 for peer in peers() {
                     let server = Server::start(&peer, service, false)?;
                     let mut asker = Asker::new(server.address, CONNECTIONS)?;
-                    open_loop(&mut asker, steps, Moments::new(0, mean), plan.slice / 4)?;
-                    all.push((
-                        peer,
-                        server,
-                        asker,
-                        Answered { p50: Vec::new(), p99: Vec::new(), all: Histogram::default() },
-                    ));
+                    open_loop(&mut asker, &mut sums, Moments::new(0, mean), plan.slice / 4)?;
+                    let answered = Answered { p50: Vec::new(), p99: Vec::new(), all: Histogram::default() };
+                    all.push(Asked { peer, server, asker, answered });
                 }
-                for round in 0..plan.rounds {
-                    for (peer, _, asker, answered) in &mut all {
-                        let moments = Moments::new(round as u64 + 1, mean);
-                        let latencies = open_loop(asker, steps, moments, plan.slice)
-                            .map_err(|error| format!("{title}, {}: {error}", peer.name))?;
-                        if latencies.count() == 0 {
-                            return Err(format!("{title}, {}: no request fell into a slice", peer.name).into());
-                        }
-                        answered.p50.push(latencies.per_mille(500).as_secs_f64() * 1e6);
-                        answered.p99.push(latencies.per_mille(990).as_secs_f64() * 1e6);
-                        answered.all.merge(&latencies);
-                    }
-                }
-                let tokio = all.iter().find(|(peer, ..)| peer.name == TOKIO).ok_or("tokio is not asked")?;
-                let tokio = (tokio.3.p50.clone(), tokio.3.p99.clone());
-                for (peer, server, asker, answered) in all {
+                let Noise { repeated, noisy } = ask(&title, &mut all, &mut sums, mean, plan)?;
+                noise.repeated += repeated;
+                noise.noisy += noisy;
+                let tokio = all.iter().find(|asked| asked.peer.name == TOKIO).ok_or("tokio is not asked")?;
+                let tokio = (tokio.answered.p50.clone(), tokio.answered.p99.clone());
+                for Asked { peer, server, asker, answered } in all {
                     drop(asker);
                     server.end()?;
                     let over = |mine: &[f64], theirs: &[f64]| -> Vec<f64> {
@@ -250,14 +321,17 @@ pub fn requests(plan: Plan) -> Outcome<Section> {
                         }
                     }
                     if peer.name == BOURN && cost == 1.0 && load == 50 {
-                        section.verdicts.push(Verdict::at_most(format!("{title}: p50 over tokio"), &p50, 1.0, 2));
-                        section.verdicts.push(Verdict::at_most(format!("{title}: p99 over tokio"), &p99, 1.0, 2));
+                        for (figure, values) in [("p50", &p50), ("p99", &p99)] {
+                            let what = format!("{title}: {figure} over tokio");
+                            section.verdicts.push(Verdict::at_most(what, values, 1.0, 2, plan.rounds));
+                        }
                     }
                 }
                 eprintln!("{title}: done");
             }
         }
     }
+    section.say(&format!("\n{}\n", noise.words().trim()));
     Ok(section)
 }
 
@@ -265,7 +339,7 @@ const TICK: Duration = Duration::from_millis(20);
 const TICKERS: usize = 16;
 
 /// Tickers ask every 20 ms while others have blocked so many of the workers: the worst delay of an answer.
-fn worst_delay(server: &Server, blockers: usize, blocked: Duration, steps: u64) -> Outcome<Duration> {
+fn worst_delay(server: &Server, blockers: usize, blocked: Duration, sums: &mut Sums) -> Outcome<Duration> {
     let mut asker = Asker::new(server.address, TICKERS)?;
     let mut others = Asker::new(server.address, blockers)?;
     let start = Instant::now();
@@ -279,12 +353,12 @@ fn worst_delay(server: &Server, blockers: usize, blocked: Duration, steps: u64) 
         if !is_blocking && now > TICK * 5 {
             is_blocking = true;
             for connection in 0..blockers {
-                others.ask(connection, request(SLEEP, blocked.as_millis() as u64), now)?;
+                others.ask(connection, sleep(blocked.as_millis() as u64), now)?;
             }
         }
         for (ticker, next) in next.iter_mut().enumerate() {
             if *next <= now && now < end && asker.due[ticker].is_none() {
-                asker.ask(ticker, request(COMPUTE, steps), now)?;
+                asker.ask(ticker, sums.next(), now)?;
                 *next = now + TICK;
             }
         }
@@ -315,16 +389,17 @@ fn worst_delay(server: &Server, blockers: usize, blocked: Duration, steps: u64) 
 pub fn blocked(plan: Plan) -> Outcome<Section> {
     let blocked = if plan.patient { Duration::from_secs(2) } else { Duration::from_millis(200) };
     let mut section = Section::new("blocked", "Tasks that block");
-    let steps = (0.2 * steps_in_a_millisecond()?) as u64;
+    let mut sums = Sums::new((0.2 * steps_in_a_millisecond()?) as u64);
     section.say(&format!(
         "Four workers. {TICKERS} connections ask every 20 ms for 0.2 ms of work; tasks on one or four others block their threads\n\
-         for {} ms. The worst time until an answer came, in milliseconds: the median of the rounds.\n\n",
+         for {} ms. The worst time until an answer came, in milliseconds: the median of three rounds, the least and the most.\n\n",
         blocked.as_millis(),
     ));
     section.table(&["server", "one blocked", "all four blocked"]);
     sys::pin(sys::processors())?;
-    let rounds = if plan.patient { 3 } else { 1 };
-    let service = Service { name: "work", buffer: 4096, workers: 4 };
+    let plan = Plan { rounds: if plan.patient { 3 } else { 1 }, ..plan };
+    let mut noise = Noise::default();
+    let service = Service { workers: 4, ..Service::of("work") };
     for peer in peers() {
         let server = Server::start(&peer, service, false)?;
         let mut fields = vec![if peer.name == BOURN { format!("**{BOURN}**") } else { peer.name.to_owned() }];
@@ -332,23 +407,27 @@ pub fn blocked(plan: Plan) -> Outcome<Section> {
             [(1, 10.0, "one of four workers blocked"), (4, 25.0, "all four workers blocked")]
         {
             let mut worst = Vec::new();
-            for round in 0..rounds {
-                let delay = worst_delay(&server, blockers, blocked, steps)
+            while worst.len() < plan.rounds {
+                let (before, own) = (Machine::now()?, used([&server].into_iter())?);
+                let delay = worst_delay(&server, blockers, blocked, &mut sums)
                     .map_err(|error| format!("{title}, {}: {error}", peer.name))?
                     .as_secs_f64()
                     * 1e3;
-                section.record(title, "", peer.name, round, "worst ms", delay);
-                worst.push(delay);
+                if noise.counts(&before, used([&server].into_iter())?.saturating_sub(own), plan)? {
+                    section.record(title, "", peer.name, worst.len(), "worst ms", delay);
+                    worst.push(delay);
+                }
             }
             fields.push(spread(&worst, 1));
             if peer.name == BOURN {
                 let what = format!("{title}: worst delay in ms");
-                section.verdicts.push(Verdict::at_most(what, &worst, bound, 0));
+                section.verdicts.push(Verdict::at_most(what, &worst, bound, 0, 1));
             }
         }
         server.end()?;
         section.row(&fields);
         eprintln!("blocked, {}: done", peer.name);
     }
+    section.say(&format!("\n{}\n", noise.words().trim()));
     Ok(section)
 }

@@ -50,10 +50,25 @@ fn main() -> io::Result<()> {
 /// How many requests wait now.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
+/// Counts one for as long as it lives: a request that is given up is dropped where it waits.
+struct Waiting;
+
+impl Waiting {
+    fn new() -> Waiting {
+        WAITING.fetch_add(1, Ordering::Relaxed);
+        Waiting
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 async fn wait(milliseconds: u64) -> &'static str {
-    WAITING.fetch_add(1, Ordering::Relaxed);
+    let _waiting = Waiting::new();
     bourn::time::sleep(Duration::from_millis(milliseconds)).await;
-    WAITING.fetch_sub(1, Ordering::Relaxed);
     "done"
 }
 

@@ -109,6 +109,39 @@ fn a_drain_answers_what_is_under_way() {
     });
 }
 
+/// Nobody knows yet of a request that is on its way when the drain begins: it is waited for, on a connection that has
+/// been used as on one that has not. The wait is short, so that a busy machine may need several tries.
+#[test]
+fn a_drain_waits_for_requests_on_their_way() {
+    on_every_setup(|setup| {
+        for service in ["hyper", "tower"] {
+            let all_are_answered = |_try| {
+                let server = Server::start(ours(SERVED, setup).arg(service));
+                let addr = server.addr;
+                let (mut fresh, mut used) = (connect(addr), connect(addr));
+                ask(&mut used, "/");
+                // Connections are taken in order: both are the server's.
+                assert!(used.read(&mut [0; 4096]).expect("an answer") > 0);
+                server.signal("TERM");
+                // From the first moment of a drain on, who knocks is not heard.
+                while TcpStream::connect_timeout(&addr, Duration::from_millis(10)).is_ok() {}
+                for stream in [&mut fresh, &mut used] {
+                    // One that is closed already may refuse it.
+                    let _ = write!(stream, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                }
+                let answered = [fresh, used].map(|mut stream| {
+                    let mut answer = Vec::new();
+                    let _ = stream.read_to_end(&mut answer);
+                    answer.ends_with(b"Hello, world!")
+                });
+                assert!(server.wait(), "it ends well");
+                answered == [true; 2]
+            };
+            assert!((0..5).any(all_are_answered), "{service}");
+        }
+    });
+}
+
 /// A connection that has become a WebSocket is still the server's: a drain waits for it.
 #[test]
 fn a_drain_waits_for_a_websocket() {

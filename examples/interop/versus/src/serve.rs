@@ -15,7 +15,7 @@ async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible
 }
 
 /// The workers, and whether the main thread is inside `block_on`, as it is below
-/// `#[bourn::main]` and `#[tokio::main]`: bourn then runs tasks there, too.
+/// `#[bourn::main]` and `#[tokio::main]`.
 fn parse(runtime: &str) -> (&str, bool) {
     match runtime.split_once("+main") {
         Some((workers, _)) => (workers, true),

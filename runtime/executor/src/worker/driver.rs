@@ -19,7 +19,7 @@ use super::core::{Core, Lease};
 use super::seat::Seat;
 use super::sentinel::TICK;
 use super::shared::Shared;
-use super::sleeper::{Rest, guarded};
+use super::sleeper::{Post, guarded};
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
 use crate::signal::WORK;
@@ -51,8 +51,10 @@ pub(super) struct Driver<'a, P: Park> {
     /// When the last look around was, unless the thread has rested since.
     last_look: Option<Instant>,
     searching: bool,
-    /// Has waited in the park since the last time that another thread was sent there.
-    has_waited: bool,
+    /// May have had the post since the last time that another thread was sent there.
+    had_post: bool,
+    /// The last rest was not ended for this thread's own future or local tasks.
+    was_for_others: bool,
     /// The state of the generator that says where a search begins.
     random: u32,
 }
@@ -83,7 +85,8 @@ impl<'a, P: Park> Driver<'a, P> {
             injector_first: 0,
             last_look: None,
             searching: false,
-            has_waited: false,
+            had_post: false,
+            was_for_others: false,
             random: 0x9e37_79b9 ^ index as u32,
         };
         if shared.options.private && !shared.injector.is_empty() {
@@ -311,12 +314,10 @@ impl<'a, P: Park> Driver<'a, P> {
                 return first;
             }
         }
-        // As in `look_around`.
-        if self.shared.parks.len() > 1 {
-            self.stop_searching();
-        }
         for (group, park) in self.shared.parks.iter().enumerate() {
             if group != core.group() {
+                // As in `look_around`.
+                self.stop_searching();
                 self.turn(park);
             }
         }
@@ -339,31 +340,28 @@ impl<'a, P: Park> Driver<'a, P> {
         // The second look; see the head of `idle`.
         // A local task may have been woken by a turn of another group's reactor, at the end of the search.
         let found = shared.has_work() || !core.lifo.is_empty() || self.context.queued() > 0;
-        let (mut picked, mut failure) = (None, None);
+        let (mut picked, mut rest) = (None, Ok(false));
         if !found && !shared.is_closed() && !self.seat.signal.is_raised() {
             core.counters.parks.add(1);
             core.watch.rest();
+            let post = self.post();
             self.context.turning.set(true);
-            let rest = core.sleeper.rest(&shared.posts[core.group()], &**self.park(), wait, || {
+            rest = core.sleeper.rest(post, &**self.park(), wait, || {
                 // Before any waker runs, which may block: from here on nobody counts on this thread.
                 picked = Some(shared.idle.withdraw(index));
                 core.watch.begin(None, None);
                 shared.rouse_sentinel();
             });
             self.context.turning.set(false);
-            match rest {
-                Rest::Napped => {}
-                Rest::Turned => {
-                    self.has_waited = true;
-                    core.counters.turns.add(1);
-                }
-                Rest::Failed(error) => failure = Some(error),
-            }
+            self.was_for_others = !self.seat.signal.is_raised() && self.context.queued() == 0;
         }
         self.searching = picked.unwrap_or_else(|| shared.idle.withdraw(index));
-        if let Some(error) = failure {
-            shared.meet_failure(&error);
-            core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
+        match rest {
+            Ok(has_turned) => core.counters.turns.add(has_turned.into()),
+            Err(error) => {
+                shared.meet_failure(&error);
+                core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
+            }
         }
         if found && !self.searching {
             // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.
@@ -373,6 +371,29 @@ impl<'a, P: Park> Driver<'a, P> {
         // Once for all that the turn has woken.
         if core.ring.len() > 1 {
             shared.notify();
+        }
+    }
+
+    /// The post, if the thread is to have it. A guest leaves it to the workers, as long as one of them gets on.
+    ///
+    /// If that one gets stuck after this, then by the fence in [`Shared::attend`] the guest, which is in the idle set by
+    /// now, is sent into the park.
+    fn post(&mut self) -> Option<&'a Post> {
+        let (shared, group) = (self.shared, self.core().group());
+        let gets_on = |core: &Core| core.group() == group && core.is_taken() && !core.watch.is_stuck();
+        let mut workers = shared.cores[..shared.options.workers].iter();
+        if self.was_for_others && shared.is_guest(self.lease.index) && workers.any(gets_on) {
+            self.hand_on();
+            return None;
+        }
+        self.had_post = true;
+        Some(&shared.posts[group])
+    }
+
+    /// Sends another thread into the park, or it would stay empty while those nap who found the post taken.
+    fn hand_on(&mut self) {
+        if mem::take(&mut self.had_post) {
+            self.shared.attend(self.core().group());
         }
     }
 
@@ -406,10 +427,7 @@ impl<P: Park> Drop for Driver<'_, P> {
         if moved {
             self.shared.notify();
         }
-        if self.has_waited {
-            // Else the group's reactor would stay empty while its workers nap.
-            self.shared.attend(core.group());
-        }
+        self.hand_on();
         core.watch.rest();
     }
 }

@@ -91,10 +91,8 @@ impl<P: Park> Executor<P> {
     #[must_use]
     #[track_caller]
     pub fn current_thread(park: Arc<P>) -> Self {
-        match Self::new(ExecutorOptions::current_thread(), || Ok(Arc::clone(&park))) {
-            Ok(executor) => executor,
-            Err(_) => unreachable!("the park is there already"),
-        }
+        let executor = Self::new(ExecutorOptions::current_thread(), || Ok(Arc::clone(&park)));
+        executor.unwrap_or_else(|_| unreachable!("the park is there already"))
     }
 
     /// Starts the threads. Each of them, and each that is started later, runs inside `around` of `host`.
@@ -140,8 +138,8 @@ impl<P: Park> Executor<P> {
     ///
     /// Tasks that are left when the future ends stay; local tasks of this thread are dropped before it returns. A task
     /// that blocks this thread delays the future, which cannot go on elsewhere; what must not be delayed belongs into a
-    /// task. Beside workers that share, up to four threads at a time run tasks in this way; without workers one does, and
-    /// beside workers that share nothing none. Any further one runs its future alone until one leaves.
+    /// task. Beside workers that share, up to four threads at a time run tasks in this way, above all those that they have
+    /// spawned, for no spawn elsewhere wakes them; without workers one does, and beside workers that share nothing none. Any further one runs its future alone until one leaves.
     ///
     /// # Panics
     ///
@@ -211,11 +209,7 @@ pub(super) fn start<P: Park>(
     let enrolled = Enrolled::new(shared, is_runner);
     let thread = move || {
         let mut body = Some(body);
-        let mut run = || {
-            if let Some(body) = body.take() {
-                body(&enrolled.shared);
-            }
-        };
+        let mut run = || body.take().into_iter().for_each(|body| body(&enrolled.shared));
         inside(host.as_ref(), &mut run);
         // The host's references go before the executor is told that this thread has left.
         drop(host);

@@ -62,14 +62,14 @@ impl Idle {
     }
 
     /// After the caller has queued a task: takes a core out of the set, if one must be woken for it. Its thread counts
-    /// as searching. Cores that are `preferred` go first.
-    pub(super) fn pick(&self, preferred: impl Fn(usize) -> bool) -> Option<usize> {
+    /// as searching. Of the cores that are `fit`, those that are `preferred` go first.
+    pub(super) fn pick(&self, preferred: impl Fn(usize) -> bool, fit: impl Fn(usize) -> bool) -> Option<usize> {
         // Pairs with the fences in `publish` and `stop_search`; see the head of this module.
         fence(SeqCst);
         if self.searching.load(Relaxed).cast_signed() > 0 {
             return None;
         }
-        self.pick_where(&preferred).or_else(|| self.pick_where(&|_| true))
+        self.pick_where(&|index| fit(index) && preferred(index)).or_else(|| self.pick_where(&fit))
     }
 
     /// As [`pick`](Self::pick), but only a core that is `fit`, and also beside those who search.
@@ -131,6 +131,6 @@ mod tests {
         assert!(idle.stop_search());
         assert!(idle.start_search());
         assert!(idle.stop_search());
-        assert_eq!(idle.pick(|_| true), Some(1));
+        assert_eq!(idle.pick(|_| true, |_| true), Some(1));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A lost wake-up is a deadlock, which loom reports.
 
+mod guest;
 mod rescue;
 mod shutdown;
 
@@ -51,7 +52,7 @@ fn loom_idle_loses_no_push() {
                 let (idle, sleeper, park, work) = &*shared;
                 // Relaxed, so that nothing but the fences orders the two.
                 work.store(true, Relaxed);
-                if idle.pick(|_| true).is_some() {
+                if idle.pick(|_| true, |_| true).is_some() {
                     sleeper.unpark(&park.1);
                 }
             }
@@ -61,7 +62,7 @@ fn loom_idle_loses_no_push() {
         while !work.load(Relaxed) {
             idle.publish(0, searching);
             if !work.load(Relaxed) {
-                sleeper.rest(&park.0, &park.1, Wait::Forever, || {});
+                sleeper.rest(Some(&park.0), &park.1, Wait::Forever, || {}).unwrap();
             }
             searching = idle.withdraw(0);
         }
@@ -83,7 +84,7 @@ fn loom_last_searcher_hands_on() {
             move || {
                 let (idle, work) = &*shared;
                 work.store(true, Relaxed);
-                idle.pick(|_| true).is_some()
+                idle.pick(|_| true, |_| true).is_some()
             }
         });
         let handed_on = idle.stop_search() && work.load(Relaxed);
@@ -102,7 +103,7 @@ fn loom_sleepers_hear_their_unpark() {
         let other = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
-                shared.1[1].rest(&shared.2, &shared.0, Wait::Forever, || {});
+                shared.1[1].rest(Some(&shared.2), &shared.0, Wait::Forever, || {}).unwrap();
             }
         });
         let bringer = thread::spawn({
@@ -112,7 +113,7 @@ fn loom_sleepers_hear_their_unpark() {
                 shared.1[1].unpark(&shared.0);
             }
         });
-        shared.1[0].rest(&shared.2, &shared.0, Wait::Forever, || {});
+        shared.1[0].rest(Some(&shared.2), &shared.0, Wait::Forever, || {}).unwrap();
         bringer.join().unwrap();
         other.join().unwrap();
     });

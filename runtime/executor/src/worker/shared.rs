@@ -4,7 +4,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
-use std::{mem, process};
+use std::{iter, mem, process};
 
 use super::core::{Core, Owned};
 use super::idle::Idle;
@@ -153,9 +153,15 @@ impl<P: Park> Shared<P> {
     /// Wakes somebody for a task that the caller has queued, if nobody looks for one already.
     pub(super) fn notify(&self) {
         let is_napping = |index: usize| self.cores[index].sleeper.is_napping();
-        if let Some(index) = self.idle.pick(is_napping) {
+        if let Some(index) = self.idle.pick(is_napping, |index| !self.is_guest(index)) {
             self.unpark(index);
         }
+    }
+
+    /// Whether the core is for a caller beside workers.
+    pub(super) fn is_guest(&self, index: usize) -> bool {
+        let workers = self.options.workers;
+        workers > 0 && (workers..workers + self.options.callers).contains(&index)
     }
 
     /// Wakes a thread that rests and is `fit`, if there is one.
@@ -209,10 +215,7 @@ impl<P: Park> Shared<P> {
         while let Err(back) = owned.push(task) {
             task = back;
             owned.core.counters.overflows.add(1);
-            for _ in 0..owned.core.ring.len() / 2 {
-                let Some(first) = owned.core.ring.pop() else {
-                    break;
-                };
+            for first in iter::from_fn(|| owned.core.ring.pop()).take(owned.core.ring.len() / 2) {
                 self.injector.push(first);
             }
         }

@@ -63,43 +63,44 @@ pub(super) fn guarded(turn: impl FnOnce() -> Turn) -> Turn {
     })
 }
 
-/// How a rest ended.
-#[derive(Debug)]
-pub(super) enum Rest {
-    /// Nothing was waited for in the park.
-    Napped,
-    /// The thread has turned the park.
-    Turned,
-    /// It tried to.
-    Failed(io::Error),
-}
-
 impl Sleeper {
     pub(super) fn new() -> Self {
         Self { state: AtomicUsize::new(UP), nap: ThreadPark::new() }
     }
 
-    /// Rests until it is unparked, or `wait` is over; in the park, if the post is free, also until something happens
-    /// there. `awake` is called as soon as the wait is over and the post is free again, before anybody is woken: a waker
-    /// that blocks must keep neither the park nor the thread's place in it. Only for the core's thread.
-    pub(super) fn rest<P: Park>(&self, post: &Post, park: &P, wait: Wait, awake: impl FnOnce()) -> Rest {
-        if !post.take() {
+    /// Rests until it is unparked, or `wait` is over; in the park, if it may have the post and that is free, also until
+    /// something happens there. Returns whether it has turned the park. Only for the core's thread.
+    ///
+    /// `awake` is called as soon as the wait is over and the post is free again, before anybody is woken: a waker that
+    /// blocks must keep neither the park nor the thread's place in it.
+    ///
+    /// # Errors
+    ///
+    /// The turn failed.
+    pub(super) fn rest(
+        &self,
+        post: Option<&Post>,
+        park: &impl Park,
+        wait: Wait,
+        awake: impl FnOnce(),
+    ) -> io::Result<bool> {
+        let Some(post) = post.filter(|post| post.take()) else {
             self.rest_aside(wait);
             awake();
-            return Rest::Napped;
-        }
+            return Ok(false);
+        };
         let mut end = Some(|| {
             self.state.swap(UP, AcqRel);
             post.leave();
             awake();
         });
-        let mut rest = Rest::Napped;
+        let mut rest = Ok(false);
         if self.goes(TURNING) {
             match guarded(|| park.turn_then(wait, || end.take().into_iter().for_each(|end| end()))) {
-                Turn::Done => rest = Rest::Turned,
+                Turn::Done => rest = Ok(true),
                 // Somebody looks into the park without waiting; that is over soon.
                 Turn::Busy => thread::yield_now(),
-                Turn::Failed(error) => rest = Rest::Failed(error),
+                Turn::Failed(error) => rest = Err(error),
             }
         }
         end.into_iter().for_each(|end| end());

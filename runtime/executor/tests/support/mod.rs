@@ -167,10 +167,6 @@ impl Park for CountingPark {
         self.park.close();
     }
 
-    fn occupied(&self) -> bool {
-        self.park.occupied()
-    }
-
     fn before_poll(&self) {
         self.polls.fetch_add(1, SeqCst);
     }

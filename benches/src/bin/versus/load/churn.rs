@@ -1,47 +1,76 @@
 //! Connections that live for one request: connect, a message there and back, the end that the server makes, close.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
 use super::{Load, PATIENCE, Slice, Stopwatch, ring, submit_and_wait, wrong};
 use crate::histogram::Histogram;
-use crate::sys::{self, Epoll};
-use crate::{Outcome, message};
+use crate::{Messages, Outcome, sys};
 
 const LENGTH: usize = 64;
 
-/// A system call for each step.
+/// A system call for each step. The oldest connection is the next that is looked at, for a server takes them in this order:
+/// so nobody has to be told of each.
 pub struct ChurnEach {
     address: SocketAddr,
-    epoll: Epoll,
-    places: Vec<Option<Place>>,
+    in_flight: usize,
     request: Vec<u8>,
 }
 
-struct Place {
+struct Begun {
     fd: OwnedFd,
-    begun: u64,
-    got: usize,
+    at: u64,
 }
 
 impl ChurnEach {
     /// So many connections are under way.
-    pub fn new(address: SocketAddr, in_flight: usize) -> Outcome<ChurnEach> {
-        let places = (0..in_flight).map(|_| None).collect();
-        Ok(ChurnEach { address, epoll: Epoll::new()?, places, request: message(LENGTH, 0) })
+    pub fn new(address: SocketAddr, in_flight: usize) -> ChurnEach {
+        ChurnEach { address, in_flight, request: Messages::new(LENGTH, 1).of(0).to_vec() }
     }
 
-    fn begin(&mut self, index: usize, now: u64) -> Outcome<()> {
+    fn begin(&self, at: u64) -> Outcome<Begun> {
         let fd = sys::connect(self.address)?;
         if sys::send(fd.as_raw_fd(), &self.request)? != LENGTH {
             return Err("a new connection takes no message".into());
         }
-        self.epoll.add(fd.as_raw_fd(), sys::READ | sys::EDGES, index)?;
-        self.places[index] = Some(Place { fd, begun: now, got: 0 });
+        Ok(Begun { fd, at })
+    }
+
+    /// What comes next.
+    fn read(&self, fd: RawFd, buffer: &mut [u8]) -> Outcome<usize> {
+        loop {
+            match sys::recv(fd, buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !sys::readable(fd, PATIENCE)? {
+                        return Err(wrong(self.address, "an answer or an end is missing"));
+                    }
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// The answer, and the end: that of a connection, for a reset is an error here.
+    fn end(&self, begun: &Begun) -> Outcome<()> {
+        let mut buffer = [0; LENGTH + 1];
+        let mut got = 0;
+        while got < LENGTH {
+            match self.read(begun.fd.as_raw_fd(), &mut buffer[got..])? {
+                0 => return Err(wrong(self.address, "it closes without an answer")),
+                read => got += read,
+            }
+        }
+        if buffer[..got] != self.request[..] {
+            return Err(wrong(self.address, "the bytes are others"));
+        }
+        if self.read(begun.fd.as_raw_fd(), &mut buffer)? != 0 {
+            return Err(wrong(self.address, "there is more than the answer"));
+        }
         Ok(())
     }
 }
@@ -49,48 +78,20 @@ impl ChurnEach {
 impl Load for ChurnEach {
     fn slice(&mut self, duration: Duration) -> Outcome<Slice> {
         let mut latencies = Histogram::default();
-        let mut buffer = [0; LENGTH + 1];
         let watch = Stopwatch::start(duration)?;
         let mut done = 0_u64;
-        for index in 0..self.places.len() {
-            self.begin(index, watch.now())?;
+        let mut open = VecDeque::with_capacity(self.in_flight);
+        for _ in 0..self.in_flight {
+            open.push_back(self.begin(watch.now())?);
         }
-        let mut open = self.places.len();
-        while open > 0 {
-            let count = self.epoll.wait(PATIENCE)?;
-            if count == 0 {
-                return Err(wrong(self.address, "an answer or an end is missing"));
-            }
-            for event in 0..count {
-                let (index, flags) = self.epoll.event(event);
-                // Closed earlier in this batch: there is no event for what is closed, so this one is the place's next.
-                let Some(place) = &mut self.places[index] else { continue };
-                if place.got < LENGTH {
-                    match sys::recv(place.fd.as_raw_fd(), &mut buffer) {
-                        Ok(0) => return Err(wrong(self.address, "it closes without an answer")),
-                        Ok(read) => {
-                            if self.request.get(place.got..place.got + read) != Some(&buffer[..read]) {
-                                return Err(wrong(self.address, "the bytes are others"));
-                            }
-                            place.got += read;
-                        }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                // With the end reported and the answer here, nothing else can come.
-                if flags & sys::CLOSED == 0 || place.got < LENGTH {
-                    continue;
-                }
-                let now = watch.now();
-                latencies.record(now - place.begun);
-                done += 1;
-                self.places[index] = None;
-                if watch.is_over(now) {
-                    open -= 1;
-                } else {
-                    self.begin(index, now)?;
-                }
+        while let Some(oldest) = open.pop_front() {
+            self.end(&oldest)?;
+            let now = watch.now();
+            latencies.record(now - oldest.at);
+            done += 1;
+            drop(oldest);
+            if !watch.is_over(now) {
+                open.push_back(self.begin(now)?);
             }
         }
         watch.stop(done as f64, latencies)
@@ -123,7 +124,7 @@ impl ChurnBursts {
             address,
             ring,
             peer: Box::new(sys::internet(address)?),
-            request: message(LENGTH, 0),
+            request: Messages::new(LENGTH, 1).of(0).to_vec(),
             buffer: vec![0; in_flight * (LENGTH + 1)],
             begun: vec![0; in_flight],
         })

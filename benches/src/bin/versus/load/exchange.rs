@@ -6,12 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::{Load, PATIENCE, Slice, Stopwatch, ring, submit_and_wait, wrong};
+use super::buffers::Buffers;
+use super::{Load, PATIENCE, Slice, Stopwatch, ring, wait_for, wrong};
 use crate::histogram::Histogram;
 use crate::sys::{self, Epoll};
-use crate::{Outcome, message};
+use crate::{Messages, Outcome};
 
 /// What is said on each connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,33 +23,31 @@ pub enum Exchange {
     Http,
 }
 
-impl Exchange {
-    /// The request on one of the connections, and its answer.
-    fn messages(self, connection: usize) -> (Vec<u8>, Vec<u8>) {
-        match self {
-            Exchange::Echo(length) => {
-                let request = message(length, connection as u64);
-                (request.clone(), request)
-            }
-            Exchange::Http => (crate::REQUEST.to_vec(), crate::HELLO.to_vec()),
-        }
-    }
+/// The requests of all connections, and their answers.
+struct Texts {
+    what: Exchange,
+    messages: Messages,
 }
 
-fn connect(address: SocketAddr, count: usize) -> Outcome<Vec<TcpStream>> {
-    let mut streams = Vec::with_capacity(count);
-    for _ in 0..count {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        streams.push(stream);
+impl Texts {
+    fn new(what: Exchange, connections: usize) -> Texts {
+        let length = if let Exchange::Echo(length) = what { length } else { 0 };
+        Texts { what, messages: Messages::new(length, connections) }
     }
-    Ok(streams)
+
+    #[inline]
+    fn request(&self, connection: usize) -> &[u8] {
+        if self.what == Exchange::Http { crate::REQUEST } else { self.messages.of(connection) }
+    }
+
+    #[inline]
+    fn answer(&self, connection: usize) -> &[u8] {
+        if self.what == Exchange::Http { crate::HELLO } else { self.messages.of(connection) }
+    }
 }
 
 struct Connection {
     stream: TcpStream,
-    request: Vec<u8>,
-    answer: Vec<u8>,
     /// Bytes that the kernel has not taken yet.
     unsent: usize,
     /// Bytes of the next answer that are here.
@@ -57,19 +56,30 @@ struct Connection {
     sent: VecDeque<u64>,
 }
 
+fn connect(address: SocketAddr, count: usize, depth: usize) -> Outcome<Vec<Connection>> {
+    let mut connections = Vec::with_capacity(count);
+    for _ in 0..count {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        connections.push(Connection { stream, unsent: 0, got: 0, sent: VecDeque::with_capacity(depth) });
+    }
+    Ok(connections)
+}
+
 impl Connection {
     fn fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
 
     /// Sends what is unsent, which is the ends of messages and whole ones: a system call for each.
-    fn push(&mut self) -> io::Result<()> {
+    #[inline]
+    fn push(&mut self, request: &[u8]) -> io::Result<()> {
         while self.unsent > 0 {
-            let length = match self.unsent % self.request.len() {
-                0 => self.request.len(),
+            let length = match self.unsent % request.len() {
+                0 => request.len(),
                 rest => rest,
             };
-            match sys::send(self.stream.as_raw_fd(), &self.request[self.request.len() - length..]) {
+            match sys::send(self.fd(), &request[request.len() - length..]) {
                 Ok(sent) => self.unsent -= sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -77,12 +87,37 @@ impl Connection {
         }
         Ok(())
     }
+
+    /// Takes bytes that have come. How many answers are whole with them, or none if a byte is another.
+    #[inline]
+    fn take(&mut self, mut bytes: &[u8], answer: &[u8]) -> Option<usize> {
+        let mut whole = 0;
+        while !bytes.is_empty() {
+            let length = (answer.len() - self.got).min(bytes.len());
+            if bytes[..length] != answer[self.got..][..length] {
+                return None;
+            }
+            bytes = &bytes[length..];
+            self.got += length;
+            if self.got == answer.len() {
+                self.got = 0;
+                whole += 1;
+            }
+        }
+        Some(whole)
+    }
 }
+
+/// So many messages share a look at the clock: what that makes a time wrong by is a few calls of `send`.
+const SHARE: u64 = 4;
+/// Sleeping costs as much as some messages do; a shorter one is not worth it.
+const NAP: u64 = 20_000;
 
 /// One message for each system call.
 pub struct Each {
     address: SocketAddr,
     epoll: Epoll,
+    texts: Texts,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     depth: usize,
@@ -92,13 +127,22 @@ impl Each {
     /// `depth` requests are under way on each connection.
     pub fn new(address: SocketAddr, what: Exchange, connections: usize, depth: usize) -> Outcome<Each> {
         let epoll = Epoll::new()?;
-        let mut all = Vec::with_capacity(connections);
-        for (index, stream) in connect(address, connections)?.into_iter().enumerate() {
-            epoll.add(stream.as_raw_fd(), sys::READ | sys::WRITE | sys::EDGES, index)?;
-            let (request, answer) = what.messages(index);
-            all.push(Connection { stream, request, answer, unsent: 0, got: 0, sent: VecDeque::new() });
+        let all = connect(address, connections, depth)?;
+        for (index, connection) in all.iter().enumerate() {
+            epoll.add(connection.fd(), sys::READ | sys::WRITE | sys::EDGES, index)?;
         }
-        Ok(Each { address, epoll, connections: all, buffer: vec![0; 64 << 10], depth })
+        let texts = Texts::new(what, connections);
+        Ok(Each { address, epoll, texts, connections: all, buffer: vec![0; 64 << 10], depth })
+    }
+
+    /// Sleeps until a quarter of the answers should be there. Waiting in epoll for the first of them instead, this thread
+    /// would be woken for nearly each, which costs both sides: the generator, and the server that wakes it.
+    fn nap(&self, now: u64, answered: u64) {
+        let quarter = (self.connections.len() * self.depth / 4) as u64;
+        let nap = quarter * now / answered.max(1);
+        if quarter > 1 && nap > NAP {
+            std::thread::sleep(Duration::from_nanos(nap.min(10 * NAP)));
+        }
     }
 }
 
@@ -107,25 +151,28 @@ impl Load for Each {
         let mut latencies = Histogram::default();
         let watch = Stopwatch::start(duration)?;
         let (mut answered, mut open) = (0_u64, 0);
-        for connection in &mut self.connections {
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            let request = self.texts.request(index);
             for _ in 0..self.depth {
                 connection.sent.push_back(watch.now());
-                connection.unsent += connection.request.len();
-                connection.push()?;
+                connection.unsent += request.len();
+                connection.push(request)?;
                 open += 1;
             }
         }
+        let mut now = watch.now();
         while open > 0 {
             let count = self.epoll.wait(PATIENCE)?;
             if count == 0 {
                 return Err(wrong(self.address, "an answer is missing"));
             }
-            let mut now = watch.now();
+            now = watch.now();
             for event in 0..count {
                 let (index, flags) = self.epoll.event(event);
                 let connection = &mut self.connections[index];
+                let request = self.texts.request(index);
                 if connection.unsent > 0 {
-                    connection.push()?;
+                    connection.push(request)?;
                 }
                 if flags & sys::READ == 0 {
                     continue;
@@ -137,19 +184,10 @@ impl Load for Each {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                         Err(error) => return Err(error.into()),
                     };
-                    let mut bytes = &self.buffer[..read];
-                    while !bytes.is_empty() {
-                        let expected = &connection.answer[connection.got..];
-                        let length = expected.len().min(bytes.len());
-                        if bytes[..length] != expected[..length] {
-                            return Err(wrong(self.address, "the bytes are others"));
-                        }
-                        bytes = &bytes[length..];
-                        connection.got += length;
-                        if connection.got < connection.answer.len() {
-                            break;
-                        }
-                        connection.got = 0;
+                    let Some(whole) = connection.take(&self.buffer[..read], self.texts.answer(index)) else {
+                        return Err(wrong(self.address, "the bytes are others"));
+                    };
+                    for _ in 0..whole {
                         let sent = connection.sent.pop_front();
                         let Some(sent) = sent else { return Err(wrong(self.address, "an answer nobody asked for")) };
                         latencies.record(now.saturating_sub(sent));
@@ -157,9 +195,11 @@ impl Load for Each {
                         if watch.is_over(now) {
                             open -= 1;
                         } else {
-                            connection.unsent += connection.request.len();
-                            connection.push()?;
-                            now = watch.now();
+                            connection.unsent += request.len();
+                            connection.push(request)?;
+                            if answered.is_multiple_of(SHARE) {
+                                now = watch.now();
+                            }
                             connection.sent.push_back(now);
                         }
                     }
@@ -169,7 +209,11 @@ impl Load for Each {
                     }
                 }
             }
+            if open == self.connections.len() * self.depth && count < open / 4 {
+                self.nap(now, answered);
+            }
         }
+        _ = now;
         watch.stop(answered as f64, latencies)
     }
 }
@@ -178,102 +222,116 @@ impl Load for Each {
 pub struct Bursts {
     address: SocketAddr,
     ring: IoUring,
+    texts: Texts,
     connections: Vec<Connection>,
-    /// Where answers go: a stretch for each connection.
-    buffer: Vec<u8>,
+    /// Where answers go: whichever is free.
+    buffers: Buffers,
     depth: usize,
+    is_receiving: bool,
 }
+
+/// What a completion is of a request, which says something only when it fails.
+const REQUEST: u64 = u64::MAX;
 
 impl Bursts {
     /// `depth` requests are under way on each connection.
     pub fn new(address: SocketAddr, what: Exchange, connections: usize, depth: usize) -> Outcome<Bursts> {
-        let mut all = Vec::with_capacity(connections);
-        let mut room = 0;
-        for (index, stream) in connect(address, connections)?.into_iter().enumerate() {
-            let (request, answer) = what.messages(index);
-            room += answer.len();
-            all.push(Connection { stream, request, answer, unsent: 0, got: 0, sent: VecDeque::new() });
-        }
+        let all = connect(address, connections, depth)?;
+        let texts = Texts::new(what, connections);
         let ring = ring(connections * (depth + 1) * 2)?;
-        Ok(Bursts { address, ring, connections: all, buffer: vec![0; room], depth })
-    }
-
-    /// A request, which reports itself only when it fails.
-    #[allow(unsafe_code)]
-    fn send(&mut self, index: usize) -> Outcome<()> {
-        let connection = &self.connections[index];
-        let fd = types::Fd(connection.fd());
-        let entry = opcode::Send::new(fd, connection.request.as_ptr(), connection.request.len() as u32)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(u64::MAX);
-        // SAFETY: the request is never changed and lives as long as the ring; the same answer is waited for before either goes.
-        unsafe { self.ring.submission().push(&entry) }?;
-        Ok(())
-    }
-
-    #[allow(unsafe_code)]
-    fn receive(&mut self, index: usize) -> Outcome<()> {
-        let connection = &self.connections[index];
-        let length = connection.answer.len();
-        let at = &mut self.buffer[index * length..][..length];
-        let entry = opcode::Recv::new(types::Fd(connection.fd()), at.as_mut_ptr(), length as u32)
-            .flags(libc::MSG_WAITALL)
-            .build()
-            .user_data(index as u64);
-        // SAFETY: this stretch of the buffer is the connection's, and not looked at before the completion.
-        unsafe { self.ring.submission().push(&entry) }?;
-        Ok(())
+        let fds: Vec<RawFd> = all.iter().map(Connection::fd).collect();
+        ring.submitter().register_files(&fds)?;
+        let buffers = Buffers::new(&ring, connections, texts.answer(0).len() * depth)?;
+        Ok(Bursts { address, ring, texts, connections: all, buffers, depth, is_receiving: false })
     }
 }
 
+impl Drop for Bursts {
+    fn drop(&mut self) {
+        // The kernel still receives; after this it writes into no buffer any more.
+        _ = self.ring.submitter().register_sync_cancel(None, types::CancelBuilder::any());
+    }
+}
+
+fn request(texts: &Texts, index: usize) -> squeue::Entry {
+    let request = texts.request(index);
+    opcode::Send::new(types::Fixed(index as u32), request.as_ptr(), request.len() as u32)
+        .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+        .build()
+        .flags(squeue::Flags::SKIP_SUCCESS)
+        .user_data(REQUEST)
+}
+
+/// All that comes on a connection from now on, with no further request for it.
+fn receive(index: usize) -> squeue::Entry {
+    opcode::RecvMulti::new(types::Fixed(index as u32), Buffers::GROUP).build().user_data(index as u64)
+}
+
 impl Load for Bursts {
+    #[allow(unsafe_code)]
     fn slice(&mut self, duration: Duration) -> Outcome<Slice> {
         let mut latencies = Histogram::default();
         let watch = Stopwatch::start(duration)?;
         let mut answered = 0_u64;
-        for index in 0..self.connections.len() {
-            for _ in 0..self.depth {
-                self.send(index)?;
-                self.connections[index].sent.push_back(watch.now());
+        let (submitter, mut entries, mut completions) = self.ring.split();
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            if !self.is_receiving {
+                // SAFETY: the buffers are registered, and live as long as the ring does.
+                unsafe { entries.push(&receive(index)) }?;
             }
-            self.receive(index)?;
+            for _ in 0..self.depth {
+                // SAFETY: the request is never changed and lives as long as the ring; so below.
+                unsafe { entries.push(&request(&self.texts, index)) }?;
+                connection.sent.push_back(watch.now());
+            }
         }
-        // Receives under way, one for each connection that still waits for something.
-        let mut open = self.connections.len();
-        let mut arrived = Vec::new();
+        self.is_receiving = true;
+        let mut open = self.connections.len() * self.depth;
         while open > 0 {
-            let wanted = (open / 4).max(1);
-            submit_and_wait(&self.ring, wanted)?;
-            arrived.clear();
-            arrived.extend(self.ring.completion().map(|completion| (completion.user_data(), completion.result())));
+            entries.sync();
+            wait_for(&submitter, (open / 4).max(1))?;
+            completions.sync();
             let now = watch.now();
-            for &(index, result) in &arrived {
+            let is_over = watch.is_over(now);
+            for completion in &mut completions {
+                let (tag, result, flags) = (completion.user_data(), completion.result(), completion.flags());
+                let index = tag as usize;
+                if tag != REQUEST && !cqueue::more(flags) {
+                    // There was no free buffer, or the kernel has its reasons.
+                    // SAFETY: as above.
+                    unsafe { entries.push(&receive(index)) }?;
+                    if result == -libc::ENOBUFS {
+                        continue;
+                    }
+                }
                 if result < 0 {
                     return Err(io::Error::from_raw_os_error(-result).into());
                 }
-                let index = index as usize;
-                let connection = &mut self.connections[index];
-                let length = connection.answer.len();
-                if result as usize != length || self.buffer[index * length..][..length] != connection.answer[..] {
-                    return Err(wrong(self.address, "the bytes are others"));
-                }
-                let Some(sent) = connection.sent.pop_front() else {
-                    return Err(wrong(self.address, "an answer nobody asked for"));
+                let Some(buffer) = cqueue::buffer_select(flags) else {
+                    return Err(wrong(self.address, "it closes a connection"));
                 };
-                latencies.record(now.saturating_sub(sent));
-                answered += 1;
-                if !watch.is_over(now) {
-                    connection.sent.push_back(now);
-                    self.send(index)?;
-                }
-                if self.connections[index].sent.is_empty() {
-                    open -= 1;
-                } else {
-                    self.receive(index)?;
+                let connection = &mut self.connections[index];
+                let bytes = self.buffers.filled(buffer, result as usize);
+                let Some(whole) = connection.take(bytes, self.texts.answer(index)) else {
+                    return Err(wrong(self.address, "the bytes are others"));
+                };
+                self.buffers.give_back(buffer);
+                for _ in 0..whole {
+                    let Some(sent) = connection.sent.pop_front() else {
+                        return Err(wrong(self.address, "an answer nobody asked for"));
+                    };
+                    latencies.record(now.saturating_sub(sent));
+                    answered += 1;
+                    if is_over {
+                        open -= 1;
+                    } else {
+                        connection.sent.push_back(now);
+                        // SAFETY: as above.
+                        unsafe { entries.push(&request(&self.texts, index)) }?;
+                    }
                 }
             }
+            self.buffers.publish();
         }
         watch.stop(answered as f64, latencies)
     }

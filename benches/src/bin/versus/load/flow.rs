@@ -1,8 +1,8 @@
-//! Bytes without end: from the server, to the server, and from it to clients that read slowly.
+//! Bytes without end, from the server or to it.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::{IoUring, opcode, types};
@@ -15,9 +15,9 @@ use crate::sys::{self, Epoll};
 /// Read and written at once.
 const CHUNK: usize = 64 << 10;
 const MESSAGE: usize = 64;
-/// What a slow client reads at once, and how often it does.
-const SIP: usize = 8 << 10;
-const PAUSE: Duration = Duration::from_millis(1);
+/// Of so many reads one copies what has come and looks at it. The others throw it away in the kernel, for the generator is
+/// to be cheaper than the server.
+const LOOK: u32 = 8;
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,17 @@ pub enum Direction {
     Download,
     /// The client writes as fast as it can.
     Upload,
-    /// The client reads a little of every fourth connection each millisecond, so that the server waits for room all the time.
-    Slow,
+}
+
+/// What tells a server what it is to be on a connection.
+pub fn wish(kind: u8, fill: u8) -> [u8; MESSAGE] {
+    let mut message = [0; MESSAGE];
+    message[..2].copy_from_slice(&[kind, fill]);
+    message
 }
 
 /// What every byte of a connection is.
-fn fill(connection: usize) -> u8 {
+pub fn fill(connection: usize) -> u8 {
     connection as u8 ^ 0x5a
 }
 
@@ -40,12 +45,7 @@ fn connect(address: SocketAddr, direction: Direction, count: usize) -> Outcome<V
     for index in 0..count {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        if direction == Direction::Slow {
-            sys::set_receive_buffer(stream.as_raw_fd(), 4 * SIP as i32)?;
-        }
-        let mut message = [0; MESSAGE];
-        message[0] = if direction == Direction::Upload { b'>' } else { b'<' };
-        message[1] = fill(index);
+        let message = wish(if direction == Direction::Upload { b'>' } else { b'<' }, fill(index));
         if sys::send(stream.as_raw_fd(), &message)? != MESSAGE {
             return Err("a new connection takes no message".into());
         }
@@ -55,11 +55,11 @@ fn connect(address: SocketAddr, direction: Direction, count: usize) -> Outcome<V
 }
 
 /// The first and the last byte stand for the others.
-fn is_right(bytes: &[u8], connection: usize) -> bool {
+pub fn is_right(bytes: &[u8], connection: usize) -> bool {
     bytes.first() == Some(&fill(connection)) && bytes.last() == Some(&fill(connection))
 }
 
-fn mebibytes(bytes: u64) -> f64 {
+pub fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
@@ -70,8 +70,9 @@ pub struct FlowEach {
     epoll: Epoll,
     streams: Vec<TcpStream>,
     buffer: Vec<u8>,
-    /// Where slow clients go on.
-    turn: usize,
+    /// What is sent.
+    zeros: OwnedFd,
+    reads: u32,
 }
 
 impl FlowEach {
@@ -79,32 +80,31 @@ impl FlowEach {
         let epoll = Epoll::new()?;
         let streams = connect(address, direction, connections)?;
         for (index, stream) in streams.iter().enumerate() {
+            stream.set_nonblocking(true)?;
             let events = if direction == Direction::Upload { sys::WRITE } else { sys::READ };
             epoll.add(stream.as_raw_fd(), events, index)?;
         }
-        Ok(FlowEach { address, direction, epoll, streams, buffer: vec![0; CHUNK], turn: 0 })
+        let (buffer, zeros) = (vec![0; CHUNK], sys::zeros(CHUNK)?);
+        Ok(FlowEach { address, direction, epoll, streams, buffer, zeros, reads: 0 })
     }
 
-    fn fd(&self, index: usize) -> RawFd {
-        self.streams[index].as_raw_fd()
-    }
-
-    fn transfer(&mut self, index: usize, length: usize) -> Outcome<usize> {
-        let fd = self.fd(index);
-        let result = if self.direction == Direction::Upload {
-            sys::send(fd, &self.buffer[..length])
-        } else {
-            sys::recv(fd, &mut self.buffer[..length])
+    fn transfer(&mut self, index: usize) -> Outcome<usize> {
+        let fd = self.streams[index].as_raw_fd();
+        self.reads = self.reads.wrapping_add(1);
+        let looks = self.direction == Direction::Download && self.reads.is_multiple_of(LOOK);
+        let result = match self.direction {
+            Direction::Upload => sys::send_file(fd, self.zeros.as_raw_fd(), CHUNK),
+            Direction::Download if looks => sys::recv(fd, &mut self.buffer),
+            Direction::Download => sys::skip(fd, CHUNK),
         };
         match result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error.into()),
-            Ok(moved) => {
-                if self.direction != Direction::Upload && !is_right(&self.buffer[..moved], index) {
-                    return Err(wrong(self.address, "the bytes are others"));
-                }
-                Ok(moved)
+            Ok(0) => Err(wrong(self.address, "it closes a connection")),
+            Ok(moved) if looks && !is_right(&self.buffer[..moved], index) => {
+                Err(wrong(self.address, "the bytes are others"))
             }
+            Ok(moved) => Ok(moved),
         }
     }
 }
@@ -115,21 +115,13 @@ impl Load for FlowEach {
         let mut moved = 0;
         // In a slice of some milliseconds it may take longer until the first byte is there.
         while !watch.is_over(watch.now()) || (moved == 0 && watch.now() < PATIENCE.as_nanos() as u64) {
-            if self.direction == Direction::Slow {
-                for _ in 0..self.streams.len().div_ceil(4) {
-                    moved += self.transfer(self.turn, SIP)? as u64;
-                    self.turn = (self.turn + 1) % self.streams.len();
-                }
-                std::thread::sleep(PAUSE);
-                continue;
-            }
             let count = self.epoll.wait(PATIENCE)?;
             if count == 0 {
                 return Err(wrong(self.address, "nothing moves"));
             }
             for event in 0..count {
                 let (index, _) = self.epoll.event(event);
-                moved += self.transfer(index, CHUNK)? as u64;
+                moved += self.transfer(index)? as u64;
             }
         }
         if moved == 0 {
@@ -146,24 +138,37 @@ pub struct FlowBursts {
     ring: IoUring,
     streams: Vec<TcpStream>,
     buffers: Vec<Vec<u8>>,
-    turn: usize,
+    /// Whether the bytes that come next on a connection are copied and looked at.
+    looks: Vec<bool>,
+    reads: u32,
 }
 
 impl FlowBursts {
     pub fn new(address: SocketAddr, direction: Direction, connections: usize) -> Outcome<FlowBursts> {
         let streams = connect(address, direction, connections)?;
         let buffers = vec![vec![0; CHUNK]; connections];
-        Ok(FlowBursts { address, direction, ring: ring(connections * 2)?, streams, buffers, turn: 0 })
+        Ok(FlowBursts {
+            address,
+            direction,
+            ring: ring(connections * 2)?,
+            streams,
+            buffers,
+            looks: vec![false; connections],
+            reads: 0,
+        })
     }
 
     #[allow(unsafe_code)]
-    fn begin(&mut self, index: usize, length: usize) -> Outcome<()> {
+    fn begin(&mut self, index: usize) -> Outcome<()> {
         let fd = types::Fd(self.streams[index].as_raw_fd());
         let buffer = self.buffers[index].as_mut_ptr();
         let entry = if self.direction == Direction::Upload {
-            opcode::Send::new(fd, buffer, length as u32).flags(libc::MSG_NOSIGNAL).build()
+            opcode::Send::new(fd, buffer, CHUNK as u32).flags(libc::MSG_NOSIGNAL).build()
         } else {
-            opcode::Recv::new(fd, buffer, length as u32).build()
+            self.reads = self.reads.wrapping_add(1);
+            self.looks[index] = self.reads.is_multiple_of(LOOK);
+            let flags = if self.looks[index] { 0 } else { libc::MSG_TRUNC };
+            opcode::Recv::new(fd, buffer, CHUNK as u32).flags(flags).build()
         };
         // SAFETY: the buffer is the connection's, is as long, and is not touched before the completion.
         unsafe { self.ring.submission().push(&entry.user_data(index as u64)) }?;
@@ -181,13 +186,15 @@ impl FlowBursts {
             if result < 0 {
                 return Err(io::Error::from_raw_os_error(-result).into());
             }
-            let bytes = &self.buffers[index][..result as usize];
-            if self.direction != Direction::Upload && !is_right(bytes, index) {
+            if result == 0 {
+                return Err(wrong(self.address, "it closes a connection"));
+            }
+            if self.looks[index] && !is_right(&self.buffers[index][..result as usize], index) {
                 return Err(wrong(self.address, "the bytes are others"));
             }
             moved += result as u64;
             if again {
-                self.begin(index, CHUNK)?;
+                self.begin(index)?;
             }
         }
         Ok((arrived.len(), moved))
@@ -198,35 +205,16 @@ impl Load for FlowBursts {
     fn slice(&mut self, duration: Duration) -> Outcome<Slice> {
         let watch = Stopwatch::start(duration)?;
         let mut moved = 0;
-        let mut open = 0;
-        if self.direction != Direction::Slow {
-            open = self.streams.len();
-            for index in 0..open {
-                self.begin(index, CHUNK)?;
-            }
+        let mut open = self.streams.len();
+        for index in 0..open {
+            self.begin(index)?;
         }
-        loop {
+        while open > 0 {
             let is_over = watch.is_over(watch.now());
-            if self.direction == Direction::Slow {
-                if is_over {
-                    break;
-                }
-                let count = self.streams.len().div_ceil(4);
-                for _ in 0..count {
-                    self.begin(self.turn, SIP)?;
-                    self.turn = (self.turn + 1) % self.streams.len();
-                }
-                moved += self.end(count, false)?.1;
-                std::thread::sleep(PAUSE);
-                continue;
-            }
             let (ended, bytes) = self.end(1, !is_over)?;
             moved += bytes;
             if is_over {
                 open -= ended;
-            }
-            if open == 0 {
-                break;
             }
         }
         watch.stop(mebibytes(moved), Histogram::default())

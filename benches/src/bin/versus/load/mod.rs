@@ -2,19 +2,22 @@
 //!
 //! Each way of asking comes in two kinds, for they change who wins: with one message for each system call, and in bursts.
 
+mod buffers;
 mod churn;
 mod exchange;
 mod flow;
+mod slow;
 
 pub use churn::{ChurnBursts, ChurnEach};
 pub use exchange::{Bursts, Each, Exchange};
 pub use flow::{Direction, FlowBursts, FlowEach};
+pub use slow::Slow;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use io_uring::{IoUring, types};
+use io_uring::{IoUring, Submitter, types};
 
 use crate::histogram::Histogram;
 use crate::{Outcome, sys};
@@ -102,11 +105,16 @@ fn ring(entries: usize) -> Outcome<IoUring> {
 
 /// Submits, and waits for so many completions.
 fn submit_and_wait(ring: &IoUring, wanted: usize) -> io::Result<()> {
+    wait_for(&ring.submitter(), wanted)
+}
+
+/// The same of a ring that was taken apart.
+fn wait_for(submitter: &Submitter<'_>, wanted: usize) -> io::Result<()> {
     let patience = types::Timespec::from(PATIENCE);
     let limit = types::SubmitArgs::new().timespec(&patience);
     loop {
         // ETIME: an answer is missing.
-        match ring.submitter().submit_with_args(wanted, &limit) {
+        match submitter.submit_with_args(wanted, &limit) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map(drop),
         }

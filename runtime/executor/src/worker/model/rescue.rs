@@ -194,10 +194,6 @@ impl Park for Bringer {
     fn close(&self) {
         self.park.close();
     }
-
-    fn occupied(&self) -> bool {
-        false
-    }
 }
 
 /// A task that waits for the park's next turn; it has been polled once, and then says so.

@@ -1,0 +1,102 @@
+//! The table of the micro-benchmarks, out of the files that criterion leaves.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Outcome;
+use crate::report::grouped;
+
+/// Nanoseconds, by question and by who was asked.
+type Medians = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// Of the runtimes; other names are shown in a table of their own.
+const RUNTIMES: [&str; 3] = ["bourn", "tokio", "smol"];
+
+fn criterion() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    target.map_or_else(|| crate::peer::root().join("target"), PathBuf::from).join("criterion")
+}
+
+/// What stands behind a key in criterion's JSON, up to the next comma: its strings have no escapes in our benches.
+fn value<'a>(json: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = json.split_once(&format!("\"{key}\":"))?;
+    Some(rest.trim_start().trim_start_matches('"'))
+}
+
+fn text(json: &str, key: &str) -> Option<String> {
+    Some(value(json, key)?.split_once('"')?.0.to_owned())
+}
+
+fn median(estimates: &str) -> Option<f64> {
+    let (_, median) = estimates.split_once("\"median\":")?;
+    value(median, "point_estimate")?.split(['}', ',']).next()?.trim().parse().ok()
+}
+
+/// Collects all results below a folder.
+fn collect(folder: &Path, medians: &mut Medians) -> Outcome<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let (about, estimates) = (path.join("benchmark.json"), path.join("estimates.json"));
+        if path.ends_with("new") && about.exists() {
+            let (about, estimates) = (fs::read_to_string(&about)?, fs::read_to_string(estimates)?);
+            let asked = text(&about, "function_id").or_else(|| text(&about, "value_str"));
+            let (Some(group), Some(asked), Some(median)) = (text(&about, "group_id"), asked, median(&estimates)) else {
+                return Err(format!("{} is not as criterion writes it", path.display()).into());
+            };
+            medians.entry(group).or_default().insert(asked, median);
+        } else if path.is_dir() {
+            collect(&path, medians)?;
+        }
+    }
+    Ok(())
+}
+
+fn time(nanoseconds: f64) -> String {
+    match nanoseconds {
+        0.0..1e3 => format!("{nanoseconds:.1} ns"),
+        1e3..1e5 => format!("{:.2} us", nanoseconds / 1e3),
+        _ => format!("{} us", grouped(nanoseconds / 1e3)),
+    }
+}
+
+/// The tables.
+pub fn tables() -> Outcome<String> {
+    let folder = criterion();
+    let mut medians = Medians::new();
+    collect(&folder, &mut medians)
+        .map_err(|error| format!("{}: {error}; cargo bench comes first", folder.display()))?;
+    let mut runtimes =
+        String::from("| question | bourn | tokio | smol | bourn/tokio | bourn/smol |\n|---|---|---|---|---|---|\n");
+    let mut others = String::from("| question | who | time |\n|---|---|---|\n");
+    for (question, asked) in &medians {
+        if let Some(bourn) = asked.get(RUNTIMES[0]) {
+            let of = |runtime: &str| asked.get(runtime).map_or("-".to_owned(), |median| time(*median));
+            let over =
+                |runtime: &str| asked.get(runtime).map_or("-".to_owned(), |median| format!("{:.2}", bourn / median));
+            let [bourn, tokio, smol] = RUNTIMES.map(of);
+            let (tokio_over, smol_over) = (over(RUNTIMES[1]), over(RUNTIMES[2]));
+            runtimes += &format!("| {question} | {bourn} | {tokio} | {smol} | {tokio_over} | {smol_over} |\n");
+        } else {
+            for (who, median) in asked {
+                others += &format!("| {question} | {who} | {} |\n", time(*median));
+            }
+        }
+    }
+    Ok(format!("{runtimes}\n{others}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn criterions_files_are_read() {
+        let about = r#"{"group_id":"a, one thread","function_id":"bourn","value_str":null}"#;
+        assert_eq!(text(about, "group_id").as_deref(), Some("a, one thread"));
+        assert_eq!(text(about, "function_id").as_deref(), Some("bourn"));
+        let estimates = r#"{"mean":{"point_estimate":1.0},"median":{"confidence_interval":{"confidence_level":0.95,
+            "lower_bound":2.0,"upper_bound":4.0},"point_estimate":3.5,"standard_error":0.1},"slope":null}"#;
+        assert_eq!(median(estimates), Some(3.5));
+    }
+}
