@@ -162,9 +162,9 @@ fn tasks<B: Peer, T: Peer, S: Peer>(rounds: usize, bourn: B, tokio: T, smol: S) 
 
 /// The same with the sentinel, without, and once more without, which shows what the method resolves.
 fn sentinel(rounds: usize) {
-    const SLICES: usize = 20;
+    const SLICES: usize = 8;
     println!(
-        "\nThe sentinel, two workers, {} slices of each; on/off: median and its 95 % interval.\n",
+        "\nThe sentinel, two workers, {} slices of each, of 150 ms and more; on/off: median and its 95 % interval.\n",
         SLICES * rounds
     );
     println!(
@@ -175,9 +175,9 @@ fn sentinel(rounds: usize) {
     let on = Bourn::built(&builder.clone().rescue(true), true);
     let [off, again] = [(); 2].map(|()| Bourn::built(&builder.clone().rescue(false), true));
     for (name, measure) in [
-        ("`yield_now`", rows::yields as fn(Bourn) -> f64),
-        ("spawn and join", |peer| rows::spawn_join_of(peer, 200)),
-        ("echo", |peer| rows::echo_of(peer, 100)),
+        ("`yield_now`", (|peer| rows::yields_of(peer, 5_000)) as fn(Bourn) -> f64),
+        ("spawn and join", rows::spawn_join),
+        ("echo", |peer| rows::echo_of(peer, 500)),
     ] {
         // Time for each, processor time, and that of the sentinel.
         let slice = |peer: Bourn| {
@@ -194,14 +194,18 @@ fn sentinel(rounds: usize) {
         };
         let samples = in_turns(SLICES * rounds, [&with, &|| slice(off), &|| slice(again)]);
         let without = median(samples.iter().map(|round| round[1][0]).collect());
-        let ratio = |which: usize, what: usize| interval(samples.iter().map(|r| r[which][what] / r[1][what]).collect());
+        // Against both without it, which are held against each other, too.
+        let on_off = |what: usize| {
+            interval(samples.iter().map(|round| 2.0 * round[0][what] / (round[1][what] + round[2][what])).collect())
+        };
+        let off_off = |what: usize| interval(samples.iter().map(|round| round[2][what] / round[1][what]).collect());
         let [own, all] = [2, 1].map(|what| samples.iter().map(|round| round[0][what]).sum::<f64>());
         println!(
             "| {name} | {without:.1} | {} | {} | {} | {} | {:.2} % | {} |",
-            ratio(0, 0),
-            ratio(2, 0),
-            ratio(0, 1),
-            ratio(2, 1),
+            on_off(0),
+            off_off(0),
+            on_off(1),
+            off_off(1),
             100.0 * own / all,
             on.metrics().rescues
         );

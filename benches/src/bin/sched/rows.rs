@@ -36,14 +36,18 @@ pub fn spawn_join_of<P: Peer>(peer: P, batches: u32) -> f64 {
 
 /// 1,000 tasks that yield 1,000 times each: how long one takes.
 pub fn yields<P: Peer>(peer: P) -> f64 {
+    yields_of(peer, 1_000)
+}
+
+/// So many times each.
+pub fn yields_of<P: Peer>(peer: P, yields: u32) -> f64 {
     const TASKS: u32 = 1_000;
-    const YIELDS: u32 = 1_000;
     let elapsed = peer.run(async move {
         let start = Instant::now();
         let tasks: Vec<_> = (0..TASKS)
             .map(|_| {
-                peer.spawn(async {
-                    for _ in 0..YIELDS {
+                peer.spawn(async move {
+                    for _ in 0..yields {
                         P::yield_now().await;
                     }
                 })
@@ -54,7 +58,7 @@ pub fn yields<P: Peer>(peer: P) -> f64 {
         }
         start.elapsed()
     });
-    per(elapsed, TASKS * YIELDS)
+    per(elapsed, TASKS * yields)
 }
 
 /// Two tasks and two channels that hold one message: how long there and back takes.
