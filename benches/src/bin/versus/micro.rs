@@ -18,14 +18,15 @@ fn criterion() -> PathBuf {
     target.map_or_else(|| crate::peer::root().join("target"), PathBuf::from).join("criterion")
 }
 
-/// What stands behind a key in criterion's JSON, up to the next comma: its strings have no escapes in our benches.
+/// What stands behind a key in criterion's JSON.
 fn value<'a>(json: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = json.split_once(&format!("\"{key}\":"))?;
-    Some(rest.trim_start().trim_start_matches('"'))
+    Some(rest.trim_start())
 }
 
+/// A string there, and not `null`. Those of our benches have no escapes.
 fn text(json: &str, key: &str) -> Option<String> {
-    Some(value(json, key)?.split_once('"')?.0.to_owned())
+    Some(value(json, key)?.strip_prefix('"')?.split_once('"')?.0.to_owned())
 }
 
 fn median(estimates: &str) -> Option<f64> {
@@ -95,6 +96,7 @@ mod tests {
         let about = r#"{"group_id":"a, one thread","function_id":"bourn","value_str":null}"#;
         assert_eq!(text(about, "group_id").as_deref(), Some("a, one thread"));
         assert_eq!(text(about, "function_id").as_deref(), Some("bourn"));
+        assert_eq!(text(about, "value_str"), None);
         let estimates = r#"{"mean":{"point_estimate":1.0},"median":{"confidence_interval":{"confidence_level":0.95,
             "lower_bound":2.0,"upper_bound":4.0},"point_estimate":3.5,"standard_error":0.1},"slope":null}"#;
         assert_eq!(median(estimates), Some(3.5));
