@@ -380,9 +380,7 @@ impl<'a, P: Park> Driver<'a, P> {
     /// now, is sent into the park.
     fn post(&mut self) -> Option<&'a Post> {
         let (shared, group) = (self.shared, self.core().group());
-        let gets_on = |core: &Core| core.group() == group && core.is_taken() && !core.watch.is_stuck();
-        let mut workers = shared.cores[..shared.options.workers].iter();
-        if self.was_for_others && shared.is_guest(self.lease.index) && workers.any(gets_on) {
+        if self.was_for_others && shared.is_guest(self.lease.index) && shared.workers_get_on(group) {
             self.hand_on();
             return None;
         }

@@ -1,7 +1,7 @@
 //! Threads inside a runtime: its workers, and callers of `block_on`.
 //!
 //! A caller claims one of the cores for callers and runs tasks while its future waits. Beside workers it is a *guest*: they
-//! are woken for tasks, and wait in the park; see [`Driver::rest`]. If no core is free it is a *stranger*: it polls its own
+//! are woken for tasks, and wait in the park; see `Driver::post`. If no core is free it is a *stranger*: it polls its own
 //! future and its local tasks, rests by itself, and is called when one becomes free.
 
 use std::cell::RefCell;

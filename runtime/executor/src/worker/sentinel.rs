@@ -228,6 +228,8 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
             shared.sentinel.refusals.fetch_add(u64::from(is_refused), Relaxed);
         }
     }
+    // Either this sees a push, or the push sees that the worker is stuck, and that it is a guest's; see `notify`.
+    fence(SeqCst);
     // The injector included: a thread that blocks while it counts as searching hides it from those who push.
     if shared.has_work() {
         shared.wake_where(|_| true);

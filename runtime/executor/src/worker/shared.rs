@@ -153,9 +153,17 @@ impl<P: Park> Shared<P> {
     /// Wakes somebody for a task that the caller has queued, if nobody looks for one already.
     pub(super) fn notify(&self) {
         let is_napping = |index: usize| self.cores[index].sleeper.is_napping();
-        if let Some(index) = self.idle.pick(is_napping, |index| !self.is_guest(index)) {
+        // Each word is read after the fence in `pick`, which pairs with the one in `help`.
+        let is_fit = |index| !self.is_guest(index) || !self.workers_get_on(self.cores[index].group());
+        if let Some(index) = self.idle.pick(is_napping, is_fit) {
             self.unpark(index);
         }
+    }
+
+    /// Whether a worker of this group is there, and not stuck. As long as one is, guests leave tasks and park to it.
+    pub(super) fn workers_get_on(&self, group: usize) -> bool {
+        let gets_on = |core: &Core| core.group() == group && core.is_taken() && !core.watch.is_stuck();
+        self.cores[..self.options.workers].iter().any(gets_on)
     }
 
     /// Whether the core is for a caller beside workers.
