@@ -169,7 +169,8 @@ setters! {
     /// nothing have one each.
     workers_per_reactor(workers: usize): executor.workers_per_park = workers;
     /// Whether threads that a task blocks are noticed, reported and, beside workers
-    /// that share their tasks, stood in for. Default: yes.
+    /// that share their tasks, stood in for. Default: yes. Without it, events and timers
+    /// of the future in `block_on` may also have to wait for a worker's task.
     rescue(rescue: bool): executor.rescue = rescue;
     /// The most threads that may stand in for blocked ones at a time. Default: the
     /// number of workers, but at least 4. (Call it after

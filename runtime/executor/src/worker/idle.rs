@@ -12,6 +12,10 @@
 //! other. If the worker's is second, it finds the task. If the push's is second, it sees the worker in the set, or a
 //! searching one whose own fence is yet to come.
 //!
+//! A push may pass over one in the set that is not *fit*: a guest, while a worker of its group gets on. That worker is not
+//! in the set, or it would be taken, so its own fence is yet to come; if it gets stuck before, whoever helps it fences and
+//! looks at the queues as well.
+//!
 //! A searching worker either rests, by the above, or finds a task and stops searching. The last one to stop has hidden
 //! all other tasks from their pushes; so it fences too, looks at every queue, and wakes a successor if one is not empty.
 //!

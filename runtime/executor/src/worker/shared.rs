@@ -179,14 +179,16 @@ impl<P: Park> Shared<P> {
         }
     }
 
-    /// Sends somebody of `group` who rests into its park, if nobody is in it.
+    /// Sends somebody of `group` who rests into its park, if nobody is in it: a guest only if no worker gets on, for one
+    /// that is up comes to the post by itself, or gets stuck and is helped.
     ///
-    /// Called by whoever leaves the post for good. The fence pairs with the one in `Idle::publish`: a thread that found
-    /// the post taken, and so naps, had put itself into the set before, and is seen there.
+    /// Called by whoever leaves the post for good, and by `help`. The fence pairs with the one in `Idle::publish`: a thread
+    /// that found the post taken, or a worker getting on, and so naps, had put itself into the set before, and is seen there.
     pub(super) fn attend(&self, group: usize) {
         fence(SeqCst);
         if !self.posts[group].is_taken() {
-            self.wake_where(|index| self.cores[index].group() == group);
+            let spares_guests = self.workers_get_on(group);
+            self.wake_where(|index| self.cores[index].group() == group && !(spares_guests && self.is_guest(index)));
         }
     }
 

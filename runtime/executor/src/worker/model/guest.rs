@@ -78,6 +78,34 @@ fn loom_guest_hands_the_park_on() {
     });
 }
 
+/// Either the guest sees that the worker is stuck, or whoever helps the worker sees the guest in the set.
+/// Killed by: executor-attend-fence.
+#[test]
+fn loom_guest_is_seen_or_sees() {
+    loom::model(|| {
+        let (shared, _) = unstarted(options(1, 1), Eventful::default());
+        let worker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let watch = &shared.cores[0].watch;
+                watch.begin(None, None);
+                watch.mark_stuck(watch.progress().unwrap());
+                shared.attend(0);
+            }
+        });
+        let guest = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.idle.publish(1, false);
+                !shared.cores[0].watch.is_stuck()
+            }
+        });
+        worker.join().unwrap();
+        let trusts = guest.join().unwrap();
+        assert!(!trusts || shared.idle.withdraw(1), "the guest naps, and nobody calls it");
+    });
+}
+
 /// The only worker gets stuck while a guest leaves the park to it: the guest is called, and then stays there.
 /// Killed by: executor-guest-trusts-the-stuck.
 #[test]
