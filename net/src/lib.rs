@@ -23,6 +23,8 @@
 //!
 //! * **Nothing blocks.** `WouldBlock` and `Interrupted` never come out of an async
 //!   or `poll_*` method. The `try_*` methods do not wait: they say `WouldBlock`.
+//! * **`recv` and `send` are made by syscall(2)**, not by libc's functions of these names:
+//!   a library preloaded in their place does not see them.
 //! * **Errors are the kernel's.** [`raw_os_error`](std::io::Error::raw_os_error)
 //!   works, except where one error has to tell of several calls: it then has the
 //!   kind of the last one, and a [`ConnectError`] or [`WriteAllError`] inside.

@@ -277,7 +277,7 @@ impl Socket {
     where
         F: FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>,
     {
-        Waiting { place: Place::new(self, direction), poll }
+        Waiting { place: Place::new(self, direction), poll: Some(poll) }
     }
 }
 
@@ -312,7 +312,8 @@ impl Holder for Socket {
 /// large ones are copied by calls.
 pub(crate) struct Waiting<'a, F> {
     place: Place<&'a Socket>,
-    poll: F,
+    /// None once it is done: what was written must not be written again.
+    poll: Option<F>,
 }
 
 // Neither field is ever pinned.
@@ -324,7 +325,12 @@ impl<R, F: FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>> Future for Waiting<'
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         let this = &mut *self;
-        (this.poll)(cx, &mut this.place.ticket)
+        let Some(poll) = &mut this.poll else { panic!("a future of a socket was polled after it had completed") };
+        let polled = poll(cx, &mut this.place.ticket);
+        if polled.is_ready() {
+            this.poll = None;
+        }
+        polled
     }
 }
 

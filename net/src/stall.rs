@@ -57,6 +57,11 @@ impl Stalls {
     /// several, the last is told.
     #[inline]
     pub(crate) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.0.get().is_none() { Poll::Pending } else { self.poll_limit(direction, cx) }
+    }
+
+    #[cold]
+    fn poll_limit(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some((limit, mut sleep)) = self.of(direction).and_then(|mut of| {
             let limit = of.limit?;
             // Taken out meanwhile: the waker is foreign code.

@@ -54,6 +54,8 @@ pub(crate) enum Connecting {
 
 /// Makes a call that is about `asked` bytes or slices of `fd` until no signal
 /// interrupts it.
+// For what moves bytes, the call and what is done with its answer are one piece.
+#[inline(always)]
 fn uninterrupted<R>(
     call: Call,
     fd: BorrowedFd<'_>,
@@ -74,6 +76,7 @@ fn uninterrupted<R>(
 }
 
 /// The same of a call that is not socket2's, and returns a count.
+#[inline(always)]
 fn count(call: Call, fd: BorrowedFd<'_>, asked: usize, mut make: impl FnMut(usize) -> isize) -> io::Result<usize> {
     // Negative is -1, with the reason in `errno`.
     let checked = |result| usize::try_from(result).map_err(|_| io::Error::last_os_error());
@@ -139,8 +142,30 @@ pub(crate) enum Calls {
     Pipe,
 }
 
+/// recvfrom(2) or sendto(2), with nobody's address. Not by libc's functions: they let
+/// another thread cancel this one meanwhile (pthreads(7)), which costs as much as all else
+/// on this side of the kernel, and which nobody does to Rust's threads.
+///
+/// # Safety
+/// There are `len` bytes at `start`, to be read, or to be written by the kernel alone.
+#[inline]
+unsafe fn transfer(
+    number: libc::c_long,
+    call: Call,
+    fd: BorrowedFd<'_>,
+    (start, len): (*const u8, usize),
+    flags: c_int,
+) -> io::Result<usize> {
+    count(call, fd, len, |asked| {
+        // SAFETY: the caller's promise, for no more than `len` is asked for; and there is no
+        // room for an address, nor one.
+        unsafe { libc::syscall(number, fd.as_raw_fd(), start, asked.min(len), flags, 0usize, 0usize) as isize }
+    })
+}
+
 fn receive(call: Call, fd: BorrowedFd<'_>, buf: &mut [MaybeUninit<u8>], flags: c_int) -> io::Result<usize> {
-    uninterrupted(call, fd, buf.len(), |socket, asked| socket.recv_with_flags(&mut buf[..asked], flags))
+    // SAFETY: `buf` is exclusively ours.
+    unsafe { transfer(libc::SYS_recvfrom, call, fd, (buf.as_mut_ptr().cast(), buf.len()), flags) }
 }
 
 fn read(fd: BorrowedFd<'_>, calls: Calls, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
@@ -234,7 +259,8 @@ pub(crate) fn send(fd: BorrowedFd<'_>, calls: Calls, buf: &[u8]) -> io::Result<u
 /// `send(2)` with flags; `MSG_OOB` makes the last byte an urgent one.
 pub(crate) fn send_flagged(fd: BorrowedFd<'_>, buf: &[u8], flags: c_int) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | flags;
-    uninterrupted(Call::Send, fd, buf.len(), |socket, asked| socket.send_with_flags(&buf[..asked], flags))
+    // SAFETY: `buf` is readable.
+    unsafe { transfer(libc::SYS_sendto, Call::Send, fd, (buf.as_ptr(), buf.len()), flags) }
 }
 
 /// `sendmsg(2)`, of at most [`MOST_SLICES`] slices and without a SIGPIPE, which

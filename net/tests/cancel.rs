@@ -5,6 +5,8 @@ mod harness;
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::net;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Waker};
 use std::thread;
 
 use bourn_net::{TcpListener, TcpStream};
@@ -159,6 +161,20 @@ on_every_backend! {
     }
 
     /// The halves have methods and places of their own.
+    async fn what_is_done_is_not_done_again() {
+        let (ours, mut peer) = pair_with_std().await;
+        let mut write = Box::pin(ours.write(b"x"));
+        assert_eq!(write.as_mut().await.expect("there is room"), 1);
+        let mut cx = Context::from_waker(Waker::noop());
+        let again = catch_unwind(AssertUnwindSafe(|| write.as_mut().poll(&mut cx).is_ready()));
+        assert!(again.is_err(), "it has to panic");
+        drop(write);
+        drop(ours);
+        let mut seen = Vec::new();
+        peer.read_to_end(&mut seen).expect("the end comes");
+        assert_eq!(seen, b"x");
+    }
+
     async fn owned_halves() {
         let (ours, peer) = pair_with_std().await;
         let data = noise(8, LENGTH);

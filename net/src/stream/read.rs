@@ -24,8 +24,8 @@ macro_rules! read_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost: bytes are read only when the future completes.
-            pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_recv(cx, ticket, buf)).await
+            pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_recv(cx, ticket, buf))
             }
 
             /// Like [`read`](Self::read), into several buffers, each filled before
@@ -36,8 +36,8 @@ macro_rules! read_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost, as with `read`.
-            pub async fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_recv_vectored(cx, ticket, bufs)).await
+            pub fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> impl Future<Output = io::Result<usize>> {
+                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_recv_vectored(cx, ticket, bufs))
             }
 
             /// Fills `buf`.
@@ -50,19 +50,17 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Not cancel safe: what was read is in `buf`, but not how much. Loop over
             /// `read` where that matters.
-            pub async fn read_exact(&self, buf: &mut [u8]) -> io::Result<()> {
+            pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<()>> {
                 let mut filled = 0;
-                self.socket
-                    .wait(Direction::Read, |cx, ticket| {
-                        while filled < buf.len() {
-                            match ready!(self.socket.poll_recv(cx, ticket, &mut buf[filled..]))? {
-                                0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                                received => filled += received,
-                            }
+                self.socket.wait(Direction::Read, move |cx, ticket| {
+                    while filled < buf.len() {
+                        match ready!(self.socket.poll_recv(cx, ticket, &mut buf[filled..]))? {
+                            0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                            received => filled += received,
                         }
-                        Poll::Ready(Ok(()))
-                    })
-                    .await
+                    }
+                    Poll::Ready(Ok(()))
+                })
             }
 
             /// Reads to the end of the stream, appends to `buf`, and returns how much
@@ -75,14 +73,12 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost: what was read is in `buf`, and calling this again goes on
             /// from there.
-            pub async fn read_to_end(&self, buf: &mut Vec<u8>) -> io::Result<usize> {
+            pub fn read_to_end(&self, buf: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
                 let start = buf.len();
-                self.socket
-                    .wait(Direction::Read, |cx, ticket| {
-                        while ready!(self.socket.poll_recv_spare(cx, ticket, buf))? > 0 {}
-                        Poll::Ready(Ok(buf.len() - start))
-                    })
-                    .await
+                self.socket.wait(Direction::Read, move |cx, ticket| {
+                    while ready!(self.socket.poll_recv_spare(cx, ticket, buf))? > 0 {}
+                    Poll::Ready(Ok(buf.len() - start))
+                })
             }
 
             /// Reads what is there already.
@@ -119,8 +115,8 @@ macro_rules! socket_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost.
-            pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_peek(cx, ticket, buf)).await
+            pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_peek(cx, ticket, buf))
             }
 
             /// The `poll` form of [`peek`](Self::peek); see
@@ -149,8 +145,8 @@ macro_rules! socket_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost.
-            pub async fn read_closed(&self) -> io::Result<()> {
-                self.socket.wait(Direction::Read, |cx, ticket| self.socket.poll_read_closed(cx, ticket)).await
+            pub fn read_closed(&self) -> impl Future<Output = io::Result<()>> {
+                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_read_closed(cx, ticket))
             }
         }
     )*};

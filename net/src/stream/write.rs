@@ -29,8 +29,8 @@ macro_rules! write_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost: bytes are written only when the future completes.
-            pub async fn write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send(cx, ticket, buf)).await
+            pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
+                self.socket.wait(Direction::Write, move |cx, ticket| self.socket.poll_send(cx, ticket, buf))
             }
 
             /// Like [`write`](Self::write), from several buffers, one after the
@@ -41,8 +41,8 @@ macro_rules! write_methods {
             ///
             /// # Cancel safety
             /// Nothing is lost, as with `write`.
-            pub async fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.socket.wait(Direction::Write, |cx, ticket| self.socket.poll_send_vectored(cx, ticket, bufs)).await
+            pub fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
+                self.socket.wait(Direction::Write, move |cx, ticket| self.socket.poll_send_vectored(cx, ticket, bufs))
             }
 
             /// Writes all of `buf`.
@@ -54,17 +54,15 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Not cancel safe: part of `buf` may be written, and nobody knows how much.
             /// Loop over `write` where that matters.
-            pub async fn write_all(&self, buf: &[u8]) -> io::Result<()> {
+            pub fn write_all(&self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
                 let mut written = 0;
-                self.socket
-                    .wait(Direction::Write, |cx, ticket| {
-                        while written < buf.len() {
-                            let sent = ready!(self.socket.poll_send(cx, ticket, &buf[written..]));
-                            written += progress(sent, written)?;
-                        }
-                        Poll::Ready(Ok(()))
-                    })
-                    .await
+                self.socket.wait(Direction::Write, move |cx, ticket| {
+                    while written < buf.len() {
+                        let sent = ready!(self.socket.poll_send(cx, ticket, &buf[written..]));
+                        written += progress(sent, written)?;
+                    }
+                    Poll::Ready(Ok(()))
+                })
             }
 
             /// Writes all of several buffers. What is written is cut off their front: a
@@ -76,26 +74,22 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Nothing is lost as long as `bufs` is not: it says what is still to be
             /// written, and calling this again goes on from there.
-            pub async fn write_all_vectored(&self, bufs: &mut [IoSlice<'_>]) -> io::Result<()> {
+            pub fn write_all_vectored(&self, bufs: &mut [IoSlice<'_>]) -> impl Future<Output = io::Result<()>> {
                 let mut written = 0;
                 let mut first = 0;
-                self.socket
-                    .wait(Direction::Write, |cx, ticket| {
-                        loop {
-                            while bufs.get(first).is_some_and(|buf| buf.is_empty()) {
-                                first += 1;
-                            }
-                            if first == bufs.len() {
-                                return Poll::Ready(Ok(()));
-                            }
-                            let rest = &mut bufs[first..];
-                            let sent = ready!(self.socket.poll_send_vectored(cx, ticket, rest));
-                            let sent = progress(sent, written)?;
-                            cut(rest, sent);
-                            written += sent;
-                        }
-                    })
-                    .await
+                self.socket.wait(Direction::Write, move |cx, ticket| loop {
+                    while bufs.get(first).is_some_and(|buf| buf.is_empty()) {
+                        first += 1;
+                    }
+                    if first == bufs.len() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let rest = &mut bufs[first..];
+                    let sent = ready!(self.socket.poll_send_vectored(cx, ticket, rest));
+                    let sent = progress(sent, written)?;
+                    cut(rest, sent);
+                    written += sent;
+                })
             }
 
             /// Writes what the kernel takes now.
@@ -135,6 +129,7 @@ pub(crate) fn cut(bufs: &mut [IoSlice<'_>], mut count: usize) {
 }
 
 /// How many bytes more were written, or the error with how many there were.
+#[inline]
 pub(crate) fn progress(sent: io::Result<usize>, written: usize) -> io::Result<usize> {
     let sent = if matches!(sent, Ok(0)) { Err(io::ErrorKind::WriteZero.into()) } else { sent };
     sent.map_err(|error| match written {

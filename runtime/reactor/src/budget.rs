@@ -12,22 +12,23 @@ use std::task::{Context, Poll};
 /// The operations that one poll of a task may do.
 pub const PER_POLL: u32 = 128;
 
-const UNLIMITED: u32 = u32::MAX;
+/// More than is ever spent.
+const UNLIMITED: i64 = i64::MAX;
 
 thread_local! {
-    static LEFT: Cell<u32> = const { Cell::new(UNLIMITED) };
+    static LEFT: Cell<i64> = const { Cell::new(UNLIMITED) };
 }
 
 /// Grants [`PER_POLL`] operations: called before each poll of a task.
 #[inline]
 pub fn reset() {
     // A thread whose locals are gone has no budget to keep.
-    LEFT.try_with(|left| left.set(PER_POLL)).ok();
+    LEFT.try_with(|left| left.set(PER_POLL.into())).ok();
 }
 
 /// Whether no limit is set: on threads that our executor does not run on.
 pub fn is_unlimited() -> bool {
-    LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) == UNLIMITED
+    LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) > PER_POLL.into()
 }
 
 /// Lifts the limit: called when the executor leaves the thread.
@@ -50,18 +51,14 @@ pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
 /// Whether nothing is left in this poll.
 #[inline]
 pub fn is_spent() -> bool {
-    LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) == 0
+    LEFT.try_with(Cell::get).unwrap_or(UNLIMITED) <= 0
 }
 
 /// Takes one operation off the budget: called when an operation has done its
 /// work.
 #[inline]
 pub fn spend() {
-    LEFT.try_with(|left| match left.get() {
-        UNLIMITED => {}
-        some => left.set(some.saturating_sub(1)),
-    })
-    .ok();
+    LEFT.try_with(|left| left.set(left.get() - 1)).ok();
 }
 
 #[cfg(test)]

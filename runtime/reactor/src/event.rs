@@ -81,35 +81,31 @@ macro_rules! flags {
     };
 }
 
+// The first five are poll's, so that nothing has to be translated.
 flags! {
     /// Reading would not block.
     is_readable: READABLE = 0;
+    /// Urgent data or another exceptional condition (`EPOLLPRI`).
+    is_priority: PRIORITY = 1;
     /// Writing would not block.
-    is_writable: WRITABLE = 1;
-    /// The peer has closed its half (`EPOLLRDHUP`) or both are closed
-    /// (`EPOLLHUP`).
-    is_read_closed: READ_CLOSED = 2;
-    /// Nothing can be written any more (`EPOLLHUP`).
-    is_write_closed: WRITE_CLOSED = 3;
+    is_writable: WRITABLE = 2;
     /// An error is pending (`EPOLLERR`): of the connection, or an entry in the
     /// error queue of a descriptor that lives on.
-    is_error: ERROR = 4;
-    /// Urgent data or another exceptional condition (`EPOLLPRI`).
-    is_priority: PRIORITY = 5;
+    is_error: ERROR = 3;
+    /// Nothing can be written any more (`EPOLLHUP`).
+    is_write_closed: WRITE_CLOSED = 4;
+    /// The peer has closed its half (`EPOLLRDHUP`) or both are closed
+    /// (`EPOLLHUP`).
+    is_read_closed: READ_CLOSED = 5;
 }
+
+const POLLS: libc::c_short = libc::POLLIN | libc::POLLPRI | libc::POLLOUT | libc::POLLERR | libc::POLLHUP;
 
 impl Ready {
     /// Translates the bits that `poll(2)` and `epoll(7)` share.
     pub(crate) fn from_poll(bits: libc::c_short) -> Ready {
-        let ours = |of_kernel, ours| if bits & of_kernel != 0 { ours } else { 0 };
-        Ready(
-            ours(libc::POLLIN, Self::READABLE)
-                | ours(libc::POLLPRI, Self::PRIORITY)
-                | ours(libc::POLLOUT, Self::WRITABLE)
-                | ours(libc::POLLRDHUP, Self::READ_CLOSED)
-                | ours(libc::POLLHUP, Self::READ_CLOSED | Self::WRITE_CLOSED)
-                | ours(libc::POLLERR, Self::ERROR),
-        )
+        let closed = if bits & (libc::POLLRDHUP | libc::POLLHUP) == 0 { 0 } else { Self::READ_CLOSED };
+        Ready((bits & POLLS) as u8 | closed)
     }
 
     pub(crate) fn from_mio(event: &mio::event::Event) -> Ready {
@@ -126,11 +122,17 @@ impl Ready {
 
     #[cfg(all(test, loom))]
     pub(crate) const fn model(readable: bool, writable: bool) -> Ready {
-        Ready((readable as u8) | (writable as u8) << 1)
+        Ready((readable as u8) | (writable as u8) << 2)
     }
 
     fn any(self, bits: u8) -> bool {
         self.0 & bits != 0
+    }
+
+    /// Whether there is nothing about an end, an error or urgent data, as nearly always.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        !self.any(!(Self::READABLE | Self::WRITABLE))
     }
 
     pub(crate) fn wakes_readers(self) -> bool {
@@ -152,7 +154,7 @@ impl Ready {
 
 impl fmt::Debug for Ready {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        held(formatter, self.0, ["readable", "writable", "read_closed", "write_closed", "error", "priority"])
+        held(formatter, self.0, ["readable", "priority", "writable", "error", "write_closed", "read_closed"])
     }
 }
 
@@ -168,4 +170,19 @@ pub struct Event {
     pub key: u64,
     /// What was reported of it.
     pub ready: Ready,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bits_are_those_of_poll() {
+        let bits = [libc::POLLIN, libc::POLLPRI, libc::POLLOUT, libc::POLLERR, libc::POLLHUP, libc::POLLRDHUP];
+        let names = ["readable", "priority", "writable", "error", "write_closed, read_closed", "read_closed"];
+        for (bit, name) in bits.into_iter().zip(names) {
+            let ready = format!("{:?}", Ready::from_poll(bit)).replace('"', "");
+            assert_eq!(ready, format!("{{{name}}}"));
+        }
+    }
 }

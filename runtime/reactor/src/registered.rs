@@ -35,12 +35,12 @@ use std::time::Instant;
 use crate::clock;
 use crate::context;
 use crate::event::{Direction, Interest, Ready};
-use crate::reactor::Reactor;
-use crate::readiness::{Half, Readiness};
+use crate::reactor::{Reactor, wake_all};
+use crate::readiness::{CLOSED, LEVEL, READY, Readiness, Seen, WAITS, of};
 use crate::sync::Mutex;
 use crate::sys;
 use crate::table::Token;
-use crate::waiters::{Displaced, Ticket, Waiters};
+use crate::waiters::{Ticket, Waiters};
 
 /// How many looks in a row from another reactor of the same runtime move a source
 /// there.
@@ -86,6 +86,8 @@ struct State {
     home: Option<Home>,
     read: Waiters,
     write: Waiters,
+    /// The last number given to a ticket. 64 bits do not come round.
+    last: u64,
     strays: u8,
 }
 
@@ -94,19 +96,10 @@ pub(crate) struct Home {
     token: Token,
 }
 
-/// What one look at a source, under its lock, has found.
-pub(crate) enum Look {
-    /// The waker is in place; this is how the direction was just before.
-    Placed(Half, Option<Displaced>),
-    /// A waker has to be cloned first.
-    NoWaker,
-    /// The source has to settle first.
-    Astray,
-}
-
 impl Registered {
-    pub(crate) fn new(fd: RawFd, readiness: Readiness) -> Registered {
-        Registered { readiness, fd, born: clock::now(), forks: sys::forks(), state: Mutex::new(State::default()) }
+    pub(crate) fn new(fd: RawFd, ready: bool, exact: bool) -> Registered {
+        let (readiness, state) = (Readiness::new(ready, exact), Mutex::new(State::default()));
+        Registered { readiness, fd, born: clock::now(), forks: sys::forks(), state }
     }
 
     #[cfg(all(test, loom))]
@@ -117,61 +110,57 @@ impl Registered {
     /// Enters a report, and moves the wakers of those who waited for it.
     #[inline]
     pub(crate) fn mark(&self, ready: Ready, wakers: &mut Vec<Waker>) {
-        let (read, write) = self.readiness.mark(ready);
-        if read || write {
-            let mut state = self.state.lock();
-            if read {
-                self.take_waiters(&mut state, Direction::Read, wakers);
-            }
-            if write {
-                self.take_waiters(&mut state, Direction::Write, wakers);
-            }
+        let waits = self.readiness.mark(ready);
+        if waits != 0 {
+            self.take_waiters(&mut self.state.lock(), waits, wakers);
         }
     }
 
-    #[inline]
-    fn take_waiters(&self, state: &mut State, direction: Direction, wakers: &mut Vec<Waker>) {
-        state.waiters(direction).take(wakers);
-        self.readiness.disarm(direction);
+    /// Takes the waiters in the directions of which `waits` has the flag.
+    #[inline(always)]
+    fn take_waiters(&self, state: &mut State, waits: u64, wakers: &mut Vec<Waker>) {
+        for direction in [Direction::Read, Direction::Write] {
+            if waits & of(direction, WAITS) != 0 {
+                state.waiters(direction).take(wakers);
+            }
+        }
+        self.readiness.set(waits, false);
     }
 
-    fn take_all(&self, state: &mut State, wakers: &mut Vec<Waker>) {
-        self.take_waiters(state, Direction::Read, wakers);
-        self.take_waiters(state, Direction::Write, wakers);
-    }
-
-    /// Whether a wait will have to put a waker in place: surely if nobody waits.
-    pub(crate) fn wants_waker(&self, direction: Direction) -> bool {
-        !self.readiness.load(direction).someone_waits()
-    }
-
-    /// Looks at `direction`, and waits for its next report if this thread is at the
-    /// source's home, as nearly always, or has just `settled` that it may wait there.
-    #[inline]
-    pub(crate) fn look(
-        &self,
-        direction: Direction,
-        ticket: &mut Ticket,
-        (polled_by, waker): (&Waker, &mut Option<Waker>),
-        settled: bool,
-    ) -> Look {
+    /// Waits for the next report of `direction`, and returns what is known just before,
+    /// if this thread is at the source's home, as nearly always, or has just `settled`
+    /// that it may wait there.
+    #[inline(never)]
+    pub(crate) fn wait(&self, direction: Direction, ticket: &mut Ticket, waker: &Waker, settled: bool) -> Option<Seen> {
         // In a forked child, settling tells what may be waited for and what is the parent's.
         if self.is_forked() && !settled {
-            return Look::Astray;
+            return None;
         }
-        let mut state = self.state.lock();
-        if !state.is_at_home(settled) {
-            return Look::Astray;
+        // Mostly a clone is needed; that is foreign code, so it is made before anything is
+        // locked.
+        let mut clone = (!self.readiness.load(direction).has(WAITS)).then(|| waker.clone());
+        loop {
+            let mut state = self.state.lock();
+            if !state.is_at_home(settled) {
+                return None;
+            }
+            let displaced = if state.waiters(direction).holds(ticket, waker) {
+                None
+            } else if let Some(clone) = clone.take() {
+                ticket.number(&mut state.last);
+                state.waiters(direction).place(ticket, clone)
+            } else {
+                drop(state);
+                clone = Some(waker.clone());
+                continue;
+            };
+            let seen = self.readiness.arm(direction);
+            drop(state);
+            if let Some(displaced) = displaced.filter(|displaced| displaced.is_other) {
+                wake_all(&mut vec![displaced.waker]);
+            }
+            return Some(seen);
         }
-        let waiters = state.waiters(direction);
-        let displaced = if waiters.holds(ticket, polled_by) {
-            None
-        } else if let Some(waker) = waker.take() {
-            waiters.place(ticket, waker)
-        } else {
-            return Look::NoWaker;
-        };
-        Look::Placed(self.readiness.arm(direction), displaced)
     }
 
     /// Sees to it that a wait from `current` may wait at the source's home: registers
@@ -198,12 +187,12 @@ impl Registered {
         }
         if state.home.is_none() {
             // That it may be tried was an assumption; from here on, reports say.
-            self.readiness.forget(direction);
+            self.readiness.set(of(direction, READY | CLOSED), false);
         }
         // Before ADD, which a report may follow at once: whoever finds that one
         // spurious has to know that he must ask again.
         let was_level = state.home.as_ref().is_some_and(|home| !home.reactor.poller.is_edge_triggered());
-        self.readiness.set_level(!current.poller.is_edge_triggered());
+        self.set_level(!current.poller.is_edge_triggered());
         let mut added = current.poller.add(fd, token.0);
         // See the head of this module.
         if added.is_ok() && current.is_closed() {
@@ -211,7 +200,7 @@ impl Registered {
             added = Err(current.closed_error());
         }
         if let Err(error) = added {
-            self.readiness.set_level(was_level);
+            self.set_level(was_level);
             // Whoever cleared meanwhile took the home for another kind, and has
             // not asked it again.
             self.readiness.revive();
@@ -222,7 +211,7 @@ impl Registered {
                 state.strays = 0;
             } else {
                 // Whoever else waits would find the same error, so it is told.
-                self.take_all(&mut state, wakers);
+                self.take_waiters(&mut state, WAITS | of(Direction::Write, WAITS), wakers);
             }
             drop(state);
             current.release(token);
@@ -242,6 +231,10 @@ impl Registered {
         Ok(old)
     }
 
+    fn set_level(&self, level: bool) {
+        self.readiness.set(LEVEL | of(Direction::Write, LEVEL), level);
+    }
+
     /// The home is closing: wakes everybody to find another.
     pub(crate) fn leave(&self, reactor: &Reactor, wakers: &mut Vec<Waker>) {
         let mut state = self.state.lock();
@@ -250,7 +243,7 @@ impl Registered {
             return;
         }
         self.readiness.revive();
-        self.take_all(&mut state, wakers);
+        self.take_waiters(&mut state, WAITS | of(Direction::Write, WAITS), wakers);
         drop(state);
         drop(home);
     }
@@ -275,22 +268,23 @@ impl Registered {
 
     /// Asks a level-triggered home to look again.
     pub(crate) fn rearm(&self, interest: Interest) {
+        if self.is_forked() {
+            return;
+        }
         if let Some(home) = &self.state.lock().home {
             home.reactor.poller.rearm(home.token.0, interest);
         }
     }
 
-    #[inline]
+    #[cold]
     pub(crate) fn remove_waiter(&self, direction: Direction, ticket: &Ticket) -> Option<Waker> {
-        // Acquire, in `load`: no flag, no waker in place, so nothing to remove.
-        if !self.readiness.load(direction).someone_waits() || self.is_forked() {
+        if self.is_forked() {
             return None;
         }
         let mut state = self.state.lock();
-        let waiters = state.waiters(direction);
-        let waker = waiters.remove(ticket);
-        if waiters.is_empty() {
-            self.readiness.disarm(direction);
+        let waker = state.waiters(direction).remove(ticket);
+        if state.waiters(direction).is_empty() {
+            self.readiness.set(of(direction, WAITS), false);
         }
         waker
     }
@@ -342,7 +336,7 @@ impl State {
             return false;
         }
         self.strays = self.strays.saturating_add(1);
-        self.strays < STRAYS || self.read.len() + self.write.len() > 0
+        self.strays < STRAYS || !self.read.is_empty() || !self.write.is_empty()
     }
 }
 

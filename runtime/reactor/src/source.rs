@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use crate::context;
 use crate::event::{Direction, Interest};
 use crate::reactor::wake_all;
-use crate::readiness::{Half, Readiness};
-use crate::registered::{Look, Registered};
+use crate::readiness::{CLOSED, EXACT, HUNG_UP, LEVEL, READY, Seen, WAITS};
+use crate::registered::Registered;
 use crate::waiters::Ticket;
 
 /// What kind of descriptor a source has, which decides what may be concluded from
@@ -35,22 +35,12 @@ pub struct Source {
     fd: Option<OwnedFd>,
 }
 
-/// What an operation saw of its direction before it asked the kernel.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    direction: Direction,
-    half: Half,
-}
-
 impl Source {
     /// Makes a source of a descriptor that is non-blocking already. Nothing is
     /// registered until somebody waits.
     pub fn new(fd: OwnedFd, kind: Kind) -> Source {
         let exact = matches!(kind, Kind::Stream | Kind::Connecting);
-        Source {
-            registered: Arc::new(Registered::new(fd.as_raw_fd(), Readiness::new(kind != Kind::Connecting, exact))),
-            fd: Some(fd),
-        }
+        Source { registered: Arc::new(Registered::new(fd.as_raw_fd(), kind != Kind::Connecting, exact)), fd: Some(fd) }
     }
 
     /// Ready as soon as an operation in `direction` may succeed: at once for a
@@ -70,11 +60,10 @@ impl Source {
         direction: Direction,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<Seen>> {
-        let half = self.registered.readiness.load(direction);
-        if half.is_ready() {
-            return Poll::Ready(Ok(Seen { direction, half }));
+        match self.seen(direction) {
+            Some(seen) => Poll::Ready(Ok(seen)),
+            None => self.poll_until(cx, direction, ticket, READY | CLOSED),
         }
-        self.poll_until(cx, direction, ticket, Half::is_ready)
     }
 
     /// Like [`poll_ready`](Source::poll_ready), but answers from what the kernel
@@ -89,7 +78,7 @@ impl Source {
         direction: Direction,
         ticket: &mut Ticket,
     ) -> Poll<io::Result<Seen>> {
-        self.poll_until(cx, direction, ticket, Half::is_ready)
+        self.poll_until(cx, direction, ticket, READY | CLOSED)
     }
 
     /// Ready once the peer has closed its half, whatever is unread before that.
@@ -98,11 +87,11 @@ impl Source {
     /// As [`poll_ready`](Source::poll_ready).
     pub fn poll_read_closed(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Poll<io::Result<()>> {
         let direction = Direction::Read;
-        match self.poll_until(cx, direction, ticket, Half::is_hung_up) {
+        match self.poll_until(cx, direction, ticket, HUNG_UP) {
             Poll::Ready(seen) => Poll::Ready(seen.map(drop)),
             Poll::Pending => {
                 // Watch on, although data may have been reported and not read.
-                if self.registered.readiness.load(direction).is_level() {
+                if self.registered.readiness.load(direction).has(LEVEL) {
                     self.registered.rearm(Interest::CLOSED);
                 }
                 Poll::Pending
@@ -110,76 +99,71 @@ impl Source {
         }
     }
 
+    #[inline]
     fn poll_until(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
         ticket: &mut Ticket,
-        done: fn(Half) -> bool,
+        flags: u64,
     ) -> Poll<io::Result<Seen>> {
-        // A wait mostly needs a clone of the waker; that is foreign
-        // code, so it is made before anything is borrowed or locked.
-        let mut waker = self.registered.wants_waker(direction).then(|| cx.waker().clone());
-        let mut settled = false;
-        loop {
-            let polled_by = (cx.waker(), &mut waker);
-            match self.registered.look(direction, ticket, polled_by, settled) {
-                Look::Placed(half, displaced) => {
-                    if let Some(displaced) = displaced.filter(|displaced| displaced.is_other) {
-                        wake_all(&mut vec![displaced.waker]);
-                    }
-                    // If it is done, the waker stays in place until its ticket is
-                    // given back: at worst it is woken once more.
-                    return if done(half) { Poll::Ready(Ok(Seen { direction, half })) } else { Poll::Pending };
-                }
-                Look::NoWaker => waker = Some(cx.waker().clone()),
-                Look::Astray => {
-                    let mut wakers = Vec::new();
-                    let old_home = context::with_current(|current| {
-                        current.refuse_after_fork();
-                        self.registered.settle(self.as_fd(), current, direction, &mut wakers)
-                    });
-                    wake_all(&mut wakers);
-                    if let Err(error) = old_home.flatten() {
-                        return Poll::Ready(Err(error));
-                    }
-                    settled = true;
-                }
-            }
+        let mut waited = self.registered.wait(direction, ticket, cx.waker(), false);
+        while waited.is_none() {
+            self.settle(direction)?;
+            waited = self.registered.wait(direction, ticket, cx.waker(), true);
+        }
+        // If it is done, the waker stays in place until its ticket is given back: at worst
+        // it is woken once more.
+        match waited.filter(|seen| seen.has(flags)) {
+            Some(seen) => Poll::Ready(Ok(seen)),
+            None => Poll::Pending,
         }
     }
 
-    /// Clears what was `seen`, because the operation after it said `WouldBlock`;
-    /// the level-triggered backends look again from now on. A report that came in
+    #[cold]
+    fn settle(&self, direction: Direction) -> io::Result<()> {
+        let mut wakers = Vec::new();
+        let old_home = context::with_current(|current| {
+            current.refuse_after_fork();
+            self.registered.settle(self.as_fd(), current, direction, &mut wakers)
+        });
+        wake_all(&mut wakers);
+        old_home.flatten().map(drop)
+    }
+
+    /// Clears everything that was `seen`, because the operation after it said
+    /// `WouldBlock`: a closed direction never does, so closed flags go too. The
+    /// level-triggered backends look again from now on. A report that came in
     /// between is kept.
     #[inline]
     pub fn clear(&self, seen: Seen) {
-        if self.registered.readiness.clear(seen.direction, seen.half) && seen.half.is_level() {
+        if self.registered.readiness.clear(seen, READY | CLOSED | HUNG_UP) && seen.has(LEVEL) {
             self.registered.rearm(seen.direction.into());
         }
     }
 
     /// Clears readiness after a read that returned less than was asked for, more
     /// than nothing: on an edge-triggered backend, a plain TCP socket is empty
-    /// then. What else the source may be, or be registered at, is left as it is.
+    /// then. Closed flags stay: data and the end can share one report. What else the source may be, or be registered
+    /// at, is left as it is.
     #[inline]
     pub fn clear_short(&self, seen: Seen) {
-        if seen.half.is_exact() && !seen.half.is_level() {
+        if seen.has(EXACT) && !seen.has(LEVEL) {
             // A report in between is kept; then the next read asks the kernel.
-            self.registered.readiness.clear_short(seen.direction, seen.half);
+            self.registered.readiness.clear(seen, READY);
         }
     }
 
     /// Ends the rule of [`clear_short`](Source::clear_short) for this source: for
     /// whoever enables out-of-band data, or an upper-layer protocol such as kTLS.
     pub fn distrust_short_reads(&self) {
-        self.registered.readiness.distrust();
+        self.registered.readiness.set(EXACT, false);
     }
 
     /// What is known of `direction` now, if an operation may succeed.
+    #[inline]
     pub fn seen(&self, direction: Direction) -> Option<Seen> {
-        let half = self.registered.readiness.load(direction);
-        half.is_ready().then_some(Seen { direction, half })
+        Some(self.registered.readiness.load(direction)).filter(|seen| seen.has(READY | CLOSED))
     }
 
     /// Runs a non-blocking operation once, and clears what was known before it if
@@ -188,12 +172,12 @@ impl Source {
     /// # Errors
     /// Those of `operation`.
     pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        let half = self.registered.readiness.load(direction);
+        let seen = self.registered.readiness.load(direction);
         let result = operation();
         if let Err(error) = &result
             && error.kind() == io::ErrorKind::WouldBlock
         {
-            self.clear(Seen { direction, half });
+            self.clear(seen);
         }
         result
     }
@@ -202,9 +186,9 @@ impl Source {
     /// [`Ticket::shared`] are other tasks' too, and stay.
     #[inline]
     pub fn forget(&self, direction: Direction, ticket: &Ticket) {
-        if ticket.is_own() {
-            let waker = self.registered.remove_waiter(direction, ticket);
-            drop(waker);
+        // No flag, no waker in place, so nothing to remove.
+        if ticket.is_own() && self.registered.readiness.load(direction).has(WAITS) {
+            drop(self.registered.remove_waiter(direction, ticket));
         }
     }
 
@@ -244,7 +228,7 @@ impl fmt::Debug for Source {
         formatter
             .debug_struct("Source")
             .field("fd", &self.registered.fd)
-            .field("readiness", &self.registered.readiness)
+            .field("readiness", &self.registered.readiness.load(Direction::Read))
             .finish_non_exhaustive()
     }
 }

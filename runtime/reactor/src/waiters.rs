@@ -11,7 +11,7 @@ use std::task::Waker;
 /// a place for each of 32 tasks: all that have polled since the last report are
 /// woken by the next. A further one displaces one of them, which is woken at once, so
 /// that no wake-up is lost.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ticket(u64);
 
 const NONE: u64 = 0;
@@ -35,15 +35,18 @@ impl Ticket {
         self.0 != NONE
     }
 
+    /// Gives it the number after `last`, unless it has one.
+    #[inline]
+    pub(crate) fn number(&mut self, last: &mut u64) {
+        if !self.has_place() {
+            *last += 1;
+            self.0 = *last;
+        }
+    }
+
     /// Whether it is for one operation alone, which may give its place back.
     pub(crate) fn is_own(&self) -> bool {
         self.has_place() && self.0 != SHARED
-    }
-}
-
-impl Default for Ticket {
-    fn default() -> Ticket {
-        Ticket::new()
     }
 }
 
@@ -63,78 +66,81 @@ pub(crate) struct Displaced {
 #[derive(Default)]
 pub(crate) struct Waiters {
     slot: Option<Waiter>,
-    list: Vec<Waiter>,
-    /// The last number given to a ticket. 64 bits do not come round.
-    last: u64,
+    /// None until there are some: few sources ever have further waiters.
+    #[allow(clippy::box_collection, reason = "one word in each source, not three")]
+    further: Option<Box<Vec<Waiter>>>,
 }
 
 impl Waiters {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.slot.is_none() && self.list.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        usize::from(self.slot.is_some()) + self.list.len()
+        self.slot.is_none() && self.further.as_ref().is_none_or(|further| further.is_empty())
     }
 
     fn of(&mut self, ticket: u64) -> impl Iterator<Item = &mut Waiter> {
-        self.slot.iter_mut().chain(&mut self.list).filter(move |waiter| waiter.ticket == ticket)
+        let further = self.further.iter_mut().flat_map(|further| further.iter_mut());
+        self.slot.iter_mut().chain(further).filter(move |waiter| waiter.ticket == ticket)
     }
 
     /// Whether a waker that wakes the same task as `waker` is in place already.
-    #[inline]
     pub(crate) fn holds(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
-        ticket.has_place() && !self.is_empty() && self.of(ticket.0).any(|waiter| waiter.waker.will_wake(waker))
+        ticket.has_place() && self.of(ticket.0).any(|waiter| waiter.waker.will_wake(waker))
     }
 
-    /// Puts `waker` into the ticket's place, or into a free one.
+    /// Puts `waker` into the place of the ticket, which has a number, or into a free one.
     #[inline]
-    pub(crate) fn place(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Displaced> {
-        if !ticket.has_place() {
-            self.last += 1;
-            ticket.0 = self.last;
-        }
-        if self.is_empty() {
-            // As nearly always.
-        } else if ticket.0 == SHARED {
-            if self.of(SHARED).count() >= SHARED_PLACES
-                && let Some(other) = self.of(SHARED).next()
-            {
-                return Some(Displaced { waker: std::mem::replace(&mut other.waker, waker), is_other: true });
-            }
-        } else if let Some(own) = self.of(ticket.0).next() {
-            return Some(Displaced { waker: std::mem::replace(&mut own.waker, waker), is_other: false });
-        }
+    pub(crate) fn place(&mut self, ticket: &Ticket, waker: Waker) -> Option<Displaced> {
         let waiter = Waiter { ticket: ticket.0, waker };
+        if self.is_empty() {
+            self.slot = Some(waiter);
+            None
+        } else {
+            self.place_among(waiter)
+        }
+    }
+
+    #[cold]
+    fn place_among(&mut self, waiter: Waiter) -> Option<Displaced> {
+        let is_other = waiter.ticket == SHARED;
+        let places = if is_other { SHARED_PLACES } else { 1 };
+        if self.of(waiter.ticket).count() >= places
+            && let Some(placed) = self.of(waiter.ticket).next()
+        {
+            return Some(Displaced { waker: std::mem::replace(&mut placed.waker, waiter.waker), is_other });
+        }
         if self.slot.is_none() {
             self.slot = Some(waiter);
         } else {
-            self.list.push(waiter);
+            self.further.get_or_insert_default().push(waiter);
         }
         None
     }
 
     /// Gives up the ticket's place.
     pub(crate) fn remove(&mut self, ticket: &Ticket) -> Option<Waker> {
-        if self.slot.as_ref().is_some_and(|waiter| waiter.ticket == ticket.0) {
-            return self.slot.take().map(|waiter| waiter.waker);
+        if let Some(waiter) = self.slot.take_if(|waiter| waiter.ticket == ticket.0) {
+            return Some(waiter.waker);
         }
-        let place = self.list.iter().position(|waiter| waiter.ticket == ticket.0)?;
-        Some(self.list.swap_remove(place).waker)
+        let further = self.further.as_mut()?;
+        let place = further.iter().position(|waiter| waiter.ticket == ticket.0)?;
+        Some(further.swap_remove(place).waker)
     }
 
     /// Moves every waker to `wakers`; their operations find new places if they
     /// wait again.
     #[inline]
     pub(crate) fn take(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.slot.take().map(|waiter| waiter.waker));
-        if !self.list.is_empty() {
-            wakers.extend(self.list.drain(..).map(|waiter| waiter.waker));
+        if let Some(waiter) = self.slot.take() {
+            wakers.push(waiter.waker);
+        }
+        if let Some(further) = &mut self.further {
+            wakers.extend(further.drain(..).map(|waiter| waiter.waker));
         }
     }
 
     /// The wakers in place.
     pub(crate) fn wakers(&self) -> impl Iterator<Item = &Waker> {
-        self.slot.iter().chain(&self.list).map(|waiter| &waiter.waker)
+        let further = self.further.iter().flat_map(|further| further.iter());
+        self.slot.iter().chain(further).map(|waiter| &waiter.waker)
     }
 }

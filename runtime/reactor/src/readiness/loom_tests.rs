@@ -19,7 +19,7 @@ fn loom_readiness_clear_keeps_a_report() {
                 let seen = word.load(Direction::Read);
                 let would_block = !data.load(Ordering::Relaxed);
                 if would_block {
-                    word.clear(Direction::Read, seen);
+                    word.clear(seen, READY | CLOSED);
                 }
                 would_block
             })
@@ -27,7 +27,7 @@ fn loom_readiness_clear_keeps_a_report() {
         data.store(true, Ordering::Relaxed);
         word.mark(Ready::model(true, false));
         let would_block = reader.join().unwrap();
-        let is_ready = word.load(Direction::Read).is_ready();
+        let is_ready = word.load(Direction::Read).has(READY);
         assert!(!would_block || is_ready, "the report is lost");
     });
 }
@@ -44,10 +44,46 @@ fn loom_readiness_directions_do_not_disturb_each_other() {
                 word.mark(Ready::model(true, false));
             })
         };
-        assert!(word.clear(Direction::Write, seen), "a busy reader keeps the writer from clearing");
+        assert!(word.clear(seen, READY | CLOSED), "a busy reader keeps the writer from clearing");
         kernel.join().unwrap();
-        assert!(!word.load(Direction::Write).is_ready());
-        assert!(word.load(Direction::Read).is_ready());
+        assert!(!word.load(Direction::Write).has(READY));
+        assert!(word.load(Direction::Read).has(READY));
+    });
+}
+
+/// Killed by it: `reactor-clear-forgets-the-other`.
+#[test]
+fn loom_readiness_a_clear_keeps_what_was_reported_of_the_other() {
+    loom::model(|| {
+        let word = Arc::new(Readiness::new(true, false));
+        word.set(READY, false);
+        let seen = word.load(Direction::Write);
+        let kernel = {
+            let word = Arc::clone(&word);
+            thread::spawn(move || {
+                word.mark(Ready::model(true, false));
+            })
+        };
+        assert!(word.clear(seen, READY));
+        kernel.join().unwrap();
+        assert!(word.load(Direction::Read).has(READY), "the report is lost");
+    });
+}
+
+/// Killed by it: `reactor-mark-forgets-a-wait`.
+#[test]
+fn loom_readiness_a_report_keeps_a_wait_for_the_other() {
+    loom::model(|| {
+        let word = Arc::new(Readiness::new(false, false));
+        let kernel = {
+            let word = Arc::clone(&word);
+            thread::spawn(move || {
+                word.mark(Ready::model(true, false));
+            })
+        };
+        word.arm(Direction::Write);
+        kernel.join().unwrap();
+        assert_ne!(word.mark(Ready::model(false, true)), 0, "who waits to write is forgotten");
     });
 }
 
@@ -58,9 +94,9 @@ fn loom_readiness_arm_and_mark_see_each_other() {
         let word = Arc::new(Readiness::new(false, false));
         let kernel = {
             let word = Arc::clone(&word);
-            thread::spawn(move || word.mark(Ready::model(true, false)).0)
+            thread::spawn(move || word.mark(Ready::model(true, false)) != 0)
         };
-        let found = word.arm(Direction::Read).is_ready();
+        let found = word.arm(Direction::Read).has(READY);
         let told = kernel.join().unwrap();
         assert!(found || told, "the wait and the report miss each other");
     });

@@ -62,7 +62,7 @@ fn reactor(backend: Backend) -> Arc<Reactor> {
 /// A source of which nothing is assumed.
 fn source() -> Arc<Source> {
     let source = Source::new(File::open("/dev/null").unwrap().into(), Kind::Other);
-    source.registered.readiness.forget(Direction::Read);
+    source.registered.readiness.set(READY | CLOSED, false);
     Arc::new(source)
 }
 
