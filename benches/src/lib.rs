@@ -2,3 +2,4 @@
 #![allow(missing_docs, reason = "of this package alone")]
 
 pub mod peers;
+pub mod random;

@@ -312,7 +312,8 @@ impl Holder for Socket {
 /// large ones are copied by calls.
 pub(crate) struct Waiting<'a, F> {
     place: Place<&'a Socket>,
-    /// None once it is done: what was written must not be written again.
+    /// None once it is done: what was written must not be written again. The place is
+    /// kept until the future is dropped, which `await` does at once.
     poll: Option<F>,
 }
 

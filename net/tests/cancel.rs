@@ -160,7 +160,6 @@ on_every_backend! {
         both(read, write).await;
     }
 
-    /// The halves have methods and places of their own.
     async fn what_is_done_is_not_done_again() {
         let (ours, mut peer) = pair_with_std().await;
         let mut write = Box::pin(ours.write(b"x"));
@@ -175,6 +174,7 @@ on_every_backend! {
         assert_eq!(seen, b"x");
     }
 
+    /// The halves have methods and places of their own.
     async fn owned_halves() {
         let (ours, peer) = pair_with_std().await;
         let data = noise(8, LENGTH);

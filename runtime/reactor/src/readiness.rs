@@ -179,18 +179,25 @@ mod tests {
         assert_eq!(word.load(Direction::Read).word, of(Direction::Write, READY));
     }
 
+    /// Also by the short way of plain reports. What closes a direction is ready, or its tick would not count it.
     #[test]
-    fn a_plain_report_says_what_any_other_does_of_its_directions() {
-        for bits in [libc::POLLIN, libc::POLLOUT, libc::POLLIN | libc::POLLOUT] {
-            let (plain, urgent) = (Readiness::new(false, true), Readiness::new(false, true));
-            plain.mark(report(bits));
-            // Not plain, and about reading.
-            urgent.mark(report(bits | libc::POLLPRI));
-            let seen = plain.load(Direction::Write);
-            assert_eq!(seen.has(READY), bits & libc::POLLOUT != 0);
-            assert_eq!(urgent.load(Direction::Write).has(READY), seen.has(READY));
-            assert_eq!(plain.load(Direction::Read).has(READY), bits & libc::POLLIN != 0);
-            assert!(plain.load(Direction::Read).has(EXACT) && !urgent.load(Direction::Read).has(EXACT));
+    fn every_report_says_all_of_it() {
+        const BITS: [libc::c_short; 6] =
+            [libc::POLLIN, libc::POLLOUT, libc::POLLPRI, libc::POLLERR, libc::POLLHUP, libc::POLLRDHUP];
+        for set in 0..1 << BITS.len() {
+            let bits = (0..BITS.len()).filter(|index| set >> index & 1 == 1).fold(0, |bits, index| bits | BITS[index]);
+            let (ready, word) = (report(bits), Readiness::new(false, true));
+            word.mark(ready);
+            let [read, write] = [Direction::Read, Direction::Write].map(|direction| word.load(direction));
+            assert_eq!(
+                (read.has(READY), write.has(READY)),
+                (ready.wakes_readers(), ready.wakes_writers()),
+                "{ready:?}"
+            );
+            assert_eq!((read.has(CLOSED), write.has(CLOSED)), (ready.closes_reading(), ready.closes_writing()));
+            assert_eq!((read.has(HUNG_UP), read.has(EXACT)), (ready.is_read_closed(), !ready.is_priority()));
+            assert!(read.has(READY) || !read.has(CLOSED | HUNG_UP), "{ready:?}");
+            assert!(write.has(READY) || !write.has(CLOSED), "{ready:?}");
         }
     }
 }

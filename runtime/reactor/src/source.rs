@@ -144,8 +144,8 @@ impl Source {
 
     /// Clears readiness after a read that returned less than was asked for, more
     /// than nothing: on an edge-triggered backend, a plain TCP socket is empty
-    /// then. Closed flags stay: data and the end can share one report. What else the source may be, or be registered
-    /// at, is left as it is.
+    /// then. Closed flags stay: data and the end can share one report. What else the
+    /// source may be, or be registered at, is left as it is.
     #[inline]
     pub fn clear_short(&self, seen: Seen) {
         if seen.has(EXACT) && !seen.has(LEVEL) {

@@ -239,11 +239,8 @@ impl Loop {
 
     /// Who is sent something for ever is always behind.
     fn flow(&mut self, fd: RawFd) -> bool {
-        if let Some(fill) = self.behind.get(&fd).map(|fill| fill[0]) {
-            if self.buffer[0] != fill {
-                self.buffer.fill(fill);
-            }
-            while sys::send(fd, &self.buffer) >= 0 {}
+        if let Some(chunk) = self.behind.get(&fd) {
+            while sys::send(fd, chunk) >= 0 {}
             return sys::would_block() || self.ended(fd, 0);
         }
         loop {
@@ -254,7 +251,8 @@ impl Loop {
             if let Some(message) = self.buffer[..read as usize].first_chunk::<MESSAGE>() {
                 match role(message) {
                     Role::Source => {
-                        self.behind.insert(fd, vec![message[1]]);
+                        let chunk = vec![message[1]; self.buffer.len()];
+                        self.behind.insert(fd, chunk);
                         return self.flow(fd);
                     }
                     // Who is to be a mirror waits for the answer before it sends the next message.

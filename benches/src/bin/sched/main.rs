@@ -17,6 +17,7 @@ use std::time::Duration;
 use bourn::runtime::Builder;
 
 use bourn_bench::peers::{Bourn, Peer, Smol, Tokio, cpu_time};
+use bourn_bench::random::Random;
 
 const SECTIONS: [&str; 8] = ["one", "two", "wakes", "echo", "requests", "sentinel", "groups", "memory"];
 
@@ -133,11 +134,11 @@ fn three<T>(rounds: usize, bourn: impl Fn() -> T, tokio: impl Fn() -> T, smol: i
 
 fn in_turns<T, const N: usize>(rounds: usize, measures: [&dyn Fn() -> T; N]) -> Vec<[T; N]> {
     // In another order each time: whoever follows whom is not to matter.
+    let mut random = Random::new(0);
     (0..rounds)
-        .map(|round| {
+        .map(|_round| {
             let mut results = [const { None }; N];
-            for offset in 0..N {
-                let which = (round + offset) % N;
+            for which in random.order(N) {
                 results[which] = Some(measures[which]());
             }
             results.map(|result| result.expect("each had its turn"))

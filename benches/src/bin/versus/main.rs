@@ -25,7 +25,6 @@ mod measure;
 mod micro;
 mod peer;
 mod plot;
-mod random;
 mod report;
 mod sys;
 mod work;
@@ -59,8 +58,8 @@ impl Messages {
 
     /// All of this length.
     pub fn new(length: usize, connections: usize) -> Messages {
-        let mut random = random::Random::new(0);
-        let block = (0..length + Messages::STEP * connections).map(|_| random.next() as u8).collect();
+        let mut random = bourn_bench::random::Random::new(0);
+        let block = (0..length + Messages::STEP * connections).map(|_| random.number() as u8).collect();
         Messages { block, length }
     }
 
@@ -124,7 +123,7 @@ fn main() -> Outcome<()> {
     let options = Options::parse()?;
     let start = Instant::now();
     sys::raise_descriptors()?;
-    sys::wait_precisely();
+    sys::wait_precisely(true);
     sys::processors();
     peer::build()?;
     println!("servers built in {:.0} s", start.elapsed().as_secs_f64());

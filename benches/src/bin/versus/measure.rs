@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use bourn_bench::random::Random;
+
 use crate::histogram::Histogram;
 use crate::load::Load;
 use crate::peer::{LIMIT, Peer, Server, TOKIO};
-use crate::random::Random;
 use crate::workload::Cell;
 use crate::{Outcome, sys};
 

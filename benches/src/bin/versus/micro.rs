@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::Outcome;
 use crate::report::grouped;
@@ -34,12 +35,16 @@ fn median(estimates: &str) -> Option<f64> {
     value(median, "point_estimate")?.split(['}', ',']).next()?.trim().parse().ok()
 }
 
-/// Collects all results below a folder.
-fn collect(folder: &Path, medians: &mut Medians) -> Outcome<()> {
+/// Collects all results below a folder that are not older than `oldest`.
+fn collect(folder: &Path, oldest: SystemTime, medians: &mut Medians) -> Outcome<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let (about, estimates) = (path.join("benchmark.json"), path.join("estimates.json"));
         if path.ends_with("new") && about.exists() {
+            if fs::metadata(&estimates)?.modified()? < oldest {
+                println!("left out, for it is older than the rest: {}", path.display());
+                continue;
+            }
             let (about, estimates) = (fs::read_to_string(&about)?, fs::read_to_string(estimates)?);
             let asked = text(&about, "function_id").or_else(|| text(&about, "value_str"));
             let (Some(group), Some(asked), Some(median)) = (text(&about, "group_id"), asked, median(&estimates)) else {
@@ -47,7 +52,7 @@ fn collect(folder: &Path, medians: &mut Medians) -> Outcome<()> {
             };
             medians.entry(group).or_default().insert(asked, median);
         } else if path.is_dir() {
-            collect(&path, medians)?;
+            collect(&path, oldest, medians)?;
         }
     }
     Ok(())
@@ -65,7 +70,9 @@ fn time(nanoseconds: f64) -> String {
 pub fn tables() -> Outcome<String> {
     let folder = criterion();
     let mut medians = Medians::new();
-    collect(&folder, &mut medians)
+    // A run takes minutes; what is a day old is of another one, and of other code perhaps.
+    let oldest = SystemTime::now() - Duration::from_hours(1);
+    collect(&folder, oldest, &mut medians)
         .map_err(|error| format!("{}: {error}; cargo bench comes first", folder.display()))?;
     let mut runtimes =
         String::from("| question | bourn | tokio | smol | bourn/tokio | bourn/smol |\n|---|---|---|---|---|---|\n");

@@ -171,7 +171,10 @@ impl Server {
             // Tasks block here on purpose, and a server may have something to say about that.
             command.stderr(Stdio::null());
         }
+        // It inherits both: prctl(2), sched_setaffinity(2).
+        sys::wait_precisely(false);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        sys::wait_precisely(true);
         if pinned {
             sys::pin(&sys::processors()[1..2])?;
         }

@@ -334,10 +334,11 @@ fn head(command: &str, plan: Plan, took: Duration) -> Outcome<String> {
          and a build of its own, release profile, with the same listener options, `TCP_NODELAY` and backlog.\n\n\
          * *The limit* is a loop over epoll, with the system calls of one connection and no futures.\n\
          * *One by one*: the generator sends a message with each system call. When epoll has less than a quarter of the\n\
-         \x20 answers for it, it sleeps as long as a quarter should take, so that the server need not wake it for each. *Bursts*:\n\
-         \x20 it waits for a quarter of the answers, and sends as many requests with one system call (io_uring); an answer\n\
-         \x20 waits for others before its time is taken.\n\
-         * *The generator* has a budget of its own: one thread, no allocation and hardly a look at the clock for each message.\n\
+         \x20 answers for it, it sleeps as long as a quarter should take, at most 200 us, so that the server need not wake it for\n\
+         \x20 each. *Bursts*: it waits for a quarter of the answers (of bulk, for one), and sends as many requests with one system\n\
+         \x20 call (io_uring). Either way an answer waits for others before its time is taken.\n\
+         * *The generator* has a budget of its own: one thread, and for each message hardly a look at the clock and no allocation (of bulk in\n\
+         \x20 bursts, one for a batch).\n\
          \x20 One by one, the kernel asks the same of both sides, a `send` and a `recv`, so that the generator can not be\n\
          \x20 cheaper than the limit, which does nothing else; it is to be cheaper than what has a runtime to carry. A\n\
          \x20 connection that is made costs who connects more than who accepts, for on loopback the kernel does the handshake\n\

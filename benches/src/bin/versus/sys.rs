@@ -189,10 +189,10 @@ fn no_processors() -> libc::cpu_set_t {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-/// Waits of this thread are to end when they are due, not 50 us later.
-pub fn wait_precisely() {
-    // SAFETY: no pointers.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+/// Whether waits of this thread are to end when they are due, not 50 us later.
+pub fn wait_precisely(precisely: bool) {
+    // SAFETY: no pointers. 0 is what it was in the beginning.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, libc::c_ulong::from(precisely)) };
 }
 
 /// The processor time of all threads that a process has or had: what `/proc/PID/task/*/schedstat` counts, but with those

@@ -202,7 +202,7 @@ pub fn cells(workload: &str) -> Vec<Cell> {
                     cells.extend(echo(length, count, 1, 1, !usual));
                 }
             }
-            cells.extend(echo(64, 64, 16, 1, true));
+            cells.extend(echo(64, 64, 16, 1, false));
             cells.extend(echo(64, 64, 1, 2, false));
             cells
         }

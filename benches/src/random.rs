@@ -1,6 +1,7 @@
 //! Numbers that look like chance and are the same in every run.
 
 /// Marsaglia's xorshift.
+#[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
@@ -9,7 +10,7 @@ impl Random {
         Random(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -18,14 +19,14 @@ impl Random {
 
     /// Above 0, and at most 1.
     pub fn share(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
+        ((self.number() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
     }
 
     /// So many numbers in some order.
     pub fn order(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
-            order.swap(last, (self.next() % (last as u64 + 1)) as usize);
+            order.swap(last, (self.number() % (last as u64 + 1)) as usize);
         }
         order
     }
