@@ -11,9 +11,24 @@ use bourn::runtime::Handle;
 
 on_every_backend!(reads, waits_for_readiness_and_tries, tries_whatever_is_asked, enters_a_runtime_before_each_read,);
 
-/// Runs `greedy` on a stream that always has data, until another task has run ten
-/// times: before ten thousand of its operations, or never if it starves.
+/// Another task runs ten times within ten thousand operations of a greedy one, or never if it starves. Beside workers the
+/// two may be on different threads, and the kernel may have let only one of these run: then once of three times.
 async fn beside<F>(greedy: impl Fn(Arc<TcpStream>, Arc<AtomicUsize>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut turns = Vec::new();
+    while turns.len() < 3 {
+        turns.push(turns_beside(&greedy).await);
+        if turns.ends_with(&[10]) {
+            return;
+        }
+    }
+    panic!("others came to run {turns:?} times in ten thousand operations");
+}
+
+/// Runs `greedy` on a stream that always has data; how often another task has run meanwhile, at most ten times.
+async fn turns_beside<F>(greedy: impl Fn(Arc<TcpStream>, Arc<AtomicUsize>) -> F) -> usize
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -38,18 +53,15 @@ where
     let operations = Arc::new(AtomicUsize::new(0));
     let reader = bourn::spawn(greedy(Arc::new(stream), operations.clone()));
     let mut turns = 0;
-    while turns < 10 {
+    while turns < 10 && operations.load(Ordering::Relaxed) < 10_000 {
         bourn::task::yield_now().await;
         turns += 1;
-        assert!(
-            operations.load(Ordering::Relaxed) < 10_000,
-            "others came to run {turns} times in ten thousand operations"
-        );
     }
     done.store(true, Ordering::Relaxed);
     reader.abort();
     drop(reader.await);
     writer.join().unwrap();
+    turns
 }
 
 async fn reads() {

@@ -9,12 +9,13 @@
 //! slept once by each. The bare wait has the thread's ordinary timer slack of
 //! 50 us, as tokio has; bourn sets its own.
 //!
-//! With `--check` the program fails if any sleep was early, or if bourn's ten
-//! seconds were a millisecond late three times out of three. A virtual machine
-//! that has been idle for seconds may itself wake up milliseconds late, which is
-//! no property of a runtime: for that check alone every processor is kept from
-//! halting by a thread that computes at the lowest priority, `SCHED_IDLE`
-//! (`sched(7)`), and that any other thread displaces at once.
+//! With `--check` the program fails if any sleep was early, or if three times out of
+//! three bourn's ten seconds were late by half of what the kernel allows itself in a
+//! plain wait, 0.1 % (`select_estimate_accuracy` in fs/select.c): such waits have to
+//! be made in two. That is 5 ms and not tighter, as a virtual machine may wake up
+//! milliseconds late, which is no property of a runtime. Part of that is kept off by
+//! threads that compute at the lowest priority, `SCHED_IDLE` (`sched(7)`), so that no
+//! processor halts meanwhile, and that any other thread displaces at once.
 
 use std::error::Error;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -192,7 +193,7 @@ fn main() -> Outcome<()> {
     if check {
         let long = Duration::from_secs(10);
         let mut late = Vec::new();
-        let is_late = |one: &Lateness| *one >= Lateness::By(Duration::from_millis(1));
+        let is_late = |one: &Lateness| *one >= Lateness::By(long / 2_000);
         while_awake(|| {
             while late.len() < 3 && late.iter().all(is_late) {
                 late.push(contestants.bourn(long));
@@ -204,7 +205,7 @@ fn main() -> Outcome<()> {
             broken.push(format!("{long:?} were early"));
         }
         if late.iter().all(is_late) {
-            broken.push(format!("{long:?} were 1 ms late"));
+            broken.push(format!("{long:?} were late by more than 0.05 %"));
         }
     }
     if check && !broken.is_empty() {
