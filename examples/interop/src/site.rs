@@ -36,17 +36,25 @@ pub async fn answer(mut request: Request<Incoming>) -> Result<Response<Body>, In
         "/" => Response::new(full("Hello, world!")),
         "/big" => Response::new(full(BIG.clone())),
         "/echo" => Response::new(request.into_body().boxed()),
-        "/waiting" => Response::new(full(WAITING.load(Ordering::Relaxed).to_string())),
+        "/waiting" => Response::new(full(waiting())),
         "/chat" => upgrade(&mut request),
         path => match path.strip_prefix("/wait/").map(str::parse) {
-            Some(Ok(milliseconds)) => {
-                let _counted = Waiting::new();
-                bourn::time::sleep(Duration::from_millis(milliseconds)).await;
-                Response::new(full("done"))
-            }
+            Some(Ok(milliseconds)) => Response::new(full(wait(milliseconds).await)),
             _ => with_status(StatusCode::NOT_FOUND),
         },
     })
+}
+
+/// The answer, after so long.
+pub async fn wait(milliseconds: u64) -> &'static str {
+    let _counted = Waiting::new();
+    bourn::time::sleep(Duration::from_millis(milliseconds)).await;
+    "done"
+}
+
+/// How many wait for one now.
+pub fn waiting() -> String {
+    WAITING.load(Ordering::Relaxed).to_string()
 }
 
 /// Counts, until the answer is there or given up.

@@ -2,7 +2,6 @@
 //! axum is used without its feature `tokio`, which is what its own `serve` needs.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::error_handling::HandleErrorLayer;
@@ -26,9 +25,9 @@ fn main() -> io::Result<()> {
             .load_shed()
             .concurrency_limit(2);
         let app = Router::new()
-            .route("/waiting", get(async || WAITING.load(Ordering::Relaxed).to_string()))
-            .route("/few", get(|| wait(500)).layer(few))
-            .route("/wait/{milliseconds}", get(|Path(milliseconds)| wait(milliseconds)))
+            .route("/waiting", get(async || site::waiting()))
+            .route("/few", get(|| site::wait(500)).layer(few))
+            .route("/wait/{milliseconds}", get(|Path(milliseconds)| site::wait(milliseconds)))
             .layer(from_fn(limited))
             .route("/", get(async || "Hello, world!"))
             // WebSocket without axum's feature `ws`, which asks for tokio's runtime.
@@ -45,31 +44,6 @@ fn main() -> io::Result<()> {
         eprintln!("{report}");
         Ok(())
     })
-}
-
-/// How many requests wait now.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts one for as long as it lives: a request that is given up is dropped where it waits.
-struct Waiting;
-
-impl Waiting {
-    fn new() -> Waiting {
-        WAITING.fetch_add(1, Ordering::Relaxed);
-        Waiting
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn wait(milliseconds: u64) -> &'static str {
-    let _waiting = Waiting::new();
-    bourn::time::sleep(Duration::from_millis(milliseconds)).await;
-    "done"
 }
 
 /// Three seconds for each request: tower's own layer asks for tokio's timers.
