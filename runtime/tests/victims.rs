@@ -27,6 +27,9 @@ const TIME: Duration = Duration::from_millis(10);
 /// A thread that comes to none of the polls that are counted for so long is not let run.
 const AWAY: Duration = Duration::from_millis(1);
 
+/// How many polls, and how long threads had been away.
+type Before = (usize, Duration);
+
 /// How many polls there were of tasks that are in the way, and whether they are to go on.
 #[derive(Default)]
 struct Crowd {
@@ -38,8 +41,8 @@ struct Crowd {
     seen: Mutex<HashMap<ThreadId, Instant>>,
     /// How long threads were away in all: each polls these tasks all the time that the kernel lets it.
     away: Mutex<Duration>,
-    /// Of a timer, and how many polls there had been when it was over.
-    deadline: Mutex<Option<(Instant, Option<(usize, Duration)>)>>,
+    /// Of a timer, and what there had been when it was over.
+    deadline: Mutex<Option<(Instant, Option<Before>)>>,
 }
 
 impl Crowd {
