@@ -1,6 +1,5 @@
 //! A connection is there, is accepted, and both ends are closed.
 //! Hypothesis: who registers no socket before it has to wait saves two `epoll_ctl` here.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
@@ -8,7 +7,6 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 use socket2::SockRef;
 
@@ -34,9 +32,8 @@ impl Question for AcceptClose {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "accept, close", AcceptClose);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "accept, close", AcceptClose);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

@@ -1,7 +1,6 @@
 //! Entering a runtime: for something that is ready, and for the result of a task.
 //! Hypothesis: a value that is ready needs no core and no reactor; a task on a worker costs two wake-ups of threads
 //! where the caller can not run it itself.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
@@ -9,7 +8,6 @@ use std::future::ready;
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 
 #[derive(Clone, Copy)]
@@ -38,12 +36,11 @@ impl Question for Spawned {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "block_on(ready)", Ready);
-    harness::two_workers(criterion, "block_on(ready)", Ready);
-    harness::one_thread(criterion, "block_on(spawn)", Spawned);
-    harness::two_workers(criterion, "block_on(spawn)", Spawned);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "block_on(ready)", Ready);
+        harness::two_workers(criterion, "block_on(ready)", Ready);
+        harness::one_thread(criterion, "block_on(spawn)", Spawned);
+        harness::two_workers(criterion, "block_on(spawn)", Spawned);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

@@ -1,13 +1,11 @@
 //! One message there and back over loopback, both ends in one runtime.
 //! Hypothesis: with two system calls and a share of a wait per request, the kernel is nearly all of the cost, on any runtime.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 
 const MESSAGE: [u8; 64] = [7; 64];
@@ -47,10 +45,9 @@ impl Question for Echo {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "echo of 64 bytes", Echo);
-    harness::two_workers(criterion, "echo of 64 bytes", Echo);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "echo of 64 bytes", Echo);
+        harness::two_workers(criterion, "echo of 64 bytes", Echo);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

@@ -1,6 +1,5 @@
 //! A thread wakes a task of a sleeping runtime, which wakes the thread: there and back.
 //! Hypothesis: nearly all of it is the kernel's, two wake-ups of a sleeping thread.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
@@ -8,7 +7,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 
 #[derive(Clone, Copy)]
@@ -35,10 +33,9 @@ impl Question for ForeignWake {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "wake from a thread and back", ForeignWake);
-    harness::two_workers(criterion, "wake from a thread and back", ForeignWake);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "wake from a thread and back", ForeignWake);
+        harness::two_workers(criterion, "wake from a thread and back", ForeignWake);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

@@ -1,6 +1,5 @@
 //! A sleep is begun and given up.
 //! Hypothesis: two short turns of an uncontended lock, no allocation, no system call.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
@@ -8,7 +7,6 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use futures_lite::future::poll_once;
 use harness::{LIMIT, Question};
 
@@ -28,10 +26,9 @@ impl Question for InsertCancel {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "sleep begun and given up", InsertCancel);
-    harness::two_workers(criterion, "sleep begun and given up", InsertCancel);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "sleep begun and given up", InsertCancel);
+        harness::two_workers(criterion, "sleep begun and given up", InsertCancel);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

@@ -1,13 +1,11 @@
 //! Two tasks and the same two channels for all: a message there and back.
 //! Hypothesis: the woken task is run next by the same worker, so two workers cost what one thread does.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 
 #[derive(Clone, Copy)]
@@ -36,10 +34,9 @@ impl Question for PingPong {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "ping-pong", PingPong);
-    harness::two_workers(criterion, "ping-pong", PingPong);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "ping-pong", PingPong);
+        harness::two_workers(criterion, "ping-pong", PingPong);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

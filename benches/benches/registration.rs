@@ -1,7 +1,6 @@
 //! A socket becomes one of the runtime's, waits once, and is closed: the way in and out of the reactor.
 //! Hypothesis: `dup`, two `fcntl`, `epoll_ctl` and `close` are nearly all of it; who registers late pays no less here,
 //! since this one does wait.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
@@ -10,7 +9,6 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use futures_lite::future::poll_once;
 use harness::Question;
 
@@ -38,10 +36,9 @@ impl Question for Registration {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "adopt, wait once, close", Registration { waits: true });
-    harness::one_thread(criterion, "adopt, close", Registration { waits: false });
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "adopt, wait once, close", Registration { waits: true });
+        harness::one_thread(criterion, "adopt, close", Registration { waits: false });
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

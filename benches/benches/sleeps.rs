@@ -1,13 +1,11 @@
 //! A thousand tasks that sleep, to deadlines over 20 ms, and are woken: **processor time**, for the rest is waiting.
 //! Hypothesis: whoever keeps each deadline pays a wait for each; the peers round to milliseconds and fire many at once.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
 use std::time::Duration;
 
 use bourn_bench::peers::{Peer, cpu_time};
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 
 const SLEEPS: u64 = 1_000;
@@ -31,10 +29,9 @@ impl Question for Sleeps {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "sleeps x1000 (processor time)", Sleeps);
-    harness::two_workers(criterion, "sleeps x1000 (processor time)", Sleeps);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "sleeps x1000 (processor time)", Sleeps);
+        harness::two_workers(criterion, "sleeps x1000 (processor time)", Sleeps);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

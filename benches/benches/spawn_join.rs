@@ -1,13 +1,11 @@
 //! What a task costs: started, run, its result taken; a thousand at a time.
 //! Hypothesis: one allocation and a queue without a lock make it cheaper than the peers'.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 
 const TASKS: u64 = 1_000;
@@ -44,11 +42,10 @@ async fn batches<P: Peer>(peer: P, times: u64) -> Duration {
     start.elapsed()
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "spawn+join x1000", Inside);
-    harness::two_workers(criterion, "spawn+join x1000", Inside);
-    harness::two_workers(criterion, "spawn+join x1000 from outside", Outside);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "spawn+join x1000", Inside);
+        harness::two_workers(criterion, "spawn+join x1000", Inside);
+        harness::two_workers(criterion, "spawn+join x1000 from outside", Outside);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

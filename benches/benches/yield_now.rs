@@ -1,13 +1,11 @@
 //! Letting a thousand others go first, once.
 //! Hypothesis: a push and a pop of a ring that nobody else writes, and two changes of the task's state.
-#![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod harness;
 
 use std::time::{Duration, Instant};
 
 use bourn_bench::peers::Peer;
-use criterion::{Criterion, criterion_group, criterion_main};
 use harness::Question;
 
 #[derive(Clone, Copy)]
@@ -31,10 +29,9 @@ impl Question for Yields {
     }
 }
 
-fn all(criterion: &mut Criterion) {
-    harness::one_thread(criterion, "yield_now of 1000 tasks", Yields);
-    harness::two_workers(criterion, "yield_now of 1000 tasks", Yields);
+fn main() {
+    harness::ask(|criterion| {
+        harness::one_thread(criterion, "yield_now of 1000 tasks", Yields);
+        harness::two_workers(criterion, "yield_now of 1000 tasks", Yields);
+    });
 }
-
-criterion_group!(name = benches; config = harness::criterion(); targets = all);
-criterion_main!(benches);

@@ -43,26 +43,21 @@ fn main() -> io::Result<()> {
     println!("1. std, where Rust ignores SIGPIPE");
     let mut stream = deserted()?;
     println!("   read         = 0 (FIN: the peer will send no more, which is no reason not to write)");
-    println!(
-        "   first write  = {} bytes: the kernel took them, and the peer's kernel answers RST",
-        stream.write(b"hello")?
-    );
+    let taken = stream.write(b"hello")?;
+    println!("   first write  = {taken} bytes: the kernel took them, and the peer's kernel answers RST");
     reset_has_come(&stream);
     let error = stream.write(b"hello").expect_err("the connection is no more");
     println!("   second write = {error}");
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 
     println!("2. a reader who finds the RST: ECONNRESET, once");
-    let (near, listener) = {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        (TcpStream::connect(listener.local_addr()?)?, listener)
-    };
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, _) = listener.accept()?;
     (&near).write_all(b"never read")?;
     while far.peek(&mut [0])? == 0 {}
     drop(far); // with unread data: RST instead of FIN
-    let mut reads = (0..2).map(|_| (&near).read(&mut [0]));
-    let (first, second) = (reads.next().expect("two"), reads.next().expect("two"));
+    let (first, second) = ((&near).read(&mut [0]), (&near).read(&mut [0]));
     println!("   first read  = {first:?}\n   second read = {second:?}");
     assert_eq!(first.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
     assert_eq!(second?, 0);

@@ -5,39 +5,30 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bourn::net::{TcpListener, TcpStream, UdpSocket};
 use bourn::time::timeout;
+use socket2::{SockFilter, SockRef};
 
 const MESSAGES: u32 = 1_000;
 
 /// Drops `percent` of what arrives at a socket.
-fn lose(socket: &impl AsRawFd, percent: u32) -> io::Result<()> {
-    let code = |code: u32| code as u16;
-    let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+fn lose(socket: &impl AsFd, percent: u32) -> io::Result<()> {
+    let instruction = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
     let random = (libc::SKF_AD_OFF + libc::SKF_AD_RANDOM) as u32;
-    let mut filter = [
-        instruction(code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), 0, 0, random),
+    let filter = [
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, random),
         // Greater or equal: to the instruction that keeps everything.
-        instruction(code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K), 1, 0, u32::MAX / 100 * percent),
-        instruction(code(libc::BPF_RET | libc::BPF_K), 0, 0, 0),
-        instruction(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
+        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, 0, u32::MAX / 100 * percent),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
     ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    let (length, option) = (size_of_val(&program) as u32, libc::SO_ATTACH_FILTER);
-    let value = (&raw const program).cast();
-    // SAFETY: the program points at as many instructions as it says, and the kernel copies them.
-    let outcome = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) };
-    if outcome == 0 {
-        return Ok(());
-    }
-    let error = io::Error::last_os_error();
-    Err(io::Error::new(
-        error.kind(),
-        format!("this system permits no filter on a socket, so nothing gets lost: {error}"),
-    ))
+    SockRef::from(socket).attach_filter(&filter).map_err(|error| {
+        let message = format!("this system permits no filter on a socket, so nothing gets lost: {error}");
+        io::Error::new(error.kind(), message)
+    })
 }
 
 #[bourn::main]

@@ -5,10 +5,12 @@
 //! descriptor itself, so it works when none is left.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-use crate::TcpState;
+use socket2::{Domain, Protocol, SockAddr, Type};
+
 use crate::sys;
+use crate::tcp::{TcpInfo, TcpState};
 
 /// A socket as it was when it was looked at.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ pub fn sockets() -> io::Result<Vec<SocketInfo>> {
     let mut sockets = Vec::new();
     let (mut seen, mut gap) = (0, 0_u64);
     for fd in 0..RawFd::try_from(limit).unwrap_or(RawFd::MAX) {
-        match sys::describe(fd) {
+        match sys::by_number(fd, describe) {
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
                 gap += 1;
                 // The number of those seen alone proves no end, and may never come to that of all: others are opened and
@@ -84,4 +86,47 @@ pub fn sockets() -> io::Result<Vec<SocketInfo>> {
         }
     }
     Ok(sockets)
+}
+
+/// What the kernel knows about a socket.
+fn describe(fd: BorrowedFd<'_>) -> io::Result<SocketInfo> {
+    let socket = sys::option(&fd)?;
+    let kind = socket.r#type()?;
+    let protocol = match (socket.domain()?, kind, socket.protocol()?) {
+        (_, _, Some(Protocol::TCP)) => "tcp",
+        (_, _, Some(Protocol::UDP)) => "udp",
+        (Domain::UNIX, Type::STREAM, _) => "unix",
+        (Domain::UNIX, Type::DGRAM, _) => "unix-dgram",
+        (Domain::UNIX, Type::SEQPACKET, _) => "unix-seq",
+        _ => "other",
+    };
+    let mut info = SocketInfo {
+        fd: fd.as_raw_fd(),
+        protocol,
+        local: text(socket.local_addr()),
+        peer: text(socket.peer_addr()),
+        state: None,
+        received: sys::queue(fd, libc::FIONREAD).ok(),
+        unsent: sys::queue(fd, libc::TIOCOUTQ).ok(),
+    };
+    if protocol == "tcp"
+        && let Ok(raw) = sys::tcp_info(fd)
+    {
+        let state = TcpInfo::of(&raw).state;
+        if state == TcpState::Listen {
+            // As in `TcpListener::queue`.
+            (info.received, info.unsent) = (Some(raw.word(24) as usize), Some(raw.word(28) as usize));
+        }
+        info.state = Some(state);
+    }
+    Ok(info)
+}
+
+fn text(addr: io::Result<SockAddr>) -> String {
+    let internet = |addr: &SockAddr| addr.as_socket().map(|addr| addr.to_string());
+    // Not `as_unix`, which panics at a path of 108 bytes.
+    let path = |addr: &SockAddr| addr.as_pathname().map(|path| format!("{path:?} (pathname)"));
+    let name = |name: &[u8]| format!("\"{}\" (abstract)", name.escape_ascii());
+    let unix = |addr: &SockAddr| path(addr).or_else(|| addr.as_abstract_namespace().map(name));
+    addr.ok().and_then(|addr| internet(&addr).or_else(|| unix(&addr))).unwrap_or_else(|| "-".to_owned())
 }

@@ -17,12 +17,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::path::Path;
 
+use bourn_reactor::Kind;
 use bourn_reactor::faults::{Call, told};
 use libc::c_int;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
-
-use crate::inspect::SocketInfo;
-use crate::tcp::{TcpInfo, TcpState};
 
 mod batch;
 mod fds;
@@ -34,8 +32,7 @@ pub(crate) use batch::{MOST_DATAGRAMS, recv_batch, send_batch};
 pub(crate) use fds::{recv_with_fds, send_with_fds};
 pub(crate) use room::Room;
 pub(crate) use splice::{send_file, splice};
-use tcp_info::queue;
-pub(crate) use tcp_info::{listen_overflows, queues, tcp_info};
+pub(crate) use tcp_info::{listen_overflows, queue, tcp_info};
 
 /// The kernel takes no more slices than this in one call (`IOV_MAX`, limits.h).
 pub(crate) const MOST_SLICES: usize = 1024;
@@ -45,12 +42,6 @@ pub(crate) const MOST_BYTES: usize = 0x7fff_f000;
 
 /// No descriptor: what a call is about that makes one.
 const NONE: RawFd = -1;
-
-/// Whether a connection is there when `connect(2)` returns.
-pub(crate) enum Connecting {
-    Done,
-    UnderWay,
-}
 
 /// Makes a call that is about `asked` bytes or slices of `fd` until no signal
 /// interrupts it.
@@ -358,25 +349,10 @@ pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the address is not one of the internet"))
 }
 
-/// `socket(2)`: a non-blocking descriptor that no child inherits.
-fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+/// `socket(2)`, not blocking and closed on exec.
+pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<OwnedFd> {
     told(Call::Open, NONE, 0)?;
-    Socket::new(domain, kind.nonblocking().cloexec(), protocol).map(OwnedFd::from)
-}
-
-/// A TCP socket of the family of `addr`.
-pub(crate) fn tcp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
-    open(Domain::for_address(*addr), Type::STREAM, Some(Protocol::TCP))
-}
-
-/// A UDP socket of the family of `addr`.
-pub(crate) fn udp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
-    open(Domain::for_address(*addr), Type::DGRAM, Some(Protocol::UDP))
-}
-
-/// A Unix socket.
-pub(crate) fn unix_socket(kind: Type) -> io::Result<OwnedFd> {
-    open(Domain::UNIX, kind, None)
+    Socket::new(domain, kind.nonblocking().cloexec(), None).map(OwnedFd::from)
 }
 
 /// `socketpair(2)`: two non-blocking Unix sockets that are connected.
@@ -421,19 +397,19 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     option(&fd)?.listen(c_int::try_from(backlog).unwrap_or(c_int::MAX))
 }
 
-/// `connect(2)`. An interrupted call goes on connecting, and calling again would
-/// only say EALREADY.
-pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Connecting> {
-    let connecting = match SockRef::from(&fd).connect(&(*addr).into()) {
-        Ok(()) => Connecting::Done,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Connecting::UnderWay,
+/// `connect(2)`, and whether the connection is there already. An interrupted call goes on
+/// connecting, and calling again would only say EALREADY.
+pub(crate) fn connect(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<Kind> {
+    let kind = match SockRef::from(&fd).connect(&(*addr).into()) {
+        Ok(()) => Kind::Stream,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => Kind::Connecting,
         Err(error) => return Err(error),
     };
     // What is interrupted here has begun, so it is first begun; what has failed is
     // over, and its error told.
     match told(Call::Connect, fd.as_raw_fd(), 0) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Connecting::UnderWay),
-        told => told.map(|_| connecting),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Kind::Connecting),
+        told => told.map(|_| kind),
     }
 }
 
@@ -469,13 +445,8 @@ pub(crate) fn is_plain_tcp(fd: BorrowedFd<'_>) -> bool {
     // What can not be asked is not relied upon.
     matches!(socket.protocol(), Ok(Some(Protocol::TCP)))
         && matches!(socket.out_of_band_inline(), Ok(false))
-        && !has_upper_layer(fd)
-}
-
-/// `TCP_ULP`: the name of the upper-layer protocol, none by default.
-fn has_upper_layer(fd: BorrowedFd<'_>) -> bool {
-    // Kernels before 4.13 refuse: they have no such protocols.
-    read_option(fd, (libc::IPPROTO_TCP, libc::TCP_ULP)).is_ok_and(|name| name.byte(0) != 0)
+        // The name of the upper-layer protocol. Kernels before 4.13 refuse: they have none.
+        && read_option(fd, (libc::IPPROTO_TCP, libc::TCP_ULP)).map_or(true, |name| name.byte(0) == 0)
 }
 
 /// `getaddrinfo(3)`; blocks.
@@ -491,48 +462,9 @@ pub(crate) fn descriptor_limit() -> u64 {
     limit.rlim_cur
 }
 
-/// What the kernel knows about a socket, found by its number.
-pub(crate) fn describe(number: RawFd) -> io::Result<SocketInfo> {
-    // SAFETY: lives in this function, which only asks: where the number stands for
-    // nothing or for another file by now, the kernel says so, or tells of that one.
-    let fd = unsafe { BorrowedFd::borrow_raw(number) };
-    let socket = SockRef::from(&fd);
-    let kind = socket.r#type()?;
-    let protocol = match (socket.domain()?, kind, socket.protocol()?) {
-        (_, _, Some(Protocol::TCP)) => "tcp",
-        (_, _, Some(Protocol::UDP)) => "udp",
-        (Domain::UNIX, Type::STREAM, _) => "unix",
-        (Domain::UNIX, Type::DGRAM, _) => "unix-dgram",
-        (Domain::UNIX, Type::SEQPACKET, _) => "unix-seq",
-        _ => "other",
-    };
-    let address = |addr: io::Result<SockAddr>| {
-        let internet = |addr: &SockAddr| addr.as_socket().map(|addr| addr.to_string());
-        // Not `as_unix`, which panics at a path of 108 bytes.
-        let path = |addr: &SockAddr| addr.as_pathname().map(|path| format!("{path:?} (pathname)"));
-        let name = |name: &[u8]| format!("\"{}\" (abstract)", name.escape_ascii());
-        let unix = |addr: &SockAddr| path(addr).or_else(|| addr.as_abstract_namespace().map(name));
-        addr.ok().and_then(|addr| internet(&addr).or_else(|| unix(&addr))).unwrap_or_else(|| "-".to_owned())
-    };
-    let mut info = SocketInfo {
-        fd: number,
-        protocol,
-        local: address(socket.local_addr()),
-        peer: address(socket.peer_addr()),
-        state: None,
-        received: queue(fd, libc::FIONREAD).ok(),
-        unsent: queue(fd, libc::TIOCOUTQ).ok(),
-    };
-    if protocol == "tcp"
-        && let Ok(raw) = tcp_info(fd)
-    {
-        let state = TcpInfo::of(&raw).state;
-        if state == TcpState::Listen {
-            // As in `TcpListener::queue`.
-            info.received = Some(raw.word(24) as usize);
-            info.unsent = Some(raw.word(28) as usize);
-        }
-        info.state = Some(state);
-    }
-    Ok(info)
+/// A descriptor by its number, to be asked about. Where the number stands for nothing or
+/// for another file by now, the kernel says so, or tells of that one.
+pub(crate) fn by_number<R>(number: RawFd, ask: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+    // SAFETY: lives in this function, whose callers only ask.
+    ask(unsafe { BorrowedFd::borrow_raw(number) })
 }

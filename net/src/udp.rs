@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bourn_reactor::Kind;
+use socket2::{Domain, Type};
 
 use crate::addr::{ToSocketAddrs, first_of};
 use crate::operation::operations;
@@ -62,7 +63,7 @@ impl UdpSocket {
     /// Nothing is bound unless the future completes.
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         first_of(addr, |addr| {
-            let fd = sys::udp_socket(&addr)?;
+            let fd = sys::open(Domain::for_address(addr), Type::DGRAM)?;
             sys::option(&fd)?.bind(&addr.into())?;
             Ok(UdpSocket::new(fd))
         })

@@ -33,8 +33,10 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bourn_executor::Options;
 
@@ -45,6 +47,10 @@ pub use bourn_server::{
 
 use crate::runtime::Handle;
 use crate::signal::unix::{Signal, SignalKind, signal};
+use crate::time::{Sleep, sleep};
+
+/// Before signals that could not be waited for are tried again.
+const DEAF_PAUSE: Duration = Duration::from_secs(1);
 
 /// A server in a runtime of this crate; see [`bourn_server::Server`] for its methods.
 pub type Server = bourn_server::Server<Tasks>;
@@ -84,23 +90,34 @@ impl Host for Tasks {
     }
 
     fn signals(&self) -> io::Result<Termination> {
-        Ok(Termination([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
+        let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        Ok(Termination { signals, again: sleep(Duration::ZERO) })
     }
 }
 
 /// SIGTERM and SIGINT, as they come.
 #[derive(Debug)]
-pub struct Termination([Signal; 2]);
+pub struct Termination {
+    signals: [Signal; 2],
+    again: Sleep,
+}
 
 impl Signals for Termination {
     fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<i32> {
-        for (signal, kind) in self.0.iter_mut().zip([SignalKind::terminate(), SignalKind::interrupt()]) {
-            // `None` is the answer in a forked child, whose parent hears the signals, and where the kernel has no memory
-            // left to watch with: then the process is ended from outside, by SIGKILL.
-            if let Poll::Ready(Some(())) = signal.poll_recv(cx) {
-                return Poll::Ready(kind.as_raw_value());
+        loop {
+            let mut deaf = false;
+            for (signal, kind) in self.signals.iter_mut().zip([SignalKind::terminate(), SignalKind::interrupt()]) {
+                match signal.poll_recv(cx) {
+                    Poll::Ready(Some(())) => return Poll::Ready(kind.as_raw_value()),
+                    heard => deaf |= heard.is_ready(),
+                }
             }
+            if !deaf {
+                return Poll::Pending;
+            }
+            // The kernel can not watch another descriptor, for now; the signal handler keeps what comes meanwhile.
+            ready!(Pin::new(&mut self.again).poll(cx));
+            self.again = sleep(DEAF_PAUSE);
         }
-        Poll::Pending
     }
 }

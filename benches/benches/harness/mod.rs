@@ -15,13 +15,15 @@ pub trait Question: Copy {
     fn measure<P: Peer>(self, peer: P, times: u64) -> Duration;
 }
 
-/// Short enough that all benches together end within ten minutes.
-pub fn criterion() -> Criterion {
-    Criterion::default()
+/// Has `questions` asked. Short enough that all benches together end within ten minutes.
+pub fn ask(questions: impl FnOnce(&mut Criterion)) {
+    let mut criterion = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_millis(1_500))
-        .configure_from_args()
+        .configure_from_args();
+    questions(&mut criterion);
+    criterion.final_summary();
 }
 
 /// On one thread: the caller's, for all of them.

@@ -15,14 +15,9 @@ pub(crate) fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<RawInfo> {
     read_option(fd, (libc::IPPROTO_TCP, libc::TCP_INFO))
 }
 
-/// `SIOCINQ`, `SIOCOUTQ` and `SIOCOUTQNSD` (tcp(7), linux/sockios.h).
-pub(crate) fn queues(fd: BorrowedFd<'_>) -> io::Result<[usize; 3]> {
+/// `SIOCINQ` (`FIONREAD`), `SIOCOUTQ` (`TIOCOUTQ`) or `SIOCOUTQNSD` (tcp(7), linux/sockios.h).
+pub(crate) fn queue(fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<usize> {
     told(Call::Option, fd.as_raw_fd(), 0)?;
-    Ok([queue(fd, libc::FIONREAD)?, queue(fd, libc::TIOCOUTQ)?, queue(fd, libc::SIOCOUTQNSD)?])
-}
-
-/// One of these.
-pub(super) fn queue(fd: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<usize> {
     let mut answer: c_int = 0;
     // SAFETY: each of these writes an `int`, which lives through the call.
     if unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw mut answer) } == -1 {

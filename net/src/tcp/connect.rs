@@ -13,20 +13,18 @@ use std::time::{Duration, Instant};
 use bourn_reactor::{Direction, Kind, Sleep};
 
 use crate::socket::Socket;
-use crate::sys::{self, Connecting};
-use crate::tcp::TcpStream;
+use crate::sys;
+use crate::tcp::{TcpSocket, TcpStream};
 
 /// Connects `fd` to `addr`: connect(2) first, then the wait for its end. Dropping
 /// the future closes the descriptor.
 pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStream> {
-    match sys::connect(fd.as_fd(), &addr)? {
-        Connecting::Done => Ok(TcpStream::new(Socket::new(fd, Kind::Stream))),
-        Connecting::UnderWay => {
-            let socket = Socket::new(fd, Kind::Connecting);
-            socket.operate(Direction::Write, sys::connected).await?;
-            Ok(TcpStream::new(socket))
-        }
+    let kind = sys::connect(fd.as_fd(), &addr)?;
+    let socket = Socket::new(fd, kind);
+    if kind == Kind::Connecting {
+        socket.operate(Direction::Write, sys::connected).await?;
     }
+    Ok(TcpStream::new(socket))
 }
 
 /// How long an attempt goes on before the next address is tried beside it
@@ -91,9 +89,7 @@ fn interleaved(addrs: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
 }
 
 async fn connect_to(addr: SocketAddr) -> io::Result<TcpStream> {
-    let fd = sys::tcp_socket(&addr)?;
-    sys::option(&fd)?.set_tcp_nodelay(true)?;
-    let stream = connect(fd, addr).await?;
+    let stream = TcpSocket::of_family(&addr)?.connect(addr).await?;
     // A peer that is gone already is told by the first read, as ever.
     if stream.peer_addr().ok() == Some(stream.local_addr()?) {
         // The kernel gave us the very port that we asked for, where nobody

@@ -3,10 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bourn_reactor::{Direction, Sleep};
+use libc::{ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT, EPROTO};
+use libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM};
 
 use crate::socket::{Place, Socket};
 use crate::tcp::listener::accept;
@@ -71,46 +73,32 @@ impl<'a> Incoming<'a> {
     /// # Errors
     /// As [`next`](Incoming::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        // Nothing is accepted before the wait is over, or each wake-up for
-        // another reason would cost a call that is known to fail.
-        if let Some(exhaustion) = &mut self.exhaustion
-            && exhaustion.poll_over(cx).is_pending()
-        {
-            return Poll::Pending;
-        }
+        let mut wait = true;
         loop {
+            // Nothing is accepted before the wait is over, or each wake-up for
+            // another reason would cost a call that is known to fail.
+            if wait && let Some(exhaustion) = &mut self.exhaustion {
+                ready!(exhaustion.poll_over(cx));
+            }
             let error = match self.place.poll_io(cx, accept) {
-                Poll::Pending => {
+                Poll::Ready(Err(error)) => error,
+                accepted => {
                     // Nobody waits for a descriptor any more.
                     self.exhaustion = None;
-                    return Poll::Pending;
+                    return accepted.map_ok(|(stream, _)| stream);
                 }
-                Poll::Ready(Ok((stream, _))) => {
-                    self.exhaustion = None;
-                    return Poll::Ready(Ok(stream));
-                }
-                Poll::Ready(Err(error)) => error,
             };
             match AcceptErrorKind::of(&error) {
-                AcceptErrorKind::Connection => {}
-                AcceptErrorKind::Exhausted => match &mut self.exhaustion {
-                    // Tried once more, for the last vacancy may just have been
+                AcceptErrorKind::Connection => wait = false,
+                // Waiting takes a reactor, and to start the background one takes what
+                // has run out: a sleep could only panic.
+                AcceptErrorKind::Exhausted if bourn_reactor::can_wait() => {
+                    // First tried once more, for the last vacancy may just have been
                     // before this watch for the next.
-                    None => {
-                        // Waiting takes a reactor, and to start the background
-                        // one takes what has run out: a sleep could only panic.
-                        if !bourn_reactor::can_wait() {
-                            return Poll::Ready(Err(error));
-                        }
-                        self.exhaustion = Some(Exhaustion::new());
-                    }
-                    Some(exhaustion) => {
-                        if exhaustion.poll_over(cx).is_pending() {
-                            return Poll::Pending;
-                        }
-                    }
-                },
-                AcceptErrorKind::Fatal => return Poll::Ready(Err(error)),
+                    wait = self.exhaustion.is_some();
+                    self.exhaustion.get_or_insert_with(Exhaustion::new);
+                }
+                _ => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -137,27 +125,11 @@ impl AcceptErrorKind {
     /// Sorts an error that accepting a connection returned.
     pub fn of(error: &io::Error) -> AcceptErrorKind {
         match error.raw_os_error() {
-            Some(
-                libc::ECONNABORTED
-                | libc::ECONNRESET
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH,
-            ) => AcceptErrorKind::Connection,
-            Some(libc::ENONET) => AcceptErrorKind::Connection,
-            // The last two are of one connection, or of all for as long as it may be.
-            Some(
-                libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::ENOSPC
-                | libc::EPERM
-                | libc::EOPNOTSUPP,
-            ) => AcceptErrorKind::Exhausted,
+            Some(ECONNABORTED | ECONNRESET | EPROTO | ENOPROTOOPT) => AcceptErrorKind::Connection,
+            Some(ENETDOWN | ENETUNREACH | EHOSTDOWN | EHOSTUNREACH | ENONET) => AcceptErrorKind::Connection,
+            Some(EMFILE | ENFILE | ENOBUFS | ENOMEM | ENOSPC) => AcceptErrorKind::Exhausted,
+            // Of one connection, or of all for as long as it may be.
+            Some(EPERM | EOPNOTSUPP) => AcceptErrorKind::Exhausted,
             _ => AcceptErrorKind::Fatal,
         }
     }

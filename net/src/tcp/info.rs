@@ -173,8 +173,9 @@ impl TcpStream {
     /// # Errors
     /// What the kernel says.
     pub fn queues(&self) -> io::Result<Queues> {
-        let [unread, unacknowledged, unsent] = sys::queues(self.as_fd())?;
-        Ok(Queues { unread, unacknowledged, unsent })
+        let queue = |request| sys::queue(self.as_fd(), request);
+        let (unread, unacknowledged) = (queue(libc::FIONREAD)?, queue(libc::TIOCOUTQ)?);
+        Ok(Queues { unread, unacknowledged, unsent: queue(libc::SIOCOUTQNSD)? })
     }
 }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use socket2::{Domain, Type};
+
 use crate::sys;
 use crate::tcp::{TcpListener, TcpStream, connect};
 
@@ -54,7 +56,7 @@ impl TcpSocket {
     }
 
     pub(super) fn of_family(addr: &SocketAddr) -> io::Result<TcpSocket> {
-        let socket = TcpSocket { socket: sys::tcp_socket(addr)? };
+        let socket = TcpSocket { socket: sys::open(Domain::for_address(*addr), Type::STREAM)? };
         socket.set_nodelay(true)?;
         Ok(socket)
     }

@@ -7,7 +7,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use bourn_reactor::Kind;
-use socket2::{SockAddr, Type};
+use socket2::{Domain, SockAddr, Type};
 
 use crate::socket::Socket;
 use crate::sys;
@@ -54,7 +54,7 @@ impl UnixDatagram {
     }
 
     fn bind_to(addr: &SockAddr) -> io::Result<UnixDatagram> {
-        let fd = sys::unix_socket(Type::DGRAM)?;
+        let fd = sys::open(Domain::UNIX, Type::DGRAM)?;
         sys::option(&fd)?.bind(addr)?;
         Ok(UnixDatagram::new(fd))
     }
@@ -65,7 +65,7 @@ impl UnixDatagram {
     /// # Errors
     /// What the kernel says (socket(2)).
     pub fn unbound() -> io::Result<UnixDatagram> {
-        sys::unix_socket(Type::DGRAM).map(UnixDatagram::new)
+        sys::open(Domain::UNIX, Type::DGRAM).map(UnixDatagram::new)
     }
 
     /// Two sockets that are connected to each other.

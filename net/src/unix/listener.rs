@@ -6,7 +6,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use bourn_reactor::Kind;
-use socket2::{SockAddr, Type};
+use socket2::{Domain, SockAddr, Type};
 
 use crate::operation::operations;
 use crate::socket::Socket;
@@ -63,7 +63,7 @@ impl UnixListener {
     }
 
     fn bind_to(addr: &SockAddr) -> io::Result<UnixListener> {
-        let fd = sys::unix_socket(Type::STREAM)?;
+        let fd = sys::open(Domain::UNIX, Type::STREAM)?;
         sys::option(&fd)?.bind(addr)?;
         // The kernel cuts it.
         sys::listen(fd.as_fd(), u32::MAX)?;

@@ -7,7 +7,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use bourn_reactor::Kind;
-use socket2::{SockAddr, Type};
+use socket2::{Domain, SockAddr, Type};
 
 use crate::socket::Socket;
 use crate::sys;
@@ -88,7 +88,7 @@ impl UnixStream {
     }
 
     async fn connect_to(addr: SockAddr) -> io::Result<UnixStream> {
-        let stream = UnixStream::new(sys::unix_socket(Type::STREAM)?);
+        let stream = UnixStream::new(sys::open(Domain::UNIX, Type::STREAM)?);
         stream.socket.until_room(|fd| sys::connect_at_once(fd, &addr)).await?;
         Ok(stream)
     }

@@ -5,25 +5,9 @@ use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Ident};
 
+use crate::entry::Entry;
 use crate::function::Function;
 use crate::options::{DEFAULT_BUILDER, Options};
-
-/// Which of the two attributes is expanded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
-    Main,
-    Test,
-}
-
-impl Entry {
-    /// The attribute as users write it.
-    pub(crate) fn attribute(self) -> &'static str {
-        match self {
-            Entry::Main => "#[bourn::main]",
-            Entry::Test => "#[bourn::test]",
-        }
-    }
-}
 
 /// Expands one attribute. Errors become `compile_error!`, beside something that keeps them from causing further ones.
 pub(crate) fn expand(entry: Entry, options: TokenStream, item: TokenStream) -> TokenStream {

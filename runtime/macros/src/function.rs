@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, Safety, Signature, Token, Visibility};
 
-use crate::expand::Entry;
+use crate::entry::Entry;
 
 /// A function item whose body is left as tokens, so that whatever is wrong in there is reported by the compiler.
 pub(crate) struct Function {

@@ -28,13 +28,14 @@
 
 #![forbid(unsafe_code)]
 
+mod entry;
 mod expand;
 mod function;
 mod options;
 
 use proc_macro::TokenStream;
 
-use crate::expand::Entry;
+use crate::entry::Entry;
 
 /// Runs an `async fn main` on a new runtime.
 ///

@@ -5,7 +5,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{Error, Ident, LitInt, LitStr, Path, Token};
 
-use crate::expand::Entry;
+use crate::entry::Entry;
 
 /// The values of `flavor`, each with the function of `bourn::runtime::Builder` that it stands for.
 const FLAVORS: [(&str, &str); 3] = [

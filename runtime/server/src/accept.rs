@@ -47,25 +47,22 @@ impl Reserve {
         let mut reserve = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let Some(descriptor) = reserve.take() else { return false };
         drop(descriptor);
-        let accepted = listener.try_accept();
-        let shed = accepted.is_ok();
-        if let Ok((stream, _)) = accepted {
-            stream.reset_on_close();
-        }
+        let shed = listener.try_accept().map(|(stream, _)| stream.reset_on_close()).is_ok();
         // If a handler was faster, it is taken back before the next call of accept(2) that finds one.
         *reserve = File::open("/dev/null").ok();
         shed
     }
 }
 
-/// An accept loop, or the hand-over, that has not ended, and its name.
-pub(crate) struct Turn<'a>(pub(crate) &'a Shared, pub(crate) String);
+/// An accept loop, or the hand-over, that has not ended; its name, and whose queue is lost with it.
+pub(crate) struct Turn<'a>(pub(crate) &'a Shared, pub(crate) String, pub(crate) Option<Addr>);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let Turn(shared, name) = self;
+        let Turn(shared, name, addr) = self;
         if std::thread::panicking() {
             shared.notices.say("accept", format_args!("{name} has panicked: nobody does its work"));
+            shared.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(addr.take());
         }
         shared.loops.fetch_sub(1, Ordering::AcqRel);
         shared.phase_changed.ring();
@@ -77,7 +74,7 @@ impl Drop for Turn<'_> {
 /// drains and the kernel's queue is empty.
 pub(crate) async fn accept(plan: Arc<Plan>, listener: Arc<Listener>, number: usize) {
     let shared = &plan.shared;
-    let _turn = Turn(shared, format!("accept loop {number}"));
+    let _turn = Turn(shared, format!("accept loop {number}"), listener.alone.then(|| listener.addr.clone()));
     // Closed before the loop is counted as ended.
     let socket = listener;
     let mut exhaustion = None;

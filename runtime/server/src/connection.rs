@@ -212,25 +212,16 @@ impl Connection {
 
     fn after_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let marks = &self.place.life.marks;
-        match result {
-            Poll::Pending => {
-                if marks.stalled.load(Relaxed) == 0 {
-                    marks.stalled.store(self.place.shared.tick(), Relaxed);
-                }
-                Poll::Pending
-            }
-            Poll::Ready(result) => {
-                marks.stalled.store(0, Relaxed);
-                if matches!(result, Ok(1..)) {
-                    marks.moved.store(self.place.shared.tick(), Relaxed);
-                    marks.asking.store(0, Relaxed);
-                }
-                Poll::Ready(match result {
-                    Err(_) => self.judged(result),
-                    _ => result,
-                })
-            }
+        if result.is_pending() && marks.stalled.load(Relaxed) == 0 {
+            marks.stalled.store(self.place.shared.tick(), Relaxed);
         }
+        let result = ready!(result);
+        marks.stalled.store(0, Relaxed);
+        if matches!(result, Ok(1..)) {
+            marks.moved.store(self.place.shared.tick(), Relaxed);
+            marks.asking.store(0, Relaxed);
+        }
+        Poll::Ready(if result.is_err() { self.judged(result) } else { result })
     }
 
     fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -356,13 +347,6 @@ impl Connection {
     /// Nothing is lost.
     pub async fn read_closed(&self) -> io::Result<()> {
         either!(Stream, &*self.stream, stream => stream.read_closed().await)
-    }
-
-    /// The addresses that a trusted proxy named.
-    #[cfg(feature = "proxy")]
-    pub(crate) fn set_real_peer(&self, peer: std::net::SocketAddr) {
-        // Set once, before the handler has the connection.
-        let _ = self.place.life.marks.real_peer.set(peer);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   old process                                  new process
-//!   listens at the path        <-- connects --
+//!   listens at the path        <-- "please" --
 //!                              -- sockets -->    has them; serves not yet
 //!   goes on accepting                            gets ready: binds, builds, warms up
 //!                              <-- "ready" --    accepts, from the same queues
@@ -17,12 +17,12 @@
 //! new process's as well. The two agree by two words, each written before the other is
 //! read: the one that says that sockets are out, and the phase.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -33,10 +33,11 @@ use bourn_reactor::Sleep;
 
 use crate::accept::Turn;
 use crate::bell::when;
-use crate::listener::{Listener, is_socket};
+use crate::listener::{Listener, is_file, remove_stale};
 use crate::shared::{Cause, Phase, Shared};
 
 /// What a byte on the way says.
+const PLEASE: u8 = b'p';
 const SOCKET: u8 = b's';
 /// A socket that a third process has as well, such as the one that started the first.
 const SHARED: u8 = b'S';
@@ -44,6 +45,9 @@ const ALL: u8 = b'a';
 const READY: u8 = b'r';
 const YOURS: u8 = b'y';
 
+const NO_LIMIT: Duration = Duration::MAX;
+/// Whoever connects asks at once, or is not waited for.
+const MOMENT: Duration = Duration::from_secs(3);
 /// After a hand-over that came to nothing.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,8 +82,8 @@ impl Offer {
                 Ok(stream) => break stream,
                 Err(error) if tries.next().is_none() => return Err(error),
                 // A dead process left it.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(path) => {
-                    std::fs::remove_file(path)?;
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && !is_file(path) => {
+                    remove_stale(path).await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match Self::stand_at(path) {
                     Ok(path) => return Ok((Offer { path, predecessor: None }, Vec::new())),
@@ -91,6 +95,8 @@ impl Offer {
             }
         };
         check_peer(&stream)?;
+        // If it is gone, or no server, what it has said tells more.
+        let _ = stream.write_all(&[PLEASE]).await;
         let mut sockets = Vec::new();
         loop {
             let mut what = [0; 1];
@@ -125,17 +131,16 @@ impl Offer {
     /// Becomes the owner, then hands over to whoever asks, until one has taken over or the
     /// server ends.
     pub(crate) async fn stand(self, shared: Arc<Shared>, listeners: Vec<Weak<Listener>>) {
-        let _turn = Turn(&shared, "the hand-over".to_owned());
-        let Offer { path, predecessor } = self;
-        if let Some(predecessor) = predecessor
-            && let Some(Err(error)) = until_phase(&shared, Phase::Closing, become_owner(&predecessor)).await
+        let _turn = Turn(&shared, "the hand-over".to_owned(), None);
+        if let Some(predecessor) = self.predecessor
+            && let Some(Err(error)) = until_phase(&shared, Phase::Closing, NO_LIMIT, become_owner(&predecessor)).await
         {
             // It has ended meanwhile, or ends by itself: the sockets are ours all the same.
             shared.notices.say("hand-over", format_args!("the server before this one does not answer: {error}"));
         }
-        while let Some(accepted) = until_phase(&shared, Phase::Closing, path.accept()).await {
+        while let Some(accepted) = until_phase(&shared, Phase::Closing, NO_LIMIT, self.path.accept()).await {
             let given = match accepted {
-                Ok((stream, _)) => give(&stream, &path, &listeners, &shared).await,
+                Ok((stream, _)) => give(&stream, &self.path, &listeners, &shared).await,
                 Err(error) => Err(error),
             };
             // They stay out when they are the new one's: this process has no door to close any more.
@@ -144,17 +149,18 @@ impl Offer {
             shared.phase_changed.ring();
             shared.notices.say("hand-over", format_args!("no hand-over: {error}; this process goes on"));
             // An error of accept(2) may come again at once.
-            until_phase(&shared, Phase::Closing, Sleep::after(PAUSE)).await;
+            until_phase(&shared, Phase::Closing, PAUSE, pending::<()>()).await;
         }
     }
 }
 
-/// Awaits `future`, but no longer than until the server is in `phase`.
-async fn until_phase<R>(shared: &Shared, phase: Phase, future: impl Future<Output = R>) -> Option<R> {
-    let mut future = pin!(future);
+/// Awaits `future`, but no longer than `limit`, nor than until the server is in `phase`.
+async fn until_phase<R>(shared: &Shared, phase: Phase, limit: Duration, future: impl Future<Output = R>) -> Option<R> {
+    let (mut future, mut limit) = (pin!(future), Sleep::after(limit));
     let check = |cx: &mut Context<'_>| match future.as_mut().poll(cx) {
-        Poll::Pending => when(shared.phase() >= phase).map(|()| None),
-        ready => ready.map(Some),
+        Poll::Pending if shared.phase() < phase => Pin::new(&mut limit).poll(cx).map(|()| None),
+        Poll::Pending => Poll::Ready(None),
+        Poll::Ready(result) => Poll::Ready(Some(result)),
     };
     shared.phase_changed.until(check).await
 }
@@ -175,9 +181,16 @@ async fn give(
     shared: &Shared,
 ) -> io::Result<()> {
     check_peer(stream)?;
+    let ended = || io::Error::other("this server has ended");
+    // Whoever only connects, for whatever reason, holds up neither a drain nor, for long, others.
+    let mut word = [0; 1];
+    let asked = until_phase(shared, Phase::Closing, MOMENT, stream.read_exact(&mut word)).await;
+    asked.ok_or_else(|| io::Error::other("nobody asked for the sockets in time"))??;
+    if word != [PLEASE] {
+        return Err(protocol("the other process asks for something else"));
+    }
     // SeqCst: before the phase is read, as the drain writes the phase before it reads this.
     shared.sockets_out.store(true, Ordering::SeqCst);
-    let ended = || io::Error::other("this server has ended");
     if shared.phase() >= Phase::Closing {
         return Err(ended());
     }
@@ -190,8 +203,7 @@ async fn give(
     }
     stream.write_all(&[ALL]).await?;
     // As long as the new one takes; if it ends, so does the stream.
-    let mut word = [0; 1];
-    until_phase(shared, Phase::Stopped, stream.read_exact(&mut word)).await.ok_or_else(ended)??;
+    until_phase(shared, Phase::Stopped, NO_LIMIT, stream.read_exact(&mut word)).await.ok_or_else(ended)??;
     if word != [READY] {
         return Err(protocol("the new process says something else"));
     }

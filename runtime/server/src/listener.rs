@@ -1,14 +1,17 @@
 //! Where connections come from.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bourn_net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use bourn_reactor::Sleep;
 use socket2::{Domain, SockFilter, SockRef};
 
 /// The other end of a connection, or this one.
@@ -54,9 +57,26 @@ impl fmt::Display for Addr {
     }
 }
 
-/// Whether there is a socket at `path`: the kernel refuses to connect to a file, too.
-pub(crate) fn is_socket(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+/// Whether there is something else than a socket at `path`: the kernel refuses to connect to a file, too.
+pub(crate) fn is_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.file_type().is_socket())
+}
+
+/// Removes a socket at which nobody listens. Whoever does that locks the folder, or another process's new socket, in the
+/// place of the one that was looked at, would be what is removed.
+pub(crate) async fn remove_stale(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new(".")))?;
+    // Whoever keeps it for five seconds is none of ours.
+    let mut tries = 0..500;
+    while folder.try_lock().is_err() && tries.next().is_some() {
+        Sleep::after(Duration::from_millis(10)).await;
+    }
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if !is_file(path) && UnixStream::connect(path).await.is_err_and(refused) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// A connection, of either kind.
@@ -132,20 +152,12 @@ impl Listener {
     /// Listens at `path`, where nobody may listen yet; a path that a dead process left
     /// is replaced.
     pub(crate) async fn unix(path: &Path) -> io::Result<Listener> {
-        let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let refused = UnixStream::connect(path)
-                    .await
-                    .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-                if !refused || !is_socket(path) {
-                    return Err(error);
-                }
-                std::fs::remove_file(path)?;
-                UnixListener::bind(path)?
-            }
-            listener => listener?,
-        };
-        Listener::new(Socket::Unix(listener), true)
+        let mut listener = UnixListener::bind(path);
+        if listener.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+            remove_stale(path).await?;
+            listener = UnixListener::bind(path);
+        }
+        Listener::new(Socket::Unix(listener?), true)
     }
 
     /// A listening socket that somebody else made. `alone`: he has given it up.

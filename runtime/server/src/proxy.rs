@@ -47,7 +47,8 @@ pub(crate) async fn read(connection: &Connection) -> io::Result<()> {
         return Err(malformed());
     }
     if let Some(addresses) = parsed.proxied_address() {
-        connection.set_real_peer(addresses.source);
+        // Set once, before the handler has the connection.
+        let _ = connection.place.life.marks.real_peer.set(addresses.source);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ impl<S: Signals> Watch<'_, S> {
     async fn cause(&mut self) -> Cause {
         let Watch { shared, signals, signalled } = self;
         let check = |cx: &mut Context<'_>| {
-            if let Some(number) = poll_signal(signals, cx) {
+            if let Some(Poll::Ready(number)) = signals.as_mut().map(|signals| signals.poll_signal(cx)) {
                 *signalled = true;
                 shared.drain(Cause::Signal(number));
             }
@@ -104,8 +104,9 @@ impl<S: Signals> Watch<'_, S> {
         let left: Vec<_> = listeners.iter().filter(|one| one.alone).map(Arc::downgrade).collect();
         drop(listeners);
         self.until(deadline, || no_loop() && shared.table.is_empty()).await;
-        let left = left.iter().filter(|_| !out()).filter_map(Weak::upgrade);
-        let unemptied: Vec<_> = left.map(|listener| listener.addr.clone()).collect();
+        let lost = std::mem::take(&mut *shared.lost.lock().unwrap_or_else(PoisonError::into_inner));
+        let left = left.iter().filter_map(Weak::upgrade).map(|listener| listener.addr.clone());
+        let unemptied: Vec<_> = left.chain(lost).filter(|_| !out()).collect();
         shared.advance(Phase::Stopped);
         let unfinished = shared.table.list();
         if !unfinished.is_empty() {
@@ -125,7 +126,7 @@ impl<S: Signals> Watch<'_, S> {
         let Watch { shared, signals, signalled } = self;
         let mut sleep = Sleep::until(deadline);
         let check = |cx: &mut Context<'_>| {
-            while let Some(number) = poll_signal(signals, cx) {
+            while let Some(Poll::Ready(number)) = signals.as_mut().map(|signals| signals.poll_signal(cx)) {
                 if std::mem::replace(signalled, true) {
                     at_once(shared, number);
                 }
@@ -135,11 +136,6 @@ impl<S: Signals> Watch<'_, S> {
         };
         shared.until(check).await;
     }
-}
-
-fn poll_signal<S: Signals>(signals: &mut Option<S>, cx: &mut Context<'_>) -> Option<i32> {
-    let Poll::Ready(number) = signals.as_mut()?.poll_signal(cx) else { return None };
-    Some(number)
 }
 
 /// Ends the process, as a signal does that nobody handles.

@@ -115,11 +115,10 @@ impl<H: Host> Server<H> {
     /// Dropping the future drops the server.
     pub async fn bind(mut self, addr: impl ToSocketAddrs) -> io::Result<Server<H>> {
         let shards = self.shards.unwrap_or_else(|| self.host.shards());
-        for addr in lookup_host(addr).await? {
+        for mut addr in lookup_host(addr).await? {
             if self.claim(&Addr::Tcp(addr)) {
                 continue;
             }
-            let mut addr = addr;
             for _ in 0..shards {
                 let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
                 socket.set_reuse_addr(true)?;
@@ -205,7 +204,8 @@ impl<H: Host> Server<H> {
     /// [deadline](Drain::deadline).
     ///
     /// The socket at `path` is for this user alone, and so are the answers there. One that
-    /// a dead process left is replaced; two processes must not do that at the same time.
+    /// a dead process left is replaced, by one of those who start at the same time; to agree,
+    /// they lock the folder that it is in, which they have to be allowed to read.
     ///
     /// # Errors
     /// Those of a Unix socket; [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the

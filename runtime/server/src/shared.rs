@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::bell::Bell;
 use crate::limits::Limits;
+use crate::listener::Addr;
 use crate::notice::Notices;
 use crate::stats::{Counter, Counters, Stats};
 use crate::table::{Table, Unfinished};
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) handed_over: AtomicBool,
     /// Accept loops that have not ended, and the hand-over, which has something to say at the end.
     pub(crate) loops: AtomicUsize,
+    /// Where a loop has panicked, and its socket gone with all who were in the queue.
+    pub(crate) lost: Mutex<Vec<Addr>>,
     pub(crate) by_listener: OnceLock<Vec<Counter>>,
     /// The time of the limits: moved on by the sweep, and only as long as that runs.
     tick: AtomicU32,

@@ -23,6 +23,7 @@ everywhere!(
     the_old_server_goes_on_if_the_new_one_ends_before,
     every_socket_and_shard_is_handed_over,
     sockets_go_from_hand_to_hand,
+    who_only_connects_holds_up_nobody,
     what_is_no_server_is_refused,
     a_drain_in_the_middle_leaves_the_door_open,
     a_drain_in_the_middle_waits_for_what_becomes_of_the_new_one,
@@ -193,6 +194,22 @@ fn the_old_process_answers_before_it_ends() {
     });
 }
 
+async fn who_only_connects_holds_up_nobody() {
+    let path = scratch();
+    let first = serve(server(&path, any_port()).await, "first");
+    let _silent = UnixStream::connect(&path).await.expect("a server");
+    let second = server(&path, first.addr).await.drain(Drain::new().deadline(Duration::from_secs(3600)));
+    let second = serve(second, "second");
+    first.served.await.expect("no panic").expect("it served");
+    let silent = UnixStream::connect(&path).await.expect("a server");
+    // Time for the server to turn to it; a drain that comes first is not held up anyway.
+    bourn::time::sleep(Duration::from_millis(50)).await;
+    second.control.drain();
+    second.served.await.expect("no panic").expect("it served");
+    drop(silent);
+    std::fs::remove_file(&path).expect("it stays");
+}
+
 async fn what_is_no_server_is_refused() {
     let path = scratch();
     let listener = bourn::net::UnixListener::bind(&path).expect("a path");
@@ -267,12 +284,15 @@ async fn only_a_stale_socket_is_replaced() {
     std::fs::remove_file(&path).expect("it stays");
 }
 
-/// Nobody gets a place at which nobody could find him.
+/// Nobody gets a place at which nobody could find him, also where a dead process has left its own.
 #[test]
 fn of_two_that_start_at_once_one_stands_at_the_path() {
     harness::watched("two that start at once", || {
-        for _ in 0..20 {
+        for round in 0..80 {
             let path = scratch();
+            if round % 4 > 0 {
+                drop(std::os::unix::net::UnixListener::bind(&path).expect("a path"));
+            }
             let go_on = path.with_extension("over");
             let (start, (tell, told)) = (Arc::new(Barrier::new(2)), mpsc::channel());
             let threads = [(); 2].map(|()| {

@@ -310,7 +310,10 @@ fn an_accept_loop_that_panics_is_told_of_and_not_waited_for() {
             assert_eq!(client.read(&mut [0]).await.unwrap_or(0), 0, "nobody serves it");
             until("it is said", || lines.contain("accept loop 0 has panicked: nobody does its work")).await;
             control.drain();
-            served.await.expect("no panic").expect("it serves");
+            let report = served.await.expect("no panic").expect("it serves");
+            // Whoever waits behind the first one is reset with the socket.
+            let [lost] = &report.unemptied[..] else { panic!("one queue was lost: {report}") };
+            assert_eq!(lost.tcp(), Some(addr));
         });
     });
 }

@@ -30,6 +30,7 @@
 mod handler;
 pub mod unix;
 
+use std::future::poll_fn;
 use std::io;
 
 /// Waits for the next SIGINT, which Ctrl-C at the terminal sends.
@@ -43,5 +44,6 @@ use std::io;
 /// # Cancel safety
 /// A signal that comes between this future and the next one is not told to either.
 pub async fn ctrl_c() -> io::Result<()> {
-    unix::signal(unix::SignalKind::interrupt())?.told().await
+    let mut signal = unix::signal(unix::SignalKind::interrupt())?;
+    poll_fn(|cx| signal.poll_told(cx)).await
 }

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::measure::Plan;
 use crate::peer::{BOURN, ONE, Server, Service};
-use crate::report::{Section, Verdict, grouped};
+use crate::plot::grouped;
+use crate::report::{Section, Verdict};
 use crate::{Messages, Outcome};
 
 const CONNECTIONS: usize = 8_000;

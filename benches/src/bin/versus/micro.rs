@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::Outcome;
-use crate::report::grouped;
+use crate::plot::grouped;
 
 /// Nanoseconds, by question and by who was asked.
 type Medians = BTreeMap<String, BTreeMap<String, f64>>;

@@ -64,7 +64,7 @@ pub fn draw(path: &Path, panels: &[Panel]) -> Outcome<()> {
             let right = place(high).min(WIDTH - 70);
             root.draw(&PathElement::new([(place(low), middle), (right, middle)], INK.stroke_width(2)))?;
             let style = text(13.0).pos(Pos::new(HPos::Left, VPos::Center));
-            let number = if value < 100.0 { format!("{value:.2}") } else { crate::report::grouped(value) };
+            let number = if value < 100.0 { format!("{value:.2}") } else { grouped(value) };
             root.draw(&Text::new(number, (right.max(place(value)) + 6, middle), style))?;
             y += BAR;
         }
@@ -72,4 +72,17 @@ pub fn draw(path: &Path, panels: &[Panel]) -> Outcome<()> {
     }
     root.present()?;
     Ok(())
+}
+
+/// Thousands apart.
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::measure::{Figures, Plan, Row, bounds, median, spread_of};
 use crate::peer::{self, BOURN, LIMIT, TOKIO};
-use crate::plot::{self, Panel};
+use crate::plot::{self, Panel, grouped};
 use crate::workload;
 use crate::{Outcome, sys};
 
@@ -82,19 +82,6 @@ pub fn spread(values: &[f64], digits: usize) -> String {
     }
     let (low, high) = bounds(values.to_vec());
     format!("{value:.digits$} ({low:.digits$} to {high:.digits$})")
-}
-
-/// Thousands apart.
-pub fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 pub fn micros(time: Duration) -> String {
