@@ -462,9 +462,13 @@ pub(crate) fn descriptor_limit() -> u64 {
     limit.rlim_cur
 }
 
-/// A descriptor by its number, to be asked about. Where the number stands for nothing or
-/// for another file by now, the kernel says so, or tells of that one.
-pub(crate) fn by_number<R>(number: RawFd, ask: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
-    // SAFETY: lives in this function, whose callers only ask.
+/// Asks about a descriptor by its number. `ask` only asks: where the number stands for
+/// nothing (EBADF) or for another file by now, the kernel says so, or tells of that one.
+pub(crate) fn by_number<R>(number: RawFd, ask: fn(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: not -1. No memory depends on what the number stands for, only the kernel's answers; as `ask` has no state
+    // and takes any lifetime, what it is given ends with the call, and safe code can not close it.
     ask(unsafe { BorrowedFd::borrow_raw(number) })
 }

@@ -109,7 +109,7 @@ impl Signals for Termination {
             for (signal, kind) in self.signals.iter_mut().zip([SignalKind::terminate(), SignalKind::interrupt()]) {
                 match signal.poll_recv(cx) {
                     Poll::Ready(Some(())) => return Poll::Ready(kind.as_raw_value()),
-                    heard => deaf |= heard.is_ready(),
+                    heard => deaf |= heard.is_ready() && signal.is_ours(),
                 }
             }
             if !deaf {

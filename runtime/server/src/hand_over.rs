@@ -33,7 +33,7 @@ use bourn_reactor::Sleep;
 
 use crate::accept::Turn;
 use crate::bell::when;
-use crate::listener::{Listener, is_file, remove_stale};
+use crate::listener::{Listener, is_file, make_room};
 use crate::shared::{Cause, Phase, Shared};
 
 /// What a byte on the way says.
@@ -83,7 +83,7 @@ impl Offer {
                 Err(error) if tries.next().is_none() => return Err(error),
                 // A dead process left it.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && !is_file(path) => {
-                    remove_stale(path).await?;
+                    drop(make_room(path).await?);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match Self::stand_at(path) {
                     Ok(path) => return Ok((Offer { path, predecessor: None }, Vec::new())),
@@ -132,15 +132,17 @@ impl Offer {
     /// server ends.
     pub(crate) async fn stand(self, shared: Arc<Shared>, listeners: Vec<Weak<Listener>>) {
         let _turn = Turn(&shared, "the hand-over".to_owned(), None);
-        if let Some(predecessor) = self.predecessor
+        // Closed before the loop is counted as ended.
+        let Offer { path, predecessor } = self;
+        if let Some(predecessor) = predecessor
             && let Some(Err(error)) = until_phase(&shared, Phase::Closing, NO_LIMIT, become_owner(&predecessor)).await
         {
             // It has ended meanwhile, or ends by itself: the sockets are ours all the same.
             shared.notices.say("hand-over", format_args!("the server before this one does not answer: {error}"));
         }
-        while let Some(accepted) = until_phase(&shared, Phase::Closing, NO_LIMIT, self.path.accept()).await {
+        while let Some(accepted) = until_phase(&shared, Phase::Closing, NO_LIMIT, path.accept()).await {
             let given = match accepted {
-                Ok((stream, _)) => give(&stream, &self.path, &listeners, &shared).await,
+                Ok((stream, _)) => give(&stream, &path, &listeners, &shared).await,
                 Err(error) => Err(error),
             };
             // They stay out when they are the new one's: this process has no door to close any more.

@@ -1,7 +1,7 @@
 //! Where connections come from.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bourn_net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use bourn_reactor::Sleep;
-use socket2::{Domain, SockFilter, SockRef};
+use socket2::{Domain, SockAddr, SockFilter, SockRef, Type};
 
 /// The other end of a connection, or this one.
 #[derive(Clone, Debug)]
@@ -62,21 +62,30 @@ pub(crate) fn is_file(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.file_type().is_socket())
 }
 
-/// Removes a socket at which nobody listens. Whoever does that locks the folder, or another process's new socket, in the
-/// place of the one that was looked at, would be what is removed.
-pub(crate) async fn remove_stale(path: &Path) -> io::Result<()> {
+/// Locks the folder that `path` is in (flock(2)), and removes a socket there at which nobody listens. Every server does
+/// that before it binds, and keeps the lock meanwhile: between its bind(2) and its listen(2) a socket looks like one
+/// that was left, and what is looked at must be what is removed. Whoever keeps the lock for five seconds is no server,
+/// and is not waited for any longer.
+pub(crate) async fn make_room(path: &Path) -> io::Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = File::open(folder.unwrap_or(Path::new(".")))?;
-    // Whoever keeps it for five seconds is none of ours.
-    let mut tries = 0..500;
-    while folder.try_lock().is_err() && tries.next().is_some() {
-        Sleep::after(Duration::from_millis(10)).await;
+    for _ in 0..500 {
+        match folder.try_lock() {
+            Err(TryLockError::WouldBlock) => Sleep::after(Duration::from_millis(10)).await,
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => break,
+        }
     }
+    // It waits for nobody: where the backlog is full, somebody listens (EAGAIN).
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    if !is_file(path) && UnixStream::connect(path).await.is_err_and(refused) {
-        std::fs::remove_file(path)?;
+    if !is_file(path) && socket.connect(&SockAddr::unix(path)?).is_err_and(refused) {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
-    Ok(())
+    Ok(folder)
 }
 
 /// A connection, of either kind.
@@ -152,12 +161,9 @@ impl Listener {
     /// Listens at `path`, where nobody may listen yet; a path that a dead process left
     /// is replaced.
     pub(crate) async fn unix(path: &Path) -> io::Result<Listener> {
-        let mut listener = UnixListener::bind(path);
-        if listener.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
-            remove_stale(path).await?;
-            listener = UnixListener::bind(path);
-        }
-        Listener::new(Socket::Unix(listener?), true)
+        // Where that is not possible, the place may be empty.
+        let _locked = make_room(path).await;
+        Listener::new(Socket::Unix(UnixListener::bind(path)?), true)
     }
 
     /// A listening socket that somebody else made. `alone`: he has given it up.

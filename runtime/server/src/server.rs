@@ -136,8 +136,12 @@ impl<H: Host> Server<H> {
     /// the server ends.
     ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there or it is no
-    /// socket, and others of bind(2).
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens there, it is no socket,
+    /// or what a dead process has left can not be removed: that needs permission to read
+    /// and to write the folder, and a file system with flock(2). Others of bind(2).
+    ///
+    /// Servers lock the folder for the moment in which they bind. One that something else
+    /// has locked is waited for, at most five seconds, and then bound in all the same.
     ///
     /// # Cancel safety
     /// Dropping the future drops the server.
@@ -205,7 +209,8 @@ impl<H: Host> Server<H> {
     ///
     /// The socket at `path` is for this user alone, and so are the answers there. One that
     /// a dead process left is replaced, by one of those who start at the same time; to agree,
-    /// they lock the folder that it is in, which they have to be allowed to read.
+    /// they lock the folder that it is in, which they have to be allowed to read, and wait
+    /// five seconds at most if something else has locked it.
     ///
     /// # Errors
     /// Those of a Unix socket; [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the

@@ -4,15 +4,16 @@ mod harness;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
 use bourn::net::UnixStream;
 use bourn::runtime::Builder;
 use bourn::server::{Addr, Cause, Connection, Host, Limits, Server, Tasks, WhenFull};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use harness::{Lines, echo, everywhere, start, until, watched};
 
@@ -26,6 +27,8 @@ everywhere!(
     a_connection_may_outlive_its_handler,
     dropping_the_future_ends_everything,
     a_stale_path_is_replaced,
+    a_path_where_somebody_is_busy_is_in_use,
+    no_path_is_bound_while_somebody_looks,
 );
 
 async fn row_79_many_listeners_have_one_handler() {
@@ -218,6 +221,67 @@ async fn a_stale_path_is_replaced() {
     assert_eq!(third.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(std::fs::read(&path).expect("untouched"), b"precious");
     std::fs::remove_file(&path).expect("it stays");
+}
+
+async fn a_path_where_somebody_is_busy_is_in_use() {
+    let path = scratch("busy");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a path");
+    SockRef::from(&listener).listen(0).expect("a shorter backlog");
+    let mut waiting = Vec::new();
+    let full = loop {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).expect("a socket");
+        match socket.connect(&SockAddr::unix(&path).expect("short")) {
+            Ok(()) => waiting.push(socket),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+    let refused = Server::new().bind_unix(&path).await.expect_err("somebody listens there");
+    assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    std::fs::remove_file(&path).expect("it stays");
+}
+
+/// Between bind(2) and listen(2) a socket looks as if it were stale.
+async fn no_path_is_bound_while_somebody_looks() {
+    let folder = scratch("looked-at");
+    std::fs::create_dir(&folder).expect("a folder");
+    let path = folder.join("socket");
+    let lock = std::fs::File::open(&folder).expect("a folder");
+    lock.try_lock().expect("it is new");
+    let mut bind = pin!(Server::new().bind_unix(&path));
+    assert!(futures_lite::future::poll_once(&mut bind).await.is_none(), "bound beside a lock");
+    assert!(!path.exists());
+    drop(lock);
+    let server = bind.await.expect("nobody looks");
+    drop(bourn::net::UnixStream::connect(&path).await.expect("it listens"));
+    drop(server);
+    std::fs::remove_dir_all(&folder).expect("it stays");
+}
+
+#[test]
+fn of_two_that_bind_a_stale_path_at_once_one_listens() {
+    watched("two that bind at once", || {
+        for round in 0..100 {
+            let path = scratch("at-once");
+            drop(std::os::unix::net::UnixListener::bind(&path).expect("a path"));
+            let start = Arc::new(Barrier::new(2));
+            let threads = [(); 2].map(|()| {
+                let (path, start) = (path.clone(), Arc::clone(&start));
+                std::thread::spawn(move || {
+                    let runtime = harness::current_thread(bourn::Backend::Epoll);
+                    start.wait();
+                    let bound = runtime.block_on(async { Server::new().bind_unix(&path).await });
+                    (bound, runtime)
+                })
+            });
+            let both = threads.map(|thread| thread.join().expect("no panic"));
+            let bound: Vec<_> = both.iter().map(|(bound, _)| bound.as_ref().map(drop)).collect();
+            assert!(bound[0].is_ok() != bound[1].is_ok(), "in round {round}: {bound:?}");
+            drop(std::os::unix::net::UnixStream::connect(&path).expect("the one that is bound"));
+            drop(both);
+            std::fs::remove_file(&path).expect("it stays");
+        }
+    });
 }
 
 #[test]

@@ -30,7 +30,6 @@
 mod handler;
 pub mod unix;
 
-use std::future::poll_fn;
 use std::io;
 
 /// Waits for the next SIGINT, which Ctrl-C at the terminal sends.
@@ -44,6 +43,5 @@ use std::io;
 /// # Cancel safety
 /// A signal that comes between this future and the next one is not told to either.
 pub async fn ctrl_c() -> io::Result<()> {
-    let mut signal = unix::signal(unix::SignalKind::interrupt())?;
-    poll_fn(|cx| signal.poll_told(cx)).await
+    unix::signal(unix::SignalKind::interrupt())?.told().await
 }

@@ -1,6 +1,5 @@
 //! Listeners for the signals of Unix, under tokio's names.
 
-use std::future::poll_fn;
 use std::io;
 use std::os::unix::net;
 use std::task::{Context, Poll, ready};
@@ -99,28 +98,36 @@ impl Signal {
     /// # Cancel safety
     /// Nothing is lost: the next call returns the signal.
     pub async fn recv(&mut self) -> Option<()> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+        self.told().await.ok()
     }
 
     /// As [`recv`](Signal::recv); on `Pending`, the task is woken when a signal comes.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.poll_told(cx).map(Result::ok)
-    }
-
-    pub(super) fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_ours() {
-            return Poll::Ready(Err(io::Error::other("a forked child can not receive its parent's signals")));
+            return Poll::Ready(None);
         }
         loop {
-            let ready = ready!(self.bell.poll_read_ready(cx));
-            match ready.and_then(|()| self.bell.try_read(&mut [0; ROOM])) {
+            // First: what has come is told also where nothing can be watched.
+            match self.bell.try_read(&mut [0; ROOM]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                told => return Poll::Ready(told.map(drop)),
+                told => return Poll::Ready(told.map(drop).ok()),
+            }
+            if ready!(self.bell.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(None);
             }
         }
     }
 
-    fn is_ours(&self) -> bool {
+    /// What `recv` waits for. Not by `poll_recv`, whose wakers stay when the wait is given up.
+    pub(super) async fn told(&mut self) -> io::Result<()> {
+        if !self.is_ours() {
+            return Err(io::Error::other("a forked child can not receive its parent's signals"));
+        }
+        self.bell.read(&mut [0; ROOM]).await.map(drop)
+    }
+
+    /// False in a forked child, where it is never told anything.
+    pub(crate) fn is_ours(&self) -> bool {
         self.owner == std::process::id()
     }
 }

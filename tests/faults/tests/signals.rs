@@ -3,11 +3,13 @@
 #[path = "../../../net/tests/harness/mod.rs"]
 mod harness;
 
+use std::future::poll_fn;
 use std::process::Command;
 use std::time::Duration;
 
 use bourn::runtime::Builder;
 use bourn::server::{Cause, Connection, Server};
+use bourn::signal::unix::{self, Signal, SignalKind};
 use bourn_reactor::Backend;
 use bourn_reactor::faults::{Fault, Plan};
 
@@ -34,5 +36,29 @@ fn a_server_hears_signals_again_when_there_is_room_to_watch_for_them() {
             })
         });
         assert_eq!(server.join().expect("no panic").cause, Cause::Signal(libc::SIGTERM));
+    });
+}
+
+#[test]
+fn a_signal_that_has_come_is_received_where_nothing_can_be_watched() {
+    let name = "a_signal_that_has_come_is_received_where_nothing_can_be_watched";
+    harness::run_alone(name, Some(Backend::Epoll), || async {
+        let mut signal = unix::signal(SignalKind::user_defined1()).expect("a signal");
+        // It is told after the other one, and watched before the faults begin.
+        let mut witness = unix::signal(SignalKind::user_defined1()).expect("a signal");
+        for polled in [false, true] {
+            let id = std::process::id().to_string();
+            assert!(Command::new("kill").args(["-USR1", &id]).status().expect("kill").success());
+            assert_eq!(witness.recv().await, Some(()));
+            let installed = Plan::mixed(1, 1, &[Fault::Error(libc::ENOSPC)]).install();
+            let received = async |signal: &mut Signal| match polled {
+                true => poll_fn(|cx| signal.poll_recv(cx)).await,
+                false => signal.recv().await,
+            };
+            assert_eq!(received(&mut signal).await, Some(()), "polled: {polled}");
+            assert_eq!(installed.injected(), 0, "there was nothing to wait for");
+            assert_eq!(received(&mut signal).await, None, "polled: {polled}");
+            assert_eq!(installed.injected(), 1, "it had to be waited for");
+        }
     });
 }
