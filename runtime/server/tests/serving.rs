@@ -261,7 +261,7 @@ async fn no_path_is_bound_while_somebody_looks() {
 #[test]
 fn of_two_that_bind_a_stale_path_at_once_one_listens() {
     watched("two that bind at once", || {
-        for round in 0..100 {
+        for round in 0..400 {
             let path = scratch("at-once");
             drop(std::os::unix::net::UnixListener::bind(&path).expect("a path"));
             let start = Arc::new(Barrier::new(2));
