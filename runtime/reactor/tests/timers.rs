@@ -35,6 +35,17 @@ fn poll(sleep: &mut Sleep, waker: &Waker) -> Poll<()> {
     Pin::new(sleep).poll(&mut Context::from_waker(waker))
 }
 
+/// A sleep that has been polled and is not over: a longer one where the machine was busy for so long.
+fn asleep(mut length: Duration, waker: &Waker) -> Sleep {
+    loop {
+        let mut sleep = Sleep::after(length);
+        if poll(&mut sleep, waker).is_pending() {
+            return sleep;
+        }
+        length *= 2;
+    }
+}
+
 fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
@@ -90,16 +101,14 @@ fn a_turn_ends_with_the_first_timer(backend: Backend) {
     let reactor = harness::reactor(backend);
     let _entered = reactor.enter();
     let (wakes, waker) = Wakes::new();
-    let mut sleep = Sleep::after(millis(5));
-    assert!(poll(&mut sleep, &waker).is_pending());
+    let _sleep = asleep(millis(5), &waker);
     assert!(reactor.occupied());
     let start = Instant::now();
     assert_eq!(reactor.turn(Wait::Until(start + SOON)).unwrap(), Turned::Done);
     assert!(start.elapsed() < SOON);
     assert_eq!(wakes.count(), 1);
     // A turn that does not wait expires timers, too.
-    let mut sleep = Sleep::after(millis(1));
-    assert!(poll(&mut sleep, &waker).is_pending());
+    let _sleep = asleep(millis(1), &waker);
     let deadline = Instant::now() + SOON;
     while wakes.count() < 2 {
         assert!(Instant::now() < deadline);
@@ -158,11 +167,9 @@ fn a_dropped_sleep_wakes_nobody(backend: Backend) {
     let reactor = harness::reactor(backend);
     let _entered = reactor.enter();
     let (wakes, waker) = Wakes::new();
-    let mut dropped = Sleep::after(millis(2));
-    let mut kept = Sleep::after(millis(6));
     let (_, kept_waker) = Wakes::new();
-    assert!(poll(&mut dropped, &waker).is_pending());
-    assert!(poll(&mut kept, &kept_waker).is_pending());
+    let dropped = asleep(millis(2), &waker);
+    let mut kept = asleep(millis(6), &kept_waker);
     drop(dropped);
     finish(&reactor, &mut kept);
     assert_eq!(wakes.count(), 0);
@@ -174,9 +181,10 @@ fn a_sleep_wakes_who_polled_last(backend: Backend) {
     let _entered = reactor.enter();
     let (first, first_waker) = Wakes::new();
     let (second, second_waker) = Wakes::new();
-    let mut sleep = Sleep::after(millis(10));
+    let mut sleep = Sleep::after(Duration::from_secs(3_600));
     assert!(poll(&mut sleep, &first_waker).is_pending());
     assert!(poll(&mut sleep, &second_waker).is_pending());
+    sleep.reset(Instant::now() + millis(10));
     let deadline = Instant::now() + SOON;
     while second.count() == 0 {
         assert!(Instant::now() < deadline);
@@ -201,8 +209,7 @@ fn the_end_of_time_is_no_panic(backend: Backend) {
     }
     // The thread that turns waits with them, and sees a near one all the same.
     let (near, near_waker) = Wakes::new();
-    let mut sleep = Sleep::after(millis(3));
-    assert!(poll(&mut sleep, &near_waker).is_pending());
+    let _sleep = asleep(millis(3), &near_waker);
     near.until(1);
     assert_eq!(wakes.count(), 0);
     sleeps[0].reset(Instant::now());
@@ -218,8 +225,7 @@ fn a_timer_from_elsewhere_is_seen_by_a_wait_under_way(backend: Backend) {
     for _ in 0..20 {
         turner.until_asleep();
         let (wakes, waker) = Wakes::new();
-        let mut sleep = Sleep::after(millis(1));
-        assert!(poll(&mut sleep, &waker).is_pending());
+        let mut sleep = asleep(millis(1), &waker);
         wakes.until(1);
         assert!(poll(&mut sleep, &waker).is_ready());
     }
@@ -230,7 +236,9 @@ fn a_sleep_outlives_its_reactor(backend: Backend) {
     alone(backend, "a_sleep_outlives_its_reactor", || {
         let reactor = harness::reactor(backend);
         let start = Instant::now();
-        let mut sleep = Sleep::until(start + millis(30));
+        // Long enough that it is not over where a busy machine delays what is done until then.
+        let length = millis(500);
+        let mut sleep = Sleep::until(start + length);
         let (wakes, waker) = Wakes::new();
         {
             let _entered = reactor.enter();
@@ -243,7 +251,7 @@ fn a_sleep_outlives_its_reactor(backend: Backend) {
             assert!(!reactor.occupied());
         }
         wakes.until(2);
-        assert!(start.elapsed() >= millis(30));
+        assert!(start.elapsed() >= length);
         assert!(poll(&mut sleep, &waker).is_ready());
 
         // One that is dropped after its reactor takes nothing away.
@@ -262,7 +270,7 @@ fn a_sleep_outlives_its_reactor(backend: Backend) {
 fn a_sleep_moves_to_the_runtime_that_polls_it(backend: Backend) {
     let (here, there) = (harness::reactor(backend), harness::reactor(backend));
     let (wakes, waker) = Wakes::new();
-    let mut sleep = Sleep::after(millis(10));
+    let mut sleep = Sleep::after(Duration::from_secs(3_600));
     {
         let _entered = here.enter();
         assert!(poll(&mut sleep, &waker).is_pending());
@@ -270,6 +278,7 @@ fn a_sleep_moves_to_the_runtime_that_polls_it(backend: Backend) {
     let _entered = there.enter();
     assert!(poll(&mut sleep, &waker).is_pending());
     assert!(!here.occupied() && there.occupied());
+    sleep.reset(Instant::now() + millis(10));
     finish(&there, &mut sleep);
     assert_eq!(wakes.count(), 0);
 }
