@@ -88,10 +88,6 @@ impl Signal {
         self.word.fetch_or(CLOSED, AcqRel);
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.word.load(Acquire) & CLOSED != 0
-    }
-
     /// Ends the owner's [`wait`](Self::wait).
     pub(crate) fn unpark(&self) {
         self.thread.unpark();

@@ -101,7 +101,8 @@ impl<P: Park> Seat<P> {
         let mut moved = false;
         // A destructor may wake and spawn further tasks, hence the loop.
         loop {
-            if !keep && (self.is_host() || self.signal.is_closed()) {
+            // What another thread has queued here comes with WORK, or, since the signal was closed, is taken back there.
+            if !keep && self.signal.has(WORK) {
                 self.collect(context);
             }
             while let Some(task) = context.pop() {

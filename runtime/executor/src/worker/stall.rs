@@ -69,8 +69,6 @@ impl fmt::Display for Stall {
 pub(super) struct Clocks {
     ran: Duration,
     queued: Duration,
-    /// It runs, or would if the kernel let it.
-    runnable: bool,
     at: Instant,
 }
 
@@ -82,15 +80,12 @@ impl Clocks {
         let mut fields =
             stat.iter().flat_map(|stat| stat.split_whitespace()).map(|field| field.parse().map(Duration::from_nanos));
         let mut next = || fields.next().and_then(Result::ok).unwrap_or_default();
-        // proc(5): the state follows the name, which is in parentheses and may have some itself. The time in a run queue
-        // is added up only when it ends, so a thread that has been there all the while shows by this alone.
-        let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
-        let runnable = stat.rsplit(')').next().is_some_and(|after| after.trim_start().starts_with('R'));
-        Self { ran: next(), queued: next(), runnable, at: Instant::now() }
+        Self { ran: next(), queued: next(), at: Instant::now() }
     }
 
     /// What the thread has mostly done from then to now; `None`: it was not let run.
-    fn cause(self, now: Self) -> Option<StallCause> {
+    fn cause(self, thread: u64) -> Option<StallCause> {
+        let now = Self::of(thread);
         if now.ran.is_zero() {
             return Some(StallCause::Unknown);
         }
@@ -99,10 +94,12 @@ impl Clocks {
             None
         } else if now.ran.saturating_sub(self.ran) > half {
             Some(StallCause::Computing)
-        } else if now.runnable {
-            None
         } else {
-            Some(StallCause::Blocked)
+            // proc(5): the state follows the name, which is in parentheses and may have some itself. The time in a run
+            // queue is added up only when it ends, so a thread that has been there all the while shows by this alone.
+            let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+            let runnable = stat.rsplit(')').next().is_some_and(|after| after.trim_start().starts_with('R'));
+            (!runnable).then_some(StallCause::Blocked)
         }
     }
 }
@@ -176,7 +173,7 @@ impl Reporter {
         before: Clocks,
     ) -> bool {
         let core = &shared.cores[index];
-        let Some(cause) = before.cause(Clocks::of(core.watch.thread())) else {
+        let Some(cause) = before.cause(core.watch.thread()) else {
             return false;
         };
         let Some(doing) = core.watch.doing(step) else {
