@@ -99,7 +99,7 @@ pub struct Reactor {
     /// Why the kernel wait of the background reactor ended.
     failure: OnceLock<io::Error>,
     /// See [`sys::forks`].
-    forks: u64,
+    forks: u32,
 }
 
 // Foreign code runs under no lock of a reactor, and every waker under a guard of

@@ -23,7 +23,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const READY: u64 = 1;
 /// The direction is closed or has an error; outlives a clear by short transfer.
 pub(crate) const CLOSED: u64 = 1 << 1;
-/// A waker is in place: whoever marks has to take the source's lock.
+/// A waker is in place: whoever marks takes this flag back, and then, under the source's
+/// lock, the wakers.
 pub(crate) const WAITS: u64 = 1 << 2;
 /// The peer closed its half (of reading only).
 pub(crate) const HUNG_UP: u64 = 1 << 3;
@@ -55,7 +56,7 @@ pub(crate) struct Readiness(AtomicU64);
 /// What an operation saw of its direction before it asked the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    word: u64,
+    pub(crate) word: u64,
     pub(crate) direction: Direction,
 }
 
@@ -80,7 +81,7 @@ impl Readiness {
         Seen { word: self.0.load(Ordering::Acquire), direction }
     }
 
-    /// Enters a report; returns the flags that say who waits for it.
+    /// Enters a report; returns the flags that said who waits for it, and takes them back.
     #[inline]
     pub(crate) fn mark(&self, ready: Ready) -> u64 {
         let flag = |holds, direction, flag| if holds { of(direction, flag) } else { 0 };
@@ -97,7 +98,8 @@ impl Readiness {
             // it (tcp(7), SO_OOBINLINE), so a short read proves nothing any more.
             off = flag(ready.is_priority(), Direction::Read, EXACT);
         }
-        self.report(flags, off) & ((flags & BOTH) * WAITS)
+        let waits = (flags & BOTH) * WAITS;
+        self.report(flags, off | waits) & waits
     }
 
     /// Sets flags, takes others off, and counts the ticks of the directions that are

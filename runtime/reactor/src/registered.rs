@@ -8,8 +8,14 @@
 //! the word first, and takes the lock and the wakers only if the word said that
 //! somebody waits. Both changes of the word are read-modify-writes, so one comes
 //! first: either the wait reads the mark and does not wait, or the mark sees the
-//! wait and, taking the lock, finds the waker. The flag is taken back only under
-//! the lock, when no waker is left in place.
+//! wait and, taking the lock, finds the waker.
+//!
+//! The mark takes the flag back in the same step. From then until it has the lock, it
+//! is what answers for the wakers in place: it takes all that it finds, those of waits
+//! that came meanwhile too, whose tasks look once more. A further mark may pass them by,
+//! and whoever gives up a wait may leave its waker there. Otherwise the flag is taken
+//! back only under the lock, when no waker is left in place; a flag without a waker costs
+//! the next mark a lock, nothing else.
 //!
 //! # Home
 //!
@@ -77,7 +83,7 @@ pub(crate) struct Registered {
     pub(crate) fd: RawFd,
     born: Instant,
     /// See [`sys::forks`].
-    forks: u64,
+    forks: u32,
     state: Mutex<State>,
 }
 
@@ -112,19 +118,13 @@ impl Registered {
     pub(crate) fn mark(&self, ready: Ready, wakers: &mut Vec<Waker>) {
         let waits = self.readiness.mark(ready);
         if waits != 0 {
-            self.take_waiters(&mut self.state.lock(), waits, wakers);
-        }
-    }
-
-    /// Takes the waiters in the directions of which `waits` has the flag.
-    #[inline(always)]
-    fn take_waiters(&self, state: &mut State, waits: u64, wakers: &mut Vec<Waker>) {
-        for direction in [Direction::Read, Direction::Write] {
-            if waits & of(direction, WAITS) != 0 {
-                state.waiters(direction).take(wakers);
+            let mut state = self.state.lock();
+            for direction in [Direction::Read, Direction::Write] {
+                if waits & of(direction, WAITS) != 0 {
+                    state.waiters(direction).take(wakers);
+                }
             }
         }
-        self.readiness.set(waits, false);
     }
 
     /// Waits for the next report of `direction`, and returns what is known just before,
@@ -211,7 +211,8 @@ impl Registered {
                 state.strays = 0;
             } else {
                 // Whoever else waits would find the same error, so it is told.
-                self.take_waiters(&mut state, WAITS | of(Direction::Write, WAITS), wakers);
+                state.read.take(wakers);
+                state.write.take(wakers);
             }
             drop(state);
             current.release(token);
@@ -238,12 +239,11 @@ impl Registered {
     /// The home is closing: wakes everybody to find another.
     pub(crate) fn leave(&self, reactor: &Reactor, wakers: &mut Vec<Waker>) {
         let mut state = self.state.lock();
-        let home = state.home.take_if(|home| std::ptr::eq(&raw const *home.reactor, reactor));
-        if home.is_none() {
-            return;
-        }
+        let is_it = |home: &mut Home| std::ptr::eq(&raw const *home.reactor, reactor);
+        let Some(home) = state.home.take_if(is_it) else { return };
         self.readiness.revive();
-        self.take_waiters(&mut state, WAITS | of(Direction::Write, WAITS), wakers);
+        state.read.take(wakers);
+        state.write.take(wakers);
         drop(state);
         drop(home);
     }
@@ -268,10 +268,9 @@ impl Registered {
 
     /// Asks a level-triggered home to look again.
     pub(crate) fn rearm(&self, interest: Interest) {
-        if self.is_forked() {
-            return;
-        }
-        if let Some(home) = &self.state.lock().home {
+        if !self.is_forked()
+            && let Some(home) = &self.state.lock().home
+        {
             home.reactor.poller.rearm(home.token.0, interest);
         }
     }

@@ -113,8 +113,8 @@ impl Source {
             waited = self.registered.wait(direction, ticket, cx.waker(), true);
         }
         // If it is done, the waker stays in place until its ticket is given back: at worst
-        // it is woken once more.
-        match waited.filter(|seen| seen.has(flags)) {
+        // it is woken once more. The direction is put in again, for here it is known to the compiler.
+        match waited.map(|seen| Seen { direction, ..seen }).filter(|seen| seen.has(flags)) {
             Some(seen) => Poll::Ready(Ok(seen)),
             None => Poll::Pending,
         }
@@ -212,14 +212,12 @@ impl AsFd for Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if self.fd.is_none() {
-            return;
-        }
         // First deregister (a duplicate would keep a dead entry alive), then
         // close. The kernel holds the file as long as a level-triggered wait for
         // it is under way, and so long sends no FIN: deregistering ends that wait.
-        self.registered.deregister(self.as_fd());
-        drop(self.fd.take());
+        if let Some(fd) = self.fd.take() {
+            self.registered.deregister(fd.as_fd());
+        }
     }
 }
 

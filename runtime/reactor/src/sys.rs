@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::c_int;
@@ -248,8 +248,8 @@ pub(crate) fn set_timer_slack(nanoseconds: u64) {
 /// A reactor remembers the count of its birth: where it differs, the reactor is
 /// a forked child's copy, whose kernel objects are still the parent's.
 #[inline]
-pub(crate) fn forks() -> u64 {
-    static FORKS: AtomicU64 = AtomicU64::new(0);
+pub(crate) fn forks() -> u32 {
+    static FORKS: AtomicU32 = AtomicU32::new(0);
     static WATCH: Once = Once::new();
 
     extern "C" fn count() {

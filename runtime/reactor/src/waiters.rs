@@ -133,9 +133,14 @@ impl Waiters {
         if let Some(waiter) = self.slot.take() {
             wakers.push(waiter.waker);
         }
-        if let Some(further) = &mut self.further {
-            wakers.extend(further.drain(..).map(|waiter| waiter.waker));
+        if self.further.is_some() {
+            self.take_further(wakers);
         }
+    }
+
+    #[cold]
+    fn take_further(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.further.iter_mut().flat_map(|further| further.drain(..)).map(|waiter| waiter.waker));
     }
 
     /// The wakers in place.

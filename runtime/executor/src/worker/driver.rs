@@ -42,6 +42,8 @@ pub(super) struct Driver<'a, P: Park> {
     context: &'a Context,
     shared: &'a Arc<Shared<P>>,
     seat: &'a Arc<Seat<P>>,
+    /// That of the core's group.
+    park: &'a Arc<P>,
     lease: Lease<'a>,
     /// Since the last look around.
     steps: u32,
@@ -79,6 +81,7 @@ impl<'a, P: Park> Driver<'a, P> {
             context,
             shared,
             seat,
+            park: shared.park_of(lease.core),
             lease,
             steps: 0,
             lifo_in_a_row: 0,
@@ -100,7 +103,7 @@ impl<'a, P: Park> Driver<'a, P> {
     }
 
     pub(super) fn park(&self) -> &'a Arc<P> {
-        self.shared.park_of(self.lease.core)
+        self.park
     }
 
     /// Polls one task; `false`: there is none.

@@ -86,7 +86,8 @@ impl Clocks {
     /// What the thread has mostly done from then to now; `None`: it was not let run.
     fn cause(self, thread: u64) -> Option<StallCause> {
         let now = Self::of(thread);
-        if now.ran.is_zero() {
+        // The descriptors may have run out, then or now.
+        if self.ran.is_zero() || now.ran.is_zero() {
             return Some(StallCause::Unknown);
         }
         let half = now.at.saturating_duration_since(self.at) / 2;

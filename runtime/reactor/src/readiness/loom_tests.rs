@@ -70,7 +70,7 @@ fn loom_readiness_a_clear_keeps_what_was_reported_of_the_other() {
     });
 }
 
-/// Killed by it: `reactor-mark-forgets-a-wait`.
+/// Killed by it: `reactor-mark-forgets-a-wait`, `reactor-mark-disarms-the-other`.
 #[test]
 fn loom_readiness_a_report_keeps_a_wait_for_the_other() {
     loom::model(|| {
