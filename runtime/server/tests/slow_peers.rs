@@ -5,8 +5,6 @@ mod harness;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bourn::server::{Connection, Limits, Server};
@@ -101,30 +99,38 @@ fn slow_peers_are_cut_and_delay_nobody() {
                 let measured = bourn::task::spawn_blocking(move || percentile(addr, Duration::from_secs(2)));
                 measured.await.expect("no panic")
             };
-            let (mut best, mut pairs) = (f64::MAX, Vec::new());
-            let unloaded = measure().await;
-            let mut slow = again(name).env(SERVER, addr.to_string()).spawn().expect("a process for the slow peers");
-            until("all are there", || control.stats().open >= SLOW).await;
-            // While they are tolerated: the best of three, for a busy machine delays whom it likes.
-            let cut = Arc::new(AtomicBool::new(false));
-            for _ in 0..3 {
-                let loaded = measure().await;
-                best = best.min(loaded.as_secs_f64() / unloaded.as_secs_f64());
-                pairs.push(loaded);
-                cut.fetch_or(control.stats().cut_min_rate > 0, Ordering::Relaxed);
+            // Whatever else the machine does may begin between what is compared with and all that is compared, so it is
+            // measured again then.
+            for attempt in 1.. {
+                let (mut best, mut pairs) = (f64::MAX, Vec::new());
+                let unloaded = measure().await;
+                let mut slow = again(name).env(SERVER, addr.to_string()).spawn().expect("a process for the slow peers");
+                until("all are there", || control.stats().open >= SLOW).await;
+                let cut = (attempt - 1) * SLOW as u64;
+                for _ in 0..3 {
+                    // While they are tolerated.
+                    let loaded = measure().await;
+                    best = best.min(loaded.as_secs_f64() / unloaded.as_secs_f64());
+                    pairs.push(loaded);
+                    assert_eq!(control.stats().cut_min_rate, cut, "none was cut before its time");
+                    if best <= 2.0 {
+                        break;
+                    }
+                }
+                println!("99th percentile {unloaded:?} unloaded, with {SLOW} slow peers {pairs:?}: {best:.2} times");
+                until("all are cut", || control.stats().cut_min_rate == cut + SLOW as u64).await;
+                assert!(lines.contain("the peer sends too slowly"));
+                assert!(slow.wait().expect("it ends").success());
+                until("all have gone", || control.stats().open == 0).await;
                 if best <= 2.0 {
                     break;
                 }
+                assert!(attempt < 3, "{unloaded:?} unloaded, {pairs:?} with slow peers");
             }
-            assert!(!cut.load(Ordering::Relaxed), "none was cut before its time");
-            println!("99th percentile {unloaded:?} unloaded, with {SLOW} slow peers {pairs:?}: {best:.2} times");
-            assert!(best <= 2.0, "{unloaded:?} unloaded, {pairs:?} with slow peers");
-            until("all are cut", || control.stats().cut_min_rate == SLOW as u64).await;
-            assert!(lines.contain("the peer sends too slowly"));
-            assert!(slow.wait().expect("it ends").success());
+            let cut = control.stats().cut_min_rate;
             control.drain();
             let stats = served.await.expect("no panic").expect("it serves").stats;
-            assert_eq!(stats.failed, SLOW as u64, "each handler was told");
+            assert_eq!(stats.failed, cut, "each handler was told");
         });
     });
 }
