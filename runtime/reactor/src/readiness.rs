@@ -23,8 +23,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const READY: u64 = 1;
 /// The direction is closed or has an error; outlives a clear by short transfer.
 pub(crate) const CLOSED: u64 = 1 << 1;
-/// A waker is in place: whoever marks takes this flag back, and then, under the source's
-/// lock, the wakers.
+/// A waker may be in place: [`Readiness::mark`] takes this flag back, and then, under the
+/// source's lock, the wakers.
 pub(crate) const WAITS: u64 = 1 << 2;
 /// The peer closed its half (of reading only).
 pub(crate) const HUNG_UP: u64 = 1 << 3;

@@ -7,15 +7,21 @@
 //! waits, which also reads the word; both under the source's lock. A mark changes
 //! the word first, and takes the lock and the wakers only if the word said that
 //! somebody waits. Both changes of the word are read-modify-writes, so one comes
-//! first: either the wait reads the mark and does not wait, or the mark sees the
-//! wait and, taking the lock, finds the waker.
+//! first: either the wait reads the mark, or a clear by somebody who tried after it,
+//! and knows as much as a try would tell; or the mark sees the wait and, taking the
+//! lock, finds the waker.
 //!
 //! The mark takes the flag back in the same step. From then until it has the lock, it
 //! is what answers for the wakers in place: it takes all that it finds, those of waits
-//! that came meanwhile too, whose tasks look once more. A further mark may pass them by,
-//! and whoever gives up a wait may leave its waker there. Otherwise the flag is taken
-//! back only under the lock, when no waker is left in place; a flag without a waker costs
-//! the next mark a lock, nothing else.
+//! that came meanwhile too, whose tasks look once more. So without the lock, a waker in
+//! place means the flag, or such a mark on its way. A further mark may pass them by: its
+//! report is in the word, which a task that is woken by the first reads, or meets in
+//! its next clear or wait, both read-modify-writes. Whoever gives up a wait may
+//! leave its waker there, which is woken once for nothing.
+//!
+//! Otherwise the flag is taken back only under the lock, when no waker is left in place.
+//! A flag without a waker stays where all wakers are taken at once, and costs a mark or
+//! a wait that gives up a lock, and a wait a second one, nothing else.
 //!
 //! # Home
 //!

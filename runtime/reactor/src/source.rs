@@ -183,10 +183,11 @@ impl Source {
     }
 
     /// Gives up the place of a wait that ends before it was woken. The places of
-    /// [`Ticket::shared`] are other tasks' too, and stay.
+    /// [`Ticket::shared`] are other tasks' too, and stay. A report that is under way
+    /// may still wake it once.
     #[inline]
     pub fn forget(&self, direction: Direction, ticket: &Ticket) {
-        // No flag, no waker in place, so nothing to remove.
+        // No flag: no waker is in place, or a mark is about to take it.
         if ticket.is_own() && self.registered.readiness.load(direction).has(WAITS) {
             drop(self.registered.remove_waiter(direction, ticket));
         }

@@ -166,8 +166,8 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
             lock(&self.returning).push(task);
             let door = self.signal.raise(WORK);
             if door == Door::Closed {
-                // The thread has left and has dropped every local future: what is pushed after that are mere
-                // references to ended tasks. The swap that raised WORK came after the one that closed the signal, or
+                // The thread is leaving, and drops every local future: what waits is in the live table besides, so that
+                // these are mere references. The swap that raised WORK came after the one that closed the signal, or
                 // the thread would have seen the push.
                 drop(self.take_returning());
             } else {

@@ -98,7 +98,9 @@ impl Clocks {
         } else {
             // proc(5): the state follows the name, which is in parentheses and may have some itself. The time in a run
             // queue is added up only when it ends, so a thread that has been there all the while shows by this alone.
-            let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+            let Ok(stat) = fs::read_to_string(format!("/proc/self/task/{thread}/stat")) else {
+                return Some(StallCause::Unknown);
+            };
             let runnable = stat.rsplit(')').next().is_some_and(|after| after.trim_start().starts_with('R'));
             (!runnable).then_some(StallCause::Blocked)
         }

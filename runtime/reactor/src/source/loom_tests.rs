@@ -269,3 +269,65 @@ fn loom_source_a_move_loses_no_report() {
         assert_eq!((old.poller.model().watched(), new.poller.model().watched()), (0, 1));
     });
 }
+
+/// Killed by it: `reactor-mark-leaves-it-to-the-next`, `reactor-mark-disarms-late`.
+#[test]
+fn loom_source_a_wait_that_meets_a_report_on_its_way() {
+    loom::model(|| {
+        let (reactor, source) = (reactor(Backend::Epoll), source());
+        let (first, second) = (Reader::default(), Reader::default());
+        assert!(first.waits(&source, &reactor, &mut Ticket::new()));
+        let kernel = {
+            let source = Arc::clone(&source);
+            thread::spawn(move || {
+                let mut wakers = Vec::new();
+                source.registered.mark(READABLE, &mut wakers);
+                wake_all(&mut wakers);
+            })
+        };
+        // Not on the model's first thread, where loom leaves some orders out.
+        let other = {
+            let (reactor, source, second) = (Arc::clone(&reactor), Arc::clone(&source), second.clone());
+            thread::spawn(move || {
+                // Somebody else has read it.
+                if let Some(seen) = source.seen(Direction::Read) {
+                    source.clear(seen);
+                }
+                second.waits(&source, &reactor, &mut Ticket::new())
+            })
+        };
+        let second_waits = other.join().unwrap();
+        kernel.join().unwrap();
+        assert_eq!(first.wakes.count(), 1, "who waited before is lost");
+        let mut wakers = Vec::new();
+        source.registered.mark(READABLE, &mut wakers);
+        wake_all(&mut wakers);
+        assert!(!second_waits || second.wakes.count() == 1, "who came meanwhile is lost");
+    });
+}
+
+/// The second report finds no flag, and the one who gives up none either.
+#[test]
+fn loom_source_a_report_that_passes_by() {
+    loom::model(|| {
+        let (reactor, source) = (reactor(Backend::Epoll), source());
+        let (leaves, stays) = (Reader::default(), Reader::default());
+        let mut ticket = Ticket::new();
+        assert!(leaves.waits(&source, &reactor, &mut ticket));
+        assert!(stays.waits(&source, &reactor, &mut Ticket::new()));
+        let kernels = [(); 2].map(|()| {
+            let source = Arc::clone(&source);
+            thread::spawn(move || {
+                let mut wakers = Vec::new();
+                source.registered.mark(READABLE, &mut wakers);
+                wake_all(&mut wakers);
+            })
+        });
+        source.forget(Direction::Read, &ticket);
+        for kernel in kernels {
+            kernel.join().unwrap();
+        }
+        assert_eq!(stays.wakes.count(), 1, "who stays is lost");
+        assert!(source.registered.info().readers.is_empty());
+    });
+}
