@@ -1,7 +1,7 @@
 //! Where the bytes are when the reader is slow: in the sender's kernel, in the receiver's kernel, or not yet written.
 //!
 //! The writer wants to send 12 MiB as fast as it can. The reader begins only when
-//! the writer has been stuck for a while, and then takes what is there every 5 ms. Rows 7, 44, 46 and 55 of the sockets checklist.
+//! the writer has been stuck for a while, and then takes what is there every 5 ms. Rows 7, 44 and 46 of the sockets checklist.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -1,7 +1,7 @@
 //! What each way of ending a TCP connection does to both sides, as the kernel has them (asked as `ss` asks).
 //!
 //! Seven ways, each with a side A that acts after 40 ms and a side B that closes 40 ms later. Rows 25, 27,
-//! 30, 48 to 53, 57 and 61 of the sockets checklist.
+//! 30, 48 to 53, 55, 57 and 61 of the sockets checklist.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -4,8 +4,9 @@
 //! itself fills your buffer, like io_uring's, is the pure form.
 //!
 //! The task: answer each message with the same message. A process for each form; this one sends a message every
-//! millisecond and measures. System calls are counted by strace. All threads count: with bourn also the one that watches
-//! whether the first gets on. Rows 38 to 43 of the sockets checklist.
+//! millisecond and measures. System calls are counted by strace, which slows them down: alone, the form that spins makes
+//! many more of them. All threads count: with bourn also the one that watches whether the first gets on.
+//! Rows 38 to 43 of the sockets checklist.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
