@@ -85,8 +85,8 @@
 //!
 //! # Platform notes
 //!
-//! Linux is tested. The calls that are made exist on the BSDs too, where this has
-//! never been compiled.
+//! Linux is tested, and has all the calls that are made. Other systems lack some, and
+//! this has never been compiled there.
 #![deny(unsafe_code)]
 
 mod addr;

@@ -44,7 +44,7 @@ pub struct LocalExecutor;
 
 impl<T: 'static, F: Future<Output = T> + 'static> rt::Executor<F> for LocalExecutor {
     /// # Panics
-    /// If the thread is not inside `block_on`.
+    /// If the thread is neither inside `block_on` nor a worker.
     #[track_caller]
     fn execute(&self, future: F) {
         drop(spawn_local(future));

@@ -23,7 +23,7 @@
 //!   [workers](Builder::new_multi_thread) that share them.
 //! * [`spawn`], [`spawn_local`], [`task`]: tasks, which can be awaited, aborted
 //!   and listed; sets of them; task-locals; threads for calls that block.
-//! * [`net`]: TCP listeners and streams.
+//! * [`net`]: TCP, UDP and Unix sockets, pipes, and any other descriptor.
 //! * [`inspect`]: every socket of the process, and the task that waits for it.
 //! * [`server`]: accept loops with limits, draining and restarts without loss.
 //! * [`signal`]: signals as something to wait for.
@@ -31,7 +31,7 @@
 //!   [`interval`](time::interval()).
 //!
 //! With the feature `tokio`, streams have tokio's traits; with `hyper`, they have
-//! hyper's, and the module `hyper` is there. Other libraries: `docs/interop.md`.
+//! hyper's, and the module `hyper` is there; with `http`, the module `http`. Other libraries: `docs/interop.md`.
 //!
 //! The reactor's kernel call is chosen at run time: by
 //! [`Builder::backend`](runtime::Builder::backend) or the environment variable

@@ -38,10 +38,11 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 
 /// Starts a task whose future may not leave this thread, and so may hold an
 /// [`Rc`](std::rc::Rc) across an `.await`. It is dropped before this thread's
-/// [`block_on`](crate::runtime::Runtime::block_on) returns.
+/// [`block_on`](crate::runtime::Runtime::block_on) returns, or, on a worker, when the
+/// runtime ends.
 ///
 /// # Panics
-/// If this thread is not inside `block_on`.
+/// If this thread is neither inside `block_on` nor a worker.
 ///
 /// # Examples
 /// ```
@@ -143,7 +144,7 @@ impl Builder {
     /// As [`spawn_local`].
     ///
     /// # Panics
-    /// If this thread is not inside `block_on`.
+    /// If this thread is neither inside `block_on` nor a worker.
     #[track_caller]
     pub fn spawn_local<T: 'static>(self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         Handle::current_for("task::Builder::spawn_local").executor.spawn_local_with(self.options, future)

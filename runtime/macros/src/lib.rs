@@ -82,7 +82,7 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// With `max_poll` a test fails in the end if a poll, of a task or of the test's own future, took longer: something
 /// blocked the thread. The message names the task, where it was spawned, and whether it slept or computed. Threads are
-/// looked at every 5 ms: what lasts 10 ms longer than allowed is certainly noticed.
+/// looked at every 4 ms: what lasts 10 ms longer than allowed is certainly noticed.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
-//! Every system call of this crate, as small safe functions. With the turn
-//! lock, the only place with `unsafe`.
+//! Every system call of this crate, as small safe functions: the only place with
+//! `unsafe`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,4 +1,5 @@
-//! The descriptors that a process is started with: the only place with `unsafe` here.
+//! The descriptors that a process is started with: with the traits of hyper, the only place
+//! with `unsafe` here.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -50,8 +50,8 @@ impl Builder {
     /// each processor that the process may use, unless
     /// [`worker_threads`](Builder::worker_threads) says otherwise.
     ///
-    /// A task that blocks its thread keeps nothing else waiting for long: after 5 to
-    /// 10 ms a spare thread stands in for it, and a line on stderr names it. That is
+    /// A task that blocks its thread keeps nothing else waiting for long: after 4 to
+    /// 8 ms a spare thread stands in for it, and a line on stderr names it. That is
     /// a safety net and no replacement for
     /// [`spawn_blocking`](crate::task::spawn_blocking).
     ///

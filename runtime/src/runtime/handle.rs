@@ -75,7 +75,7 @@ impl Handle {
         self.executor.block_on(future)
     }
 
-    /// Starts a task. It runs when a thread is inside
+    /// Starts a task. Without workers it runs when a thread is inside
     /// [`block_on`](crate::runtime::Runtime::block_on) of the runtime.
     ///
     /// # Panics
@@ -89,7 +89,7 @@ impl Handle {
     /// [`spawn_local`](crate::spawn_local).
     ///
     /// # Panics
-    /// If this thread is not inside `block_on` of the runtime.
+    /// If this thread is neither inside `block_on` of the runtime nor one of its workers.
     #[track_caller]
     pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         self.executor.spawn_local(future)

@@ -5,8 +5,7 @@ use bourn_reactor::ReactorMetrics;
 
 /// What a runtime has done so far, and what is queued in it.
 ///
-/// Each number is counted by one thread and read without a lock, so they are not of
-/// one instant. Numbers of events only grow.
+/// They are read one after the other, so they are not of one instant. Numbers of events only grow.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -20,12 +19,12 @@ pub struct Metrics {
     pub blocking: PoolMetrics,
     /// Tasks in the queue that all share.
     pub injected: usize,
-    /// Tasks that have waited and have not ended.
+    /// Tasks that have waited, or have a name, and have not ended.
     pub live_tasks: usize,
     /// Reports of polls that took too long, written or not.
     pub stalls: u64,
     /// How often a spare was sent to stand in for a stuck thread.
     pub rescues: u64,
-    /// How often none was free. It is asked again at each tick.
+    /// How often there was none, and nobody else of the group got on. It is asked again at each tick.
     pub refused_rescues: u64,
 }

@@ -27,8 +27,9 @@ pub use metrics::Metrics;
 ///
 /// Tasks run on the [workers](Builder::new_multi_thread), or, if there are none,
 /// on the thread that is inside [`block_on`](Runtime::block_on), and rest while
-/// there is none. Dropping the runtime drops every task, and waits for
-/// blocking calls as long as [`Builder::blocking_grace`] says
+/// there is none. Dropping the runtime drops every task, waits for polls that are
+/// under way, ten seconds at most, and then for blocking calls as long as
+/// [`Builder::blocking_grace`] says
 /// ([`shutdown_timeout`](Runtime::shutdown_timeout) and
 /// [`shutdown_background`](Runtime::shutdown_background) say otherwise); sockets
 /// that were used in it go on working elsewhere.

@@ -118,7 +118,7 @@ impl<T: 'static> JoinSet<T> {
     /// Starts a task as [`spawn_local`](crate::spawn_local) does.
     ///
     /// # Panics
-    /// If this thread is not inside `block_on`.
+    /// If this thread is neither inside `block_on` nor a worker.
     #[track_caller]
     pub fn spawn_local(&mut self, future: impl Future<Output = T> + 'static) -> AbortHandle {
         self.insert(Handle::current_for("JoinSet::spawn_local").spawn_local(future))

@@ -27,8 +27,8 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Queues a task that has just become runnable. Any thread may call it.
     fn schedule(&self, task: Task);
 
-    /// Enters a task into the live table when it first returns `Pending`; gives it back if the table is closed. What is
-    /// in the table may be cancelled at once.
+    /// Enters a task into the live table when it first returns `Pending`, or, if it has a name, when it is made; gives it
+    /// back if the table is closed. What is in the table may be cancelled at once.
     fn admit(&self, task: Task) -> Result<(), Task>;
 
     /// Takes a task that has ended out of the live table.

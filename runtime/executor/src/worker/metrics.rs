@@ -18,13 +18,13 @@ pub struct Metrics {
     pub helpers: Vec<WorkerMetrics>,
     /// Tasks in the queue that all share.
     pub injected: usize,
-    /// Tasks that have waited and have not ended.
+    /// Tasks that have waited, or have a name, and have not ended.
     pub live_tasks: usize,
     /// Reports of polls that took too long, written or not.
     pub stalls: u64,
     /// How often a spare was sent to stand in for a stuck thread.
     pub rescues: u64,
-    /// How often none was free. It is asked again at each tick.
+    /// How often there was none, and nobody else of the group got on. It is asked again at each tick.
     pub refused_rescues: u64,
 }
 

@@ -19,7 +19,7 @@ use crate::unwind;
 pub struct Stall {
     /// The task, or `None` for the future of a `block_on` and for a waker that is no task's.
     pub task: Option<Id>,
-    /// The task's name, if it has one and has waited before.
+    /// The task's name, if it has one.
     pub name: Option<Arc<str>>,
     /// Where the task was spawned, or where `block_on` was called.
     pub location: Option<&'static Location<'static>>,
