@@ -97,7 +97,7 @@ fn main() -> picture::Result<()> {
         lanes.push(Lane { title: format!("{title}: {why}"), rows });
     };
 
-    end("close", "FIN, and the half of A's waves that the kernel does without the program", ORDERLY, |a, b| {
+    end("close", "FIN, which B's kernel acknowledges without B's program", ORDERLY, |a, b| {
         drop(a);
         answered(b);
     });
