@@ -70,6 +70,13 @@ fn fd(source: &Source) -> RawFd {
     source.registered.fd
 }
 
+/// What a turn does with an event: whoever waits to read is woken.
+fn report(source: &Source) {
+    let mut wakers = Vec::new();
+    source.registered.mark(READABLE, &mut wakers);
+    wake_all(&mut wakers);
+}
+
 fn turn(reactor: &Arc<Reactor>) {
     assert_eq!(reactor.turn(Wait::No).unwrap(), Turned::Done);
 }
@@ -279,11 +286,7 @@ fn loom_source_a_wait_that_meets_a_report_on_its_way() {
         assert!(first.waits(&source, &reactor, &mut Ticket::new()));
         let kernel = {
             let source = Arc::clone(&source);
-            thread::spawn(move || {
-                let mut wakers = Vec::new();
-                source.registered.mark(READABLE, &mut wakers);
-                wake_all(&mut wakers);
-            })
+            thread::spawn(move || report(&source))
         };
         // Not on the model's first thread, where loom leaves some orders out.
         let other = {
@@ -299,9 +302,7 @@ fn loom_source_a_wait_that_meets_a_report_on_its_way() {
         let second_waits = other.join().unwrap();
         kernel.join().unwrap();
         assert_eq!(first.wakes.count(), 1, "who waited before is lost");
-        let mut wakers = Vec::new();
-        source.registered.mark(READABLE, &mut wakers);
-        wake_all(&mut wakers);
+        report(&source);
         assert!(!second_waits || second.wakes.count() == 1, "who came meanwhile is lost");
     });
 }
@@ -317,11 +318,7 @@ fn loom_source_a_report_that_passes_by() {
         assert!(stays.waits(&source, &reactor, &mut Ticket::new()));
         let kernels = [(); 2].map(|()| {
             let source = Arc::clone(&source);
-            thread::spawn(move || {
-                let mut wakers = Vec::new();
-                source.registered.mark(READABLE, &mut wakers);
-                wake_all(&mut wakers);
-            })
+            thread::spawn(move || report(&source))
         });
         source.forget(Direction::Read, &ticket);
         for kernel in kernels {
