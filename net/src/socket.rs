@@ -169,7 +169,7 @@ impl Socket {
         direction: Direction,
         mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.wait(direction, |cx, ticket| self.poll_io(cx, direction, ticket, &mut operation)).await
+        self.wait(direction, |socket, cx, ticket| socket.poll_io(cx, direction, ticket, &mut operation)).await
     }
 
     pub(crate) fn stalls(&self) -> &Stalls {
@@ -219,7 +219,7 @@ impl Socket {
     }
 
     pub(crate) async fn reported(&self, direction: Direction) -> io::Result<()> {
-        self.wait(direction, |cx, ticket| self.poll_reported(cx, direction, ticket)).await
+        self.wait(direction, |socket, cx, ticket| socket.poll_reported(cx, direction, ticket)).await
     }
 
     /// Tries `operation` until it finds room, for what the kernel reports none:
@@ -275,7 +275,7 @@ impl Socket {
     #[inline]
     pub(crate) fn wait<R, F>(&self, direction: Direction, poll: F) -> Waiting<'_, F>
     where
-        F: FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>,
+        F: FnMut(&Socket, &mut Context<'_>, &mut Ticket) -> Poll<R>,
     {
         Waiting { place: Place::new(self, direction), poll: Some(poll) }
     }
@@ -320,14 +320,14 @@ pub(crate) struct Waiting<'a, F> {
 // Neither field is ever pinned.
 impl<F> Unpin for Waiting<'_, F> {}
 
-impl<R, F: FnMut(&mut Context<'_>, &mut Ticket) -> Poll<R>> Future for Waiting<'_, F> {
+impl<R, F: FnMut(&Socket, &mut Context<'_>, &mut Ticket) -> Poll<R>> Future for Waiting<'_, F> {
     type Output = R;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         let this = &mut *self;
         let Some(poll) = &mut this.poll else { panic!("a future of a socket was polled after it had completed") };
-        let polled = poll(cx, &mut this.place.ticket);
+        let polled = poll(this.place.holder, cx, &mut this.place.ticket);
         if polled.is_ready() {
             this.poll = None;
         }

@@ -51,11 +51,10 @@ fn uninterrupted<R>(
     call: Call,
     fd: BorrowedFd<'_>,
     asked: usize,
-    mut make: impl FnMut(&Socket, usize) -> io::Result<R>,
+    mut make: impl FnMut(usize) -> io::Result<R>,
 ) -> io::Result<R> {
-    let socket = SockRef::from(&fd);
     loop {
-        match told(call, fd.as_raw_fd(), asked).and_then(|asked| make(&socket, asked)) {
+        match told(call, fd.as_raw_fd(), asked).and_then(&mut make) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // A first write that only began to connect (`TCP_FASTOPEN_CONNECT`).
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
@@ -71,7 +70,7 @@ fn uninterrupted<R>(
 fn count(call: Call, fd: BorrowedFd<'_>, asked: usize, mut make: impl FnMut(usize) -> isize) -> io::Result<usize> {
     // Negative is -1, with the reason in `errno`.
     let checked = |result| usize::try_from(result).map_err(|_| io::Error::last_os_error());
-    uninterrupted(call, fd, asked, |_, asked| checked(make(asked)))
+    uninterrupted(call, fd, asked, |asked| checked(make(asked)))
 }
 
 /// The socket, to be asked for or told a name or an option: what a method of
@@ -260,8 +259,8 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, calls: Calls, bufs: &[IoSlice<'_
     let bufs = &bufs[empty(bufs)..];
     let slices = bufs.len().min(MOST_SLICES);
     match calls {
-        Calls::Socket => uninterrupted(Call::Send, fd, slices, |socket, slices| {
-            socket.send_vectored_with_flags(&bufs[..slices], libc::MSG_NOSIGNAL)
+        Calls::Socket => uninterrupted(Call::Send, fd, slices, |slices| {
+            SockRef::from(&fd).send_vectored_with_flags(&bufs[..slices], libc::MSG_NOSIGNAL)
         }),
         Calls::Pipe => without_sigpipe(|| {
             count(Call::Send, fd, slices, |slices| {
@@ -323,15 +322,16 @@ pub(crate) fn recv_from<A>(
     address: fn(&SockAddr) -> io::Result<A>,
 ) -> io::Result<(usize, A)> {
     let buf = maybe_uninit(buf);
-    let (length, sender) = uninterrupted(Call::ReceiveDatagram, fd, buf.len(), |socket, asked| {
-        socket.recv_from_with_flags(&mut buf[..asked], flags)
+    let (length, sender) = uninterrupted(Call::ReceiveDatagram, fd, buf.len(), |asked| {
+        SockRef::from(&fd).recv_from_with_flags(&mut buf[..asked], flags)
     })?;
     Ok((length, address(&sender)?))
 }
 
 /// `sendto(2)`, or `send(2)` to the connected peer.
 pub(crate) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], peer: Option<&SockAddr>) -> io::Result<usize> {
-    uninterrupted(Call::SendDatagram, fd, buf.len(), |socket, asked| match peer {
+    let socket = SockRef::from(&fd);
+    uninterrupted(Call::SendDatagram, fd, buf.len(), |asked| match peer {
         Some(peer) => socket.send_to_with_flags(&buf[..asked], peer, libc::MSG_NOSIGNAL),
         None => socket.send_with_flags(&buf[..asked], libc::MSG_NOSIGNAL),
     })
@@ -340,7 +340,7 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], peer: Option<&SockAddr>) -
 /// `accept4(2)`: a non-blocking descriptor that no child inherits, and its peer.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    let (accepted, peer) = uninterrupted(Call::Accept, fd, 0, |socket, _| socket.accept4(flags))?;
+    let (accepted, peer) = uninterrupted(Call::Accept, fd, 0, |_| SockRef::from(&fd).accept4(flags))?;
     Ok((accepted.into(), peer))
 }
 
@@ -430,7 +430,7 @@ pub(crate) fn connected(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// which only notes the address, or a Unix socket, for which there is room in the
 /// listener's backlog or not (EAGAIN).
 pub(crate) fn connect_at_once(fd: BorrowedFd<'_>, addr: &SockAddr) -> io::Result<()> {
-    uninterrupted(Call::Connect, fd, 0, |socket, _| socket.connect(addr))
+    uninterrupted(Call::Connect, fd, 0, |_| SockRef::from(&fd).connect(addr))
 }
 
 /// `shutdown(2)`.

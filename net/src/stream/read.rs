@@ -25,7 +25,7 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost: bytes are read only when the future completes.
             pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_recv(cx, ticket, buf))
+                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_recv(cx, ticket, buf))
             }
 
             /// Like [`read`](Self::read), into several buffers, each filled before
@@ -37,7 +37,7 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost, as with `read`.
             pub fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_recv_vectored(cx, ticket, bufs))
+                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_recv_vectored(cx, ticket, bufs))
             }
 
             /// Fills `buf`.
@@ -52,9 +52,9 @@ macro_rules! read_methods {
             /// `read` where that matters.
             pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<()>> {
                 let mut filled = 0;
-                self.socket.wait(Direction::Read, move |cx, ticket| {
+                self.socket.wait(Direction::Read, move |socket, cx, ticket| {
                     while filled < buf.len() {
-                        match ready!(self.socket.poll_recv(cx, ticket, &mut buf[filled..]))? {
+                        match ready!(socket.poll_recv(cx, ticket, &mut buf[filled..]))? {
                             0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                             received => filled += received,
                         }
@@ -75,8 +75,8 @@ macro_rules! read_methods {
             /// from there.
             pub fn read_to_end(&self, buf: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
                 let start = buf.len();
-                self.socket.wait(Direction::Read, move |cx, ticket| {
-                    while ready!(self.socket.poll_recv_spare(cx, ticket, buf))? > 0 {}
+                self.socket.wait(Direction::Read, move |socket, cx, ticket| {
+                    while ready!(socket.poll_recv_spare(cx, ticket, buf))? > 0 {}
                     Poll::Ready(Ok(buf.len() - start))
                 })
             }
@@ -116,7 +116,7 @@ macro_rules! socket_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_peek(cx, ticket, buf))
+                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_peek(cx, ticket, buf))
             }
 
             /// The `poll` form of [`peek`](Self::peek); see
@@ -146,7 +146,7 @@ macro_rules! socket_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub fn read_closed(&self) -> impl Future<Output = io::Result<()>> {
-                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_read_closed(cx, ticket))
+                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_read_closed(cx, ticket))
             }
         }
     )*};

@@ -30,7 +30,7 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Nothing is lost: bytes are written only when the future completes.
             pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Write, move |cx, ticket| self.socket.poll_send(cx, ticket, buf))
+                self.socket.wait(Direction::Write, move |socket, cx, ticket| socket.poll_send(cx, ticket, buf))
             }
 
             /// Like [`write`](Self::write), from several buffers, one after the
@@ -42,7 +42,7 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Nothing is lost, as with `write`.
             pub fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Write, move |cx, ticket| self.socket.poll_send_vectored(cx, ticket, bufs))
+                self.socket.wait(Direction::Write, move |socket, cx, ticket| socket.poll_send_vectored(cx, ticket, bufs))
             }
 
             /// Writes all of `buf`.
@@ -56,9 +56,9 @@ macro_rules! write_methods {
             /// Loop over `write` where that matters.
             pub fn write_all(&self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
                 let mut written = 0;
-                self.socket.wait(Direction::Write, move |cx, ticket| {
+                self.socket.wait(Direction::Write, move |socket, cx, ticket| {
                     while written < buf.len() {
-                        let sent = ready!(self.socket.poll_send(cx, ticket, &buf[written..]));
+                        let sent = ready!(socket.poll_send(cx, ticket, &buf[written..]));
                         written += progress(sent, written)?;
                     }
                     Poll::Ready(Ok(()))
@@ -77,7 +77,7 @@ macro_rules! write_methods {
             pub fn write_all_vectored(&self, bufs: &mut [IoSlice<'_>]) -> impl Future<Output = io::Result<()>> {
                 let mut written = 0;
                 let mut first = 0;
-                self.socket.wait(Direction::Write, move |cx, ticket| loop {
+                self.socket.wait(Direction::Write, move |socket, cx, ticket| loop {
                     while bufs.get(first).is_some_and(|buf| buf.is_empty()) {
                         first += 1;
                     }
@@ -85,7 +85,7 @@ macro_rules! write_methods {
                         return Poll::Ready(Ok(()));
                     }
                     let rest = &mut bufs[first..];
-                    let sent = ready!(self.socket.poll_send_vectored(cx, ticket, rest));
+                    let sent = ready!(socket.poll_send_vectored(cx, ticket, rest));
                     let sent = progress(sent, written)?;
                     cut(rest, sent);
                     written += sent;

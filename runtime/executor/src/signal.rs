@@ -65,11 +65,13 @@ impl Signal {
         if self.is_raised() { self.word.fetch_and(!(WOKEN | WORK), AcqRel) & (WOKEN | WORK) } else { 0 }
     }
 
+    #[inline]
     pub(crate) fn is_raised(&self) -> bool {
         self.has(WOKEN | WORK)
     }
 
     /// Whether one of `reasons` is there.
+    #[inline]
     pub(crate) fn has(&self, reasons: usize) -> bool {
         self.word.load(Acquire) & reasons != 0
     }

@@ -18,7 +18,15 @@ struct Nowhere;
 impl Schedule for Nowhere {
     const LOCAL: bool = false;
 
-    fn schedule(&self, task: Task) {
+    type Key = ();
+
+    fn key(&self) {}
+
+    fn queue_here((): (), task: Task) -> Result<(), Task> {
+        Err(task)
+    }
+
+    fn inject(&self, task: Task) {
         task.cancel();
     }
 

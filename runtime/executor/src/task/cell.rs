@@ -24,8 +24,25 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Its tasks stay on one thread.
     const LOCAL: bool;
 
-    /// Queues a task that has just become runnable. Any thread may call it.
-    fn schedule(&self, task: Task);
+    /// By what a thread knows whether it may queue the scheduler's tasks itself.
+    type Key: 'static;
+
+    fn key(&self) -> Self::Key;
+
+    /// Queues a task on the calling thread, if that is one of the scheduler's; else gives it back. A scheduler lives in
+    /// the cell of its task, which may be gone as soon as the task is queued: so this does without it.
+    fn queue_here(key: Self::Key, task: Task) -> Result<(), Task>;
+
+    /// Queues a task from any other thread, whose caller keeps the cell.
+    fn inject(&self, task: Task);
+
+    /// Queues a task that has just become runnable. Any thread may call it, and keeps the cell.
+    #[inline]
+    fn schedule(&self, task: Task) {
+        if let Err(task) = Self::queue_here(self.key(), task) {
+            self.inject(task);
+        }
+    }
 
     /// Enters a task into the live table when it first returns `Pending`, or, if it has a name, when it is made; gives it
     /// back if the table is closed. What is in the table may be cancelled at once.
@@ -126,17 +143,27 @@ impl<S: Schedule> Head<S> {
     }
 
     unsafe fn wake(data: *const ()) {
-        // The reference is given up at the end only: the scheduler lives in the cell, and another thread may have run
-        // and freed the task before `schedule` is through.
-        // SAFETY: the same contract, and the reference is still held.
-        unsafe { Self::wake_by_ref(data) };
-        release(Self::cell(data), 1);
+        let head = Self::from_data(data);
+        match head.header.state.wake() {
+            Wake::Nothing => {}
+            // SAFETY: the pointer is to a cell of this table's type, and the waker's reference was the last.
+            Wake::Free => unsafe { (head.header.calls.free)(Self::cell(data)) },
+            Wake::Queue => {
+                let task = Task { cell: Self::cell(data) };
+                if let Err(task) = S::queue_here(head.scheduler.key(), task) {
+                    // What `inject` does after its push it does with the scheduler.
+                    let kept = task.clone();
+                    head.scheduler.inject(task);
+                    drop(kept);
+                }
+            }
+        }
     }
 
     unsafe fn wake_by_ref(data: *const ()) {
         let head = Self::from_data(data);
-        if head.header.state.wake() == Wake::Queue {
-            // `wake` added the reference that goes to the queue.
+        if head.header.state.wake_by_ref() == Wake::Queue {
+            // That added the reference that goes to the queue.
             head.scheduler.schedule(Task { cell: Self::cell(data) });
         }
     }

@@ -19,12 +19,34 @@ struct Queue {
     live: Live,
 }
 
-#[derive(Clone)]
-struct Scheduler(Arc<Queue>);
+struct Scheduler {
+    queue: Arc<Queue>,
+    /// Every thread is one of the scheduler's.
+    is_here: bool,
+    /// Read at the end of `inject`: the scheduler in a cell must not be dropped before.
+    uses: AtomicUsize,
+}
+
+impl Clone for Scheduler {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), is_here: self.is_here, uses: AtomicUsize::new(0) }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.uses.with_mut(|_uses| ());
+    }
+}
 
 impl Scheduler {
     fn new() -> Self {
-        Self(Arc::new(Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new(1) }))
+        Self::with_threads(false)
+    }
+
+    fn with_threads(is_here: bool) -> Self {
+        let queue = Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new(1) };
+        Self { queue: Arc::new(queue), is_here, uses: AtomicUsize::new(0) }
     }
 
     #[track_caller]
@@ -37,7 +59,7 @@ impl Scheduler {
     /// Runs what is queued until nothing is.
     fn run(&self) {
         loop {
-            let task = self.0.tasks.lock().unwrap().pop_front();
+            let task = self.queue.tasks.lock().unwrap().pop_front();
             let Some(task) = task else { return };
             if let Some(task) = task.run() {
                 self.schedule(task);
@@ -49,16 +71,29 @@ impl Scheduler {
 impl Schedule for Scheduler {
     const LOCAL: bool = false;
 
-    fn schedule(&self, task: Task) {
-        self.0.tasks.lock().unwrap().push_back(task);
+    type Key = Option<Arc<Queue>>;
+
+    fn key(&self) -> Self::Key {
+        self.is_here.then(|| self.queue.clone())
+    }
+
+    fn queue_here(key: Self::Key, task: Task) -> Result<(), Task> {
+        let Some(queue) = key else { return Err(task) };
+        queue.tasks.lock().unwrap().push_back(task);
+        Ok(())
+    }
+
+    fn inject(&self, task: Task) {
+        self.queue.tasks.lock().unwrap().push_back(task);
+        self.uses.load(Relaxed);
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
-        self.0.live.admit(task, 0, 0)
+        self.queue.live.admit(task, 0, 0)
     }
 
     fn retire(&self, key: u32) -> Task {
-        self.0.live.retire(key)
+        self.queue.live.retire(key)
     }
 }
 
@@ -144,6 +179,29 @@ fn loom_task_wake_is_not_lost() {
     });
 }
 
+/// The reference of a waker that is called goes to the queue, and the last one that goes frees the cell: nobody touches
+/// it after that, and nobody forgets it. Killed by: executor-task-wake-scheduler, executor-task-wake-free.
+#[test]
+fn loom_task_wake_gives_its_reference() {
+    for is_here in [false, true] {
+        model(move || {
+            let scheduler = Scheduler::with_threads(is_here);
+            let ready = std::sync::Arc::new(AtomicBool::new(false));
+            let drops = counter();
+            let (handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
+            drop(handle);
+            ready.store(true, Relaxed);
+            let second = waker.clone();
+            let other = loom::thread::spawn(move || waker.wake());
+            scheduler.run();
+            second.wake();
+            other.join().unwrap();
+            scheduler.run();
+            assert_eq!(drops.load(Acquire), 1);
+        });
+    }
+}
+
 /// An abort from elsewhere drops the future once, whatever the runner and a waker do meanwhile. Killed by:
 /// executor-task-abort.
 #[test]
@@ -177,7 +235,7 @@ fn loom_task_cancel_meets_run() {
         let other = loom::thread::spawn({
             let scheduler = scheduler.clone();
             move || {
-                for task in scheduler.0.live.of_seat(0) {
+                for task in scheduler.queue.live.of_seat(0) {
                     task.cancel();
                 }
             }
@@ -256,7 +314,7 @@ fn loom_task_last_reference_frees() {
                 if ready.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
             })
         });
-        let task = scheduler.0.tasks.lock().unwrap().pop_front().unwrap();
+        let task = scheduler.queue.tasks.lock().unwrap().pop_front().unwrap();
         let other = loom::thread::spawn(move || drop(handle));
         assert!(task.run().is_none());
         let waker = slot.lock().unwrap().take();
@@ -276,8 +334,8 @@ fn loom_task_with_a_name_meets_a_shutdown() {
         let other = loom::thread::spawn({
             let scheduler = scheduler.clone();
             move || {
-                scheduler.0.live.close();
-                scheduler.0.live.of_seat(0).into_iter().for_each(Task::cancel);
+                scheduler.queue.live.close();
+                scheduler.queue.live.of_seat(0).into_iter().for_each(Task::cancel);
             }
         });
         let kept = Counted(drops.clone());
@@ -287,7 +345,7 @@ fn loom_task_with_a_name_meets_a_shutdown() {
         scheduler.schedule(task);
         other.join().unwrap();
         scheduler.run();
-        assert_eq!((drops.load(Acquire), scheduler.0.live.len()), (1, 0));
+        assert_eq!((drops.load(Acquire), scheduler.queue.live.len()), (1, 0));
         assert!(handle.is_finished());
     });
 }

@@ -53,8 +53,10 @@ pub(super) enum Pend {
 pub(super) enum Wake {
     /// Nothing: it is queued, done, or its runner will see to it.
     Nothing,
-    /// Queue the task with the reference that was added for it.
+    /// Queue the task with the reference that is there for it.
     Queue,
+    /// Free the cell: the waker had the last reference.
+    Free,
 }
 
 /// What to do with a task that shall end now.
@@ -118,9 +120,25 @@ impl State {
         })
     }
 
-    /// A wake by someone who keeps the reference that the waker holds.
+    /// A wake by someone who gives the waker's reference up: it goes to the queue, or is released.
     #[inline]
     pub(super) fn wake(&self) -> Wake {
+        let is_idle = |word| word & (RUNNING | SCHEDULED | COMPLETE) == 0;
+        let given_up = |word| if is_idle(word) { 0 } else { REFERENCE };
+        let before = self.update(|word| ((word | SCHEDULED) - given_up(word), word));
+        if is_idle(before) {
+            Wake::Queue
+        } else if before < 2 * REFERENCE {
+            // Only after the end: until then a queue, a runner or the live table has another one.
+            Wake::Free
+        } else {
+            Wake::Nothing
+        }
+    }
+
+    /// A wake by someone who keeps the reference that the waker holds.
+    #[inline]
+    pub(super) fn wake_by_ref(&self) -> Wake {
         self.update(|word| {
             if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
                 (word | SCHEDULED, Wake::Nothing)
@@ -196,6 +214,7 @@ impl State {
     }
 
     /// Adds a reference on behalf of somebody who holds one.
+    #[inline]
     pub(super) fn retain(&self) {
         // Relaxed: the reference that the caller holds keeps the task, and orders whatever it does with it.
         Self::check(self.word.fetch_add(REFERENCE, Relaxed));
@@ -224,12 +243,14 @@ impl State {
     }
 
     /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
+    #[inline]
     fn check(word: usize) {
         if word > isize::MAX as usize {
             process::abort();
         }
     }
 
+    #[inline]
     fn update<A>(&self, step: impl Fn(usize) -> (usize, A)) -> A {
         let mut word = self.word.load(Relaxed);
         loop {

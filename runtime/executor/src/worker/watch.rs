@@ -87,6 +87,7 @@ impl Watch {
         self.progress.store(self.next() | PARKED, Release);
     }
 
+    #[inline]
     fn next(&self) -> usize {
         // Relaxed: the thread's own store.
         (self.progress.load(Relaxed) & !(STEP - 1)).wrapping_add(STEP)
