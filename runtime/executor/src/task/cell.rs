@@ -66,7 +66,8 @@ pub(super) struct Header {
     pub(super) calls: &'static Calls,
     pub(super) id: Id,
     pub(super) location: &'static Location<'static>,
-    pub(super) name: Option<Arc<str>>,
+    /// In a box, for most tasks have none: so it takes one word.
+    pub(super) name: Option<Box<Arc<str>>>,
     /// The task's key in the live table. Stored under the table's lock, for the runner, or for the maker of a task that
     /// nobody else has; read by runners, to whom the state word hands it on.
     pub(super) live: AtomicU32,
@@ -202,7 +203,7 @@ where
             calls: Self::CALLS,
             id: Id::next(),
             location,
-            name,
+            name: name.map(Box::new),
             live: AtomicU32::new(NOT_LIVE),
         };
         let cell = Box::new(Self {
@@ -439,7 +440,7 @@ where
     /// Puts into one line what nobody else will hear of.
     fn describe(&self, what: &str, payload: Payload) -> String {
         let header = &self.head.header;
-        let name = header.name.as_deref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+        let name = header.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
         let message = unwind::message(&*payload).map(|text| format!(": {text:?}")).unwrap_or_default();
         unwind::discard(payload);
         format!("bourn: task {}{name} (spawned at {}): {what}{message}", header.id, header.location)

@@ -136,7 +136,7 @@ impl Task {
         let header = self.header();
         TaskInfo {
             id: header.id,
-            name: header.name.clone(),
+            name: header.name.as_deref().cloned(),
             location: header.location,
             state: header.state.doing(),
             local: header.calls.local,

@@ -90,16 +90,19 @@ impl State {
     /// A task comes out of a queue; its reference becomes the runner's.
     #[inline]
     pub(super) fn start(&self) -> Start {
-        self.update(|word| {
-            if word & (RUNNING | COMPLETE) != 0 {
-                // It was cancelled where it lay.
-                (word & !SCHEDULED, Start::Skip)
-            } else if word & CANCELLED != 0 {
-                (word & !SCHEDULED | RUNNING, Start::Cancel)
-            } else {
-                (word & !SCHEDULED | RUNNING, Start::Poll)
-            }
-        })
+        let is_free = |word| word & (RUNNING | COMPLETE) == 0;
+        let before = self.update(|word| {
+            let next = word & !SCHEDULED;
+            (if is_free(word) { next | RUNNING } else { next }, word)
+        });
+        if !is_free(before) {
+            // It was cancelled where it lay.
+            Start::Skip
+        } else if before & CANCELLED != 0 {
+            Start::Cancel
+        } else {
+            Start::Poll
+        }
     }
 
     /// The poll returned `Pending`. With `admitted`, the task has just entered the live table, whose reference this
@@ -124,8 +127,10 @@ impl State {
     #[inline]
     pub(super) fn wake(&self) -> Wake {
         let is_idle = |word| word & (RUNNING | SCHEDULED | COMPLETE) == 0;
-        let given_up = |word| if is_idle(word) { 0 } else { REFERENCE };
-        let before = self.update(|word| ((word | SCHEDULED) - given_up(word), word));
+        let before = self.update(|word| {
+            let next = word | SCHEDULED;
+            (if is_idle(word) { next } else { next - REFERENCE }, word)
+        });
         if is_idle(before) {
             Wake::Queue
         } else if before < 2 * REFERENCE {
