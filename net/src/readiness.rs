@@ -66,7 +66,7 @@ macro_rules! readiness_methods {
             /// # Errors
             /// As `ready`.
             pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.socket.poll_reported(cx, Direction::Read, &mut Ticket::shared())
+                self.socket.poll_reported(cx, Interest::READ, &mut Ticket::shared())
             }
 
             /// The `poll` form of [`writable`](Self::writable); see
@@ -75,7 +75,7 @@ macro_rules! readiness_methods {
             /// # Errors
             /// As `ready`.
             pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.socket.poll_reported(cx, Direction::Write, &mut Ticket::shared())
+                self.socket.poll_reported(cx, Interest::WRITE, &mut Ticket::shared())
             }
 
             /// Runs `operation`, which is to be non-blocking input or output on this

@@ -182,20 +182,16 @@ impl Socket {
         self.source.distrust_short_reads();
     }
 
-    /// Ready as soon as something was reported of `direction` that no operation
-    /// has cleared since.
-    pub(crate) fn poll_reported(&self, cx: &mut Context<'_>, direction: Direction, ticket: &mut Ticket) -> Polled<()> {
+    /// Ready as soon as `part`, which is one interest, was reported, and no operation has cleared it since.
+    pub(crate) fn poll_reported(&self, cx: &mut Context<'_>, part: Interest, ticket: &mut Ticket) -> Polled<()> {
         ready!(budget::poll_left(cx));
-        let reported = ready!(self.source.poll_reported(cx, direction, ticket));
+        let reported = ready!(match part {
+            Interest::CLOSED => self.source.poll_read_closed(cx, ticket),
+            Interest::WRITE => self.source.poll_reported(cx, Direction::Write, ticket).map_ok(drop),
+            _ => self.source.poll_reported(cx, Direction::Read, ticket).map_ok(drop),
+        });
         budget::spend();
-        Poll::Ready(reported.map(drop))
-    }
-
-    pub(crate) fn poll_read_closed(&self, cx: &mut Context<'_>, ticket: &mut Ticket) -> Polled<()> {
-        ready!(budget::poll_left(cx));
-        let closed = ready!(self.source.poll_read_closed(cx, ticket));
-        budget::spend();
-        Poll::Ready(closed)
+        Poll::Ready(reported)
     }
 
     /// Runs `operation` once; if it says `WouldBlock`, clears what was known of
@@ -219,7 +215,7 @@ impl Socket {
     }
 
     pub(crate) async fn reported(&self, direction: Direction) -> io::Result<()> {
-        self.wait(direction, |cx, ticket| self.poll_reported(cx, direction, ticket)).await
+        self.wait(direction, |cx, ticket| self.poll_reported(cx, direction.into(), ticket)).await
     }
 
     /// Tries `operation` until it finds room, for what the kernel reports none:
@@ -252,15 +248,8 @@ impl Socket {
         ];
         poll_fn(|cx| {
             let mut held: Option<Interest> = None;
-            for (part, place) in &mut places {
-                if !interest.contains(*part) {
-                    continue;
-                }
-                let reported = match *part {
-                    Interest::CLOSED => self.poll_read_closed(cx, &mut place.ticket),
-                    _ => self.poll_reported(cx, place.direction, &mut place.ticket),
-                };
-                if let Poll::Ready(result) = reported {
+            for (part, place) in places.iter_mut().filter(|(part, _)| interest.contains(*part)) {
+                if let Poll::Ready(result) = self.poll_reported(cx, *part, &mut place.ticket) {
                     result?;
                     held = Some(held.map_or(*part, |held| held | *part));
                 }

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use bourn_reactor::Kind;
 use bourn_reactor::faults::{Call, told};
-use libc::c_int;
+use libc::{EMFILE, ENFILE, c_int};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 mod batch;
@@ -340,8 +340,20 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], peer: Option<&SockAddr>) -
 /// `accept4(2)`: a non-blocking descriptor that no child inherits, and its peer.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    let (accepted, peer) = uninterrupted(Call::Accept, fd, 0, |socket, _| socket.accept4(flags))?;
-    Ok((accepted.into(), peer))
+    match uninterrupted(Call::Accept, fd, 0, |socket, _| socket.accept4(flags)) {
+        // The kernel looks for a descriptor first, and into the queue afterwards: in an empty one, nobody lacks it.
+        Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) && is_empty(fd) => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        accepted => accepted.map(|(accepted, peer)| (accepted.into(), peer)),
+    }
+}
+
+/// `poll(2)`: whether there is nothing to read, or to accept.
+fn is_empty(fd: BorrowedFd<'_>) -> bool {
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry, which lives through the call.
+    unsafe { libc::poll(&raw mut entry, 1, 0) == 0 }
 }
 
 pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
@@ -365,14 +377,11 @@ pub(crate) fn unix_pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
 /// The address of a Unix socket as people know it; unnamed for the one that std can not
 /// express, a path of 108 bytes: what comes from there is not to be lost for that.
 pub(crate) fn unix(addr: &SockAddr) -> io::Result<UnixAddr> {
-    if let Some(path) = addr.as_pathname() {
-        return UnixAddr::from_pathname(path).or_else(|_| UnixAddr::from_pathname(""));
-    }
     if let Some(name) = addr.as_abstract_namespace() {
         return UnixAddr::from_abstract_name(name);
     }
-    // Unnamed, as one that is bound to no path is.
-    UnixAddr::from_pathname("")
+    // Unnamed is one that is bound to no path.
+    UnixAddr::from_pathname(addr.as_pathname().unwrap_or(Path::new(""))).or_else(|_| UnixAddr::from_pathname(""))
 }
 
 /// The address of a Unix socket as the kernel knows it.

@@ -64,6 +64,22 @@ on_every_backend! {
         drop(stream);
     }
 
+    /// The kernel says so of an empty queue, too.
+    async fn row_02_nobody_lacks_a_descriptor_where_nobody_waits() {
+        let (listener, _first, mut clients) = with_waiting(0).await;
+        let mut taken = exhaust();
+        let mut accept = pin!(listener.accept());
+        assert!(pends(accept.as_mut()).await);
+        drop(taken.pop());
+        let addr = listener.local_addr().expect("it is bound");
+        clients.push(net::TcpStream::connect(addr).expect("a descriptor for the client"));
+        let error = accept.await.expect_err("none for the other end");
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        drop(taken.pop());
+        let (_second, peer) = listener.accept().await.expect("a descriptor is free");
+        assert_eq!(peer, clients[1].local_addr().expect("connected"));
+    }
+
     /// Each close of ours lets one more connection in, without the time-out of 100 ms. A busy
     /// machine may delay some as long, but not the half of them.
     async fn row_02_incoming_goes_on_when_a_socket_of_ours_is_closed() {

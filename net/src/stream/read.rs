@@ -146,7 +146,7 @@ macro_rules! socket_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub fn read_closed(&self) -> impl Future<Output = io::Result<()>> {
-                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_read_closed(cx, ticket))
+                self.socket.wait(Direction::Read, move |cx, ticket| self.socket.poll_reported(cx, Interest::CLOSED, ticket))
             }
         }
     )*};

@@ -90,8 +90,8 @@ operations! {
         /// Every error of accept(2), and the listener works on after each: some
         /// concern one connection that is gone already
         /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), some say that
-        /// there is no descriptor or memory left, which comes again until there is.
-        /// [`incoming`](TcpListener::incoming) sorts them out.
+        /// there is no descriptor or memory left for one that waits, which comes again until
+        /// there is. [`incoming`](TcpListener::incoming) sorts them out.
         ///
         /// # Cancel safety
         /// No connection is lost: it is accepted only when the future completes.

@@ -265,7 +265,7 @@ impl Reactor {
     pub fn close(&self) {
         // Release: whoever takes the table's, a visited source's or the timers'
         // lock after us sees it through that lock; a turn, through the swap in
-        // `notify`; `occupied` and the like, through the Acquire in `is_closed`.
+        // `notify`; who sees it otherwise finds `failure`, by the Acquire in `is_closed`.
         self.closed.store(true, Ordering::Release);
         if self.is_forked() {
             // The locks may be held for ever, and who waits is the parent's.

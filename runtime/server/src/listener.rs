@@ -65,15 +65,16 @@ pub(crate) fn is_file(path: &Path) -> bool {
 /// Locks the folder that `path` is in (flock(2)), and removes a socket there at which nobody listens. Every server does
 /// that before it binds, and keeps the lock meanwhile: between its bind(2) and its listen(2) a socket looks like one
 /// that was left, and what is looked at must be what is removed. Whoever keeps the lock for five seconds is no server,
-/// and is not waited for any longer.
+/// and is not waited for any longer: that is an error, and nothing is removed, for others may have come as far.
 pub(crate) async fn make_room(path: &Path) -> io::Result<File> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = File::open(folder.unwrap_or(Path::new(".")))?;
-    for _ in 0..500 {
-        match folder.try_lock() {
-            Err(TryLockError::WouldBlock) => Sleep::after(Duration::from_millis(10)).await,
-            Err(TryLockError::Error(error)) => return Err(error),
-            Ok(()) => break,
+    let mut tries = 0..500;
+    while let Err(error) = folder.try_lock() {
+        match (error, tries.next()) {
+            (TryLockError::WouldBlock, Some(_)) => Sleep::after(Duration::from_millis(10)).await,
+            (TryLockError::WouldBlock, None) => return Err(io::Error::other("something keeps the folder locked")),
+            (TryLockError::Error(error), _) => return Err(error),
         }
     }
     // It waits for nobody: where the backlog is full, somebody listens (EAGAIN).

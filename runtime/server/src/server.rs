@@ -141,7 +141,8 @@ impl<H: Host> Server<H> {
     /// and to write the folder, and a file system with flock(2). Others of bind(2).
     ///
     /// Servers lock the folder for the moment in which they bind. One that something else
-    /// has locked is waited for, at most five seconds, and then bound in all the same.
+    /// has locked is waited for, at most five seconds; then the path is bound if there is
+    /// nothing, and what a dead process has left stays.
     ///
     /// # Cancel safety
     /// Dropping the future drops the server.
@@ -210,13 +211,14 @@ impl<H: Host> Server<H> {
     /// The socket at `path` is for this user alone, and so are the answers there. One that
     /// a dead process left is replaced, by one of those who start at the same time; to agree,
     /// they lock the folder that it is in, which they have to be allowed to read, and wait
-    /// five seconds at most if something else has locked it.
+    /// five seconds at most if something else has locked it; then it is not replaced.
     ///
     /// # Errors
     /// Those of a Unix socket; [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the
     /// process that listens there is of another user;
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if there is a file that is no
-    /// socket; [`InvalidInput`](io::ErrorKind::InvalidInput) after [`bind`](Server::bind).
+    /// socket; [`Other`](io::ErrorKind::Other) if there is a dead process's socket in a folder
+    /// that stays locked; [`InvalidInput`](io::ErrorKind::InvalidInput) after [`bind`](Server::bind).
     ///
     /// # Cancel safety
     /// Dropping the future drops the server, and the old process goes on. There is no limit

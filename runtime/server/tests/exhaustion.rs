@@ -6,6 +6,7 @@ mod harness;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::process::{ExitCode, Stdio};
 use std::sync::mpsc;
@@ -265,6 +266,30 @@ fn the_reserve_that_was_lost_is_taken_again() {
         tell("done");
         control.drain();
         served.await.expect("no panic").expect("it serves");
+    });
+}
+
+/// The kernel says `EMFILE` of an empty queue, too.
+#[test]
+fn where_nobody_comes_nothing_is_asked_for_and_a_drain_is_a_success() {
+    in_its_own_process("where_nobody_comes_nothing_is_asked_for_and_a_drain_is_a_success", async || {
+        let (mut server, addr) = bind(WhenFull::Wait).await;
+        let control = server.control();
+        let client = bourn::net::TcpStream::connect(addr).await.expect("it listens");
+        // Room for one more, which is the lowest that is free.
+        let one_more = File::open("/dev/null").expect("a descriptor").as_raw_fd();
+        limit(u64::try_from(one_more).expect("a descriptor") + 1);
+        let served = bourn::spawn(server.serve(answer));
+        until("the only one is there", || control.stats().open == 1).await;
+        let before = control.stats().exhausted;
+        bourn::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(control.stats().exhausted, before, "asked for, with nobody there");
+        control.drain();
+        client.write_all(b"?").await.expect("room");
+        client.read_exact(&mut [0]).await.expect("an answer");
+        let report = served.await.expect("no panic").expect("it serves");
+        assert!(report.unemptied.is_empty(), "{report}");
+        limit(DESCRIPTORS);
     });
 }
 

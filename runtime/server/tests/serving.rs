@@ -258,6 +258,33 @@ async fn no_path_is_bound_while_somebody_looks() {
     std::fs::remove_dir_all(&folder).expect("it stays");
 }
 
+/// Of several that wait no longer, the second would remove what the first has just bound.
+#[test]
+fn in_a_folder_that_stays_locked_nothing_is_removed() {
+    let folder = scratch("locked");
+    std::fs::create_dir(&folder).expect("a folder");
+    let (stale, free) = (folder.join("stale"), folder.join("free"));
+    drop(std::os::unix::net::UnixListener::bind(&stale).expect("a path"));
+    let lock = std::fs::File::open(&folder).expect("a folder");
+    lock.try_lock().expect("it is new");
+    watched("a folder that stays locked", || {
+        harness::current_thread(bourn::Backend::Epoll).block_on(async {
+            let in_vain = bourn::spawn(Server::new().bind_unix(stale.clone()));
+            let in_vain_too = bourn::spawn(Server::new().hand_over(stale.clone()));
+            let server = Server::new().bind_unix(&free).await.expect("nothing is there");
+            drop(bourn::net::UnixStream::connect(&free).await.expect("it listens"));
+            let refused = in_vain.await.expect("no panic").expect_err("it may be somebody's");
+            assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+            let refused = in_vain_too.await.expect("no panic").expect_err("it may be somebody's");
+            assert_eq!(refused.to_string(), "something keeps the folder locked");
+            drop(server);
+        });
+    });
+    assert!(stale.exists());
+    drop(lock);
+    std::fs::remove_dir_all(&folder).expect("it stays");
+}
+
 #[test]
 fn of_two_that_bind_a_stale_path_at_once_one_listens() {
     watched("two that bind at once", || {

@@ -24,7 +24,8 @@ pub struct Metrics {
     pub stalls: u64,
     /// How often a spare was sent to stand in for a stuck thread.
     pub rescues: u64,
-    /// How often there was none, and nobody else of the group got on. It is asked again at each tick.
+    /// How often all were lent, or the system had no thread for one, and nobody else of the group got on: a message on
+    /// stderr says which. It is asked again at each tick.
     pub refused_rescues: u64,
 }
 

@@ -189,43 +189,46 @@ fn look<P: Park>(shared: &Arc<Shared<P>>, index: usize, sighting: &mut Sighting,
         sighting.clocks = Some(Clocks::of(core.watch.thread()));
     }
     core.counters.note_poll(lasted);
-    let is_refused = help(shared, index, step);
+    let lack = help(shared, index, step);
     if let Some(clocks) = sighting.clocks
         && lasted >= sighting.report_after
     {
         sighting.report_after = lasted * 2;
         let is_stall = reporter.report(shared, index, step, lasted, clocks);
-        if is_stall && is_refused && !reporter.has_complained {
-            reporter.has_complained = reporter.write(format!(
-                "bourn: more threads are stuck than the {} spares of the runtime made at {} can stand in for; tasks may wait \
-                 until one comes back. Move blocking calls to spawn_blocking, or raise the number of spares",
-                shared.options.cap(),
+        if let Some(why) = &lack
+            && is_stall
+            && reporter.complaint != lack
+            && reporter.write(format!(
+                "bourn: nobody stands in for the stuck threads of the runtime made at {}: {why}; tasks may wait until one \
+                 comes back. Move blocking calls to spawn_blocking, or raise that limit",
                 shared.location
-            ));
+            ))
+        {
+            reporter.complaint = lack;
         }
     }
     true
 }
 
-/// Sees to it that somebody does the work of a thread that is stuck in the step `step`. `true`: nobody is left to.
-pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) -> bool {
+/// Sees to it that somebody does the work of a thread that is stuck in the step `step`, or says why nobody is left to.
+pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) -> Option<String> {
     let core = &shared.cores[index];
     if shared.options.private {
-        return false;
+        return None;
     }
-    let mut is_refused = false;
+    let mut lack = None;
     if !core.watch.is_helped(step) {
         let is_idle = |other: &Core| other.group() == core.group() && other.watch.progress().is_none();
         if shared.cores[..shared.options.workers].iter().any(is_idle) {
             core.watch.set_helped(step);
-        } else if Spares::lend(shared, index, step) {
-            core.watch.set_helped(step);
-            shared.sentinel.rescues.fetch_add(1, Relaxed);
-        } else {
+        } else if let Err(why) = Spares::lend(shared, index, step) {
             // As long as somebody gets on in this group, tasks are served, if not at full speed.
             let is_fit = |other: &Core| other.group() == core.group() && other.is_taken() && !other.watch.is_stuck();
-            is_refused = !shared.cores.iter().any(is_fit);
-            shared.sentinel.refusals.fetch_add(u64::from(is_refused), Relaxed);
+            lack = Some(why).filter(|_| !shared.cores.iter().any(is_fit));
+            shared.sentinel.refusals.fetch_add(u64::from(lack.is_some()), Relaxed);
+        } else {
+            core.watch.set_helped(step);
+            shared.sentinel.rescues.fetch_add(1, Relaxed);
         }
     }
     // Either this sees a push, or the push sees that the worker is stuck, and that it is a guest's; see `notify`.
@@ -236,7 +239,7 @@ pub(super) fn help<P: Park>(shared: &Arc<Shared<P>>, index: usize, step: usize) 
     }
     // It may have come from there, while others napped.
     shared.attend(core.group());
-    is_refused
+    lack
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

@@ -7,8 +7,11 @@
 //! when they have rested long enough.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use super::executor::{Enrolled, inside};
 use super::sentinel::TICK;
@@ -45,21 +48,26 @@ impl Spares {
         Self { threads: BlockingPool::new(threads), free: Mutex::new(cores.rev().collect()) }
     }
 
-    /// Has a spare stand in for `victim`; `false`: none is free, or no thread can be started. The next tick tries again.
-    pub(super) fn lend<P: Park>(shared: &Arc<Shared<P>>, victim: usize, progress: usize) -> bool {
+    /// Has a spare stand in for `victim`, or says why none does. The next tick tries again.
+    pub(super) fn lend<P: Park>(shared: &Arc<Shared<P>>, victim: usize, progress: usize) -> Result<(), String> {
         // A forked child has no threads of the runtime's.
-        let Some(core) = lock(&shared.spares.free).pop().filter(|_| !shared.is_forked()) else {
-            return false;
-        };
+        let core = lock(&shared.spares.free).pop().filter(|_| !shared.is_forked());
+        let core = core.ok_or_else(|| format!("of its {} spares none is free", shared.options.cap()))?;
         let (errand, host) = (Errand { core, victim, progress, enrolled: Enrolled::new(shared, true) }, shared.host());
-        let call = shared.spares.threads.spawn(move || {
+        let mut call = shared.spares.threads.spawn(move || {
             inside(host.as_ref(), &mut || stand_in(&errand));
             // The host's references go before the executor is told that this thread has left.
             drop(host);
             drop(errand);
         });
         // Where no thread can be started, the errand is gone already.
-        !call.is_finished()
+        if call.is_finished()
+            && let Poll::Ready(Err(error)) = Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop()))
+            && let Some(refusal) = error.source()
+        {
+            return Err(format!("the system has no thread for a spare ({refusal})"));
+        }
+        Ok(())
     }
 }
 

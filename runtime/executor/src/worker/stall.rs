@@ -119,8 +119,8 @@ pub(super) struct Reporter {
     /// Reports that were not written since the last one that was.
     left_out: u32,
     writer: Option<Writer>,
-    /// It has been said that there are too few spares.
-    pub(super) has_complained: bool,
+    /// Why nobody stood in for a stuck thread, when that was last said.
+    pub(super) complaint: Option<String>,
 }
 
 /// A thread that writes to stderr, which may be a pipe that nobody reads: the sentinel must not wait for it.
@@ -144,7 +144,7 @@ impl Writer {
 
 impl Reporter {
     pub(super) fn new() -> Self {
-        Self { second: Instant::now(), lines: 0, left_out: 0, writer: None, has_complained: false }
+        Self { second: Instant::now(), lines: 0, left_out: 0, writer: None, complaint: None }
     }
 
     /// Has a line written, unless there were too many in this second, or those before it are not written yet; `false`:
@@ -176,21 +176,14 @@ impl Reporter {
         before: Clocks,
     ) -> bool {
         let core = &shared.cores[index];
-        let Some(cause) = before.cause(core.watch.thread()) else {
-            return false;
-        };
-        let Some(doing) = core.watch.doing(step) else {
+        let (Some(cause), Some(doing)) = (before.cause(core.watch.thread()), core.watch.doing(step)) else {
             return false;
         };
         shared.sentinel.stalls.fetch_add(1, Relaxed);
         let name = doing.task.and_then(|id| shared.live.name_of(id));
         let stall = Stall { task: doing.task, name, location: doing.location, core: index, lasted, cause };
         match &shared.options.on_stall {
-            Some(hook) => {
-                if let Err(payload) = unwind::catch(|| hook(&stall)) {
-                    unwind::discard(payload);
-                }
-            }
+            Some(hook) => unwind::run(|| hook(&stall)),
             None => {
                 let others = if shared.options.private {
                     "The thread's other tasks wait"

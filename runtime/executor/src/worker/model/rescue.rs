@@ -115,7 +115,7 @@ fn loom_spares_keep_their_cap() {
         for _ in 0..2 {
             watch.begin(None, None);
             let step = watch.progress().unwrap();
-            while !Spares::lend(&shared, 0, step) {
+            while Spares::lend(&shared, 0, step).is_err() {
                 thread::yield_now();
             }
             assert_eq!(shared.spares.threads.metrics().threads, 1);
@@ -151,7 +151,7 @@ fn loom_spare_meets_its_victim_coming_back() {
                 enter::serve(&shared, 0, |_, driver| {
                     let step = driver.core().watch.progress().unwrap();
                     driver.core().watch.mark_stuck(step);
-                    assert!(Spares::lend(&shared, 0, step));
+                    assert!(Spares::lend(&shared, 0, step).is_ok());
                     free.wait();
                     while !shared.is_closed() {
                         driver.run_or_rest(Wait::Forever);

@@ -88,7 +88,7 @@ fn meets_a_spare(victim_returns: bool) {
                 let step = watch.progress().unwrap();
                 watch.mark_stuck(step);
                 // In vain if the runtime is closed already.
-                Spares::lend(&shared, 0, step);
+                _ = Spares::lend(&shared, 0, step);
                 if victim_returns {
                     watch.begin(None, None);
                 }
