@@ -99,12 +99,6 @@ impl Context {
         number
     }
 
-    /// Whether the thread has a core of that runtime.
-    #[inline]
-    fn drives(&self, runtime: usize) -> bool {
-        self.core.get() > 0 && self.runtime.get() == runtime
-    }
-
     #[inline]
     pub(crate) fn push(&self, task: Task) {
         self.queue.borrow_mut().push_back(task);
@@ -135,64 +129,13 @@ fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
     CONTEXT.try_with(body).unwrap_or_default()
 }
 
-/// Queues a task on the calling thread, if that thread has a core of the runtime; else gives it back.
-#[inline(always)]
-pub(crate) fn push_driven(runtime: usize, task: Task) -> Result<(), Task> {
-    push_where(task, |context| context.drives(runtime))
-}
-
-/// Queues a task on the calling thread, if that thread sits on the seat; else gives it back.
-pub(crate) fn push_seated(seat: usize, task: Task) -> Result<(), Task> {
-    push_where(task, |context| context.seat.get() == seat)
-}
-
-#[inline(always)]
-fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), Task> {
-    hand(task, |context, task| {
-        if !is_here(context) {
-            return Err(task);
-        }
-        context.push(task);
-        Ok(())
-    })
-}
-
-/// Hands a task to `queue` along with the calling thread's seat, the number of its core, and whether it is inside a turn;
-/// or gives it back, if that thread has no core of the runtime.
-#[inline(never)]
-pub(crate) fn queue_driven<T: Any>(
-    runtime: usize,
-    task: Task,
-    queue: impl FnOnce(&T, usize, bool, Task),
-) -> Result<(), Task> {
-    hand(task, |context, task| {
-        let seat = context.seat_handle.borrow();
-        match seat.as_deref().and_then(|seat| seat.downcast_ref()) {
-            Some(seat) if context.drives(runtime) => {
-                queue(seat, context.core.get() - 1, context.turning.get(), task);
-                Ok(())
-            }
-            _ => Err(task),
-        }
-    })
-}
-
-#[inline(always)]
-fn hand(task: Task, take: impl FnOnce(&Context, Task) -> Result<(), Task>) -> Result<(), Task> {
-    let mut task = Some(task);
-    // While the thread's locals are destroyed there is no context, and every push is one from elsewhere.
-    let _gone = CONTEXT.try_with(|context| {
-        if let Some(Err(back)) = task.take().map(|task| take(context, task)) {
-            task = Some(back);
-        }
-    });
-    task.map_or(Ok(()), Err)
-}
-
 /// The number of the calling thread's core in the runtime, if it has one, and whether the thread is inside a turn.
 #[inline]
 pub(crate) fn core_in(runtime: usize) -> Option<(usize, bool)> {
-    read(|context| context.drives(runtime).then(|| (context.core.get() - 1, context.turning.get())))
+    read(|context| {
+        let is_here = context.core.get() > 0 && context.runtime.get() == runtime;
+        is_here.then(|| (context.core.get() - 1, context.turning.get()))
+    })
 }
 
 /// Tells whether the calling thread is inside a turn of that runtime.

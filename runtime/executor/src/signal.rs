@@ -65,7 +65,6 @@ impl Signal {
         if self.is_raised() { self.word.fetch_and(!(WOKEN | WORK), AcqRel) & (WOKEN | WORK) } else { 0 }
     }
 
-    #[inline]
     pub(crate) fn is_raised(&self) -> bool {
         self.has(WOKEN | WORK)
     }

@@ -381,15 +381,7 @@ impl Shared {
 impl Schedule for Arc<Shared> {
     const LOCAL: bool = false;
 
-    type Key = ();
-
-    fn key(&self) {}
-
-    fn queue_here((): (), task: Task) -> Result<(), Task> {
-        Err(task)
-    }
-
-    fn inject(&self, task: Task) {
+    fn schedule(&self, task: Task) {
         let mut crew = lock(&self.crew);
         crew.queue.push_back((task, Instant::now()));
         if crew.closed {

@@ -18,15 +18,7 @@ struct Nowhere;
 impl Schedule for Nowhere {
     const LOCAL: bool = false;
 
-    type Key = ();
-
-    fn key(&self) {}
-
-    fn queue_here((): (), task: Task) -> Result<(), Task> {
-        Err(task)
-    }
-
-    fn inject(&self, task: Task) {
+    fn schedule(&self, task: Task) {
         task.cancel();
     }
 

@@ -29,12 +29,11 @@
 //! again; both fail once `COMPLETE` is set. `complete` reads the bit in the very step that sets `COMPLETE`: if it was set, the
 //! runner takes the waker and wakes it; if not, the handle has yet to offer, fails, and finds the result.
 //!
-//! **A wake uses its task up, and does not touch the cell afterwards.** `Waker::wake` turns the waker's reference into the
-//! queue's, in the step that sets `SCHEDULED`, or gives it up there; if it was the last, the task has ended, and its cell
-//! is freed. From the push on, another thread may run the task and free the cell, and with it the scheduler that lives in
-//! it. So on a thread of the scheduler's own [`Schedule::queue_here`] works with what the thread's context knows, and is
-//! given no more than a key, read before; from elsewhere, [`Schedule::inject`] has the scheduler, and a second reference
-//! keeps the cell until it is through.
+//! **A wake touches the cell for no longer than somebody keeps it.** The scheduler lives in the cell, and once the task is
+//! pushed, another thread may run it and free the cell. So `Waker::wake` keeps the waker's reference until the scheduler
+//! is through. Where only the calling thread takes tasks out of the queue ([`Schedule::queues_here`]), which it does not
+//! do in here, the queue's reference does the same, and the waker's becomes that one in the step that sets `SCHEDULED`. Of
+//! a task that is not idle it is given up in that step; if it was the last, the task has ended, and the cell is freed.
 //!
 //! An unfinished task is always in a queue, running, or in the live table, which refuses newcomers once it is closed:
 //! that is how shutdown finds every one of them.

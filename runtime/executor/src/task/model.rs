@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Wake as StdWake, Waker};
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize};
 use loom::sync::{Arc, Mutex};
+use loom::thread::ThreadId;
 
 use super::{JoinHandle, Live, Options, Schedule, Task};
 
@@ -21,15 +22,15 @@ struct Queue {
 
 struct Scheduler {
     queue: Arc<Queue>,
-    /// Every thread is one of the scheduler's.
-    is_here: bool,
-    /// Read at the end of `inject`: the scheduler in a cell must not be dropped before.
+    /// The only thread that runs tasks, if there is one: what it schedules, it takes.
+    runner: Option<ThreadId>,
+    /// Read at the end of `schedule`: the scheduler in a cell must not be dropped before.
     uses: AtomicUsize,
 }
 
 impl Clone for Scheduler {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), is_here: self.is_here, uses: AtomicUsize::new(0) }
+        Self { queue: self.queue.clone(), runner: self.runner, uses: AtomicUsize::new(0) }
     }
 }
 
@@ -41,12 +42,12 @@ impl Drop for Scheduler {
 
 impl Scheduler {
     fn new() -> Self {
-        Self::with_threads(false)
+        Self::with_runner(None)
     }
 
-    fn with_threads(is_here: bool) -> Self {
+    fn with_runner(runner: Option<ThreadId>) -> Self {
         let queue = Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new(1) };
-        Self { queue: Arc::new(queue), is_here, uses: AtomicUsize::new(0) }
+        Self { queue: Arc::new(queue), runner, uses: AtomicUsize::new(0) }
     }
 
     #[track_caller]
@@ -71,21 +72,13 @@ impl Scheduler {
 impl Schedule for Scheduler {
     const LOCAL: bool = false;
 
-    type Key = Option<Arc<Queue>>;
-
-    fn key(&self) -> Self::Key {
-        self.is_here.then(|| self.queue.clone())
-    }
-
-    fn queue_here(key: Self::Key, task: Task) -> Result<(), Task> {
-        let Some(queue) = key else { return Err(task) };
-        queue.tasks.lock().unwrap().push_back(task);
-        Ok(())
-    }
-
-    fn inject(&self, task: Task) {
+    fn schedule(&self, task: Task) {
         self.queue.tasks.lock().unwrap().push_back(task);
         self.uses.load(Relaxed);
+    }
+
+    fn queues_here(&self) -> bool {
+        self.runner == Some(loom::thread::current().id())
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
@@ -179,27 +172,26 @@ fn loom_task_wake_is_not_lost() {
     });
 }
 
-/// The reference of a waker that is called goes to the queue, and the last one that goes frees the cell: nobody touches
-/// it after that, and nobody forgets it. Killed by: executor-task-wake-scheduler, executor-task-wake-free.
+/// Of two wakes, one on the thread that runs the task and one elsewhere, neither touches the cell after it is freed, and
+/// the last reference frees it. Killed by: executor-task-wake-scheduler, executor-task-wake-free.
 #[test]
 fn loom_task_wake_gives_its_reference() {
-    for is_here in [false, true] {
-        model(move || {
-            let scheduler = Scheduler::with_threads(is_here);
-            let ready = std::sync::Arc::new(AtomicBool::new(false));
-            let drops = counter();
-            let (handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
-            drop(handle);
-            ready.store(true, Relaxed);
-            let second = waker.clone();
-            let other = loom::thread::spawn(move || waker.wake());
-            scheduler.run();
-            second.wake();
-            other.join().unwrap();
-            scheduler.run();
-            assert_eq!(drops.load(Acquire), 1);
-        });
-    }
+    model(|| {
+        let scheduler = Scheduler::with_runner(Some(loom::thread::current().id()));
+        let ready = std::sync::Arc::new(AtomicBool::new(false));
+        let drops = counter();
+        let (handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
+        drop(handle);
+        ready.store(true, Relaxed);
+        let (second, third) = (waker.clone(), waker.clone());
+        let other = loom::thread::spawn(move || waker.wake());
+        second.wake();
+        scheduler.run();
+        third.wake();
+        other.join().unwrap();
+        scheduler.run();
+        assert_eq!(drops.load(Acquire), 1);
+    });
 }
 
 /// An abort from elsewhere drops the future once, whatever the runner and a waker do meanwhile. Killed by:

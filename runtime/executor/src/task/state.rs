@@ -12,19 +12,19 @@ use super::info::TaskState;
 use crate::sync::AtomicUsize;
 
 /// The task is in a queue, or will be put there by the thread that runs it.
-const SCHEDULED: usize = 1;
+pub(super) const SCHEDULED: usize = 1;
 /// One thread has the future to itself: to poll it or to drop it.
 const RUNNING: usize = 1 << 1;
 /// The future is gone for good; the cell holds its result until somebody takes it.
 const COMPLETE: usize = 1 << 2;
 /// The future shall be dropped instead of polled.
-const CANCELLED: usize = 1 << 3;
+pub(super) const CANCELLED: usize = 1 << 3;
 /// The `JoinHandle` exists: the result is its to take or to drop.
 const HANDLE: usize = 1 << 4;
 /// The join waker is the task's to take when it completes. While the bit is clear it is the handle's to change.
 const JOIN_WAKER: usize = 1 << 5;
 /// What one reference adds.
-const REFERENCE: usize = 1 << 6;
+pub(super) const REFERENCE: usize = 1 << 6;
 
 /// What to do with a task that came out of a queue.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub(super) enum Pend {
 pub(super) enum Wake {
     /// Nothing: it is queued, done, or its runner will see to it.
     Nothing,
-    /// Queue the task with the reference that is there for it.
+    /// Queue the task with the reference that was added, or given, for it.
     Queue,
-    /// Free the cell: the waker had the last reference.
+    /// Free the cell: the last reference was given.
     Free,
 }
 
@@ -90,19 +90,16 @@ impl State {
     /// A task comes out of a queue; its reference becomes the runner's.
     #[inline]
     pub(super) fn start(&self) -> Start {
-        let is_free = |word| word & (RUNNING | COMPLETE) == 0;
-        let before = self.update(|word| {
-            let next = word & !SCHEDULED;
-            (if is_free(word) { next | RUNNING } else { next }, word)
-        });
-        if !is_free(before) {
-            // It was cancelled where it lay.
-            Start::Skip
-        } else if before & CANCELLED != 0 {
-            Start::Cancel
-        } else {
-            Start::Poll
-        }
+        self.update(|word| {
+            if word & (RUNNING | COMPLETE) != 0 {
+                // It was cancelled where it lay.
+                (word & !SCHEDULED, Start::Skip)
+            } else if word & CANCELLED != 0 {
+                (word & !SCHEDULED | RUNNING, Start::Cancel)
+            } else {
+                (word & !SCHEDULED | RUNNING, Start::Poll)
+            }
+        })
     }
 
     /// The poll returned `Pending`. With `admitted`, the task has just entered the live table, whose reference this
@@ -123,47 +120,22 @@ impl State {
         })
     }
 
-    /// A wake by someone who gives the waker's reference up: it goes to the queue, or is released.
+    /// With the bit [`SCHEDULED`] a wake, with [`CANCELLED`] an abort, by which whoever runs the task is asked to drop its
+    /// future. The caller keeps his reference, with `given` 0, or gives it, with [`REFERENCE`].
     #[inline]
-    pub(super) fn wake(&self) -> Wake {
+    pub(super) fn rouse(&self, bit: usize, given: usize) -> Wake {
         let is_idle = |word| word & (RUNNING | SCHEDULED | COMPLETE) == 0;
         let before = self.update(|word| {
-            let next = word | SCHEDULED;
-            (if is_idle(word) { next } else { next - REFERENCE }, word)
+            let next = if is_idle(word) { (word | bit | SCHEDULED) + REFERENCE } else { word | bit };
+            (next - given, word)
         });
-        if is_idle(before) {
-            Wake::Queue
-        } else if before < 2 * REFERENCE {
+        Self::check(before);
+        match before {
+            _ if is_idle(before) => Wake::Queue,
             // Only after the end: until then a queue, a runner or the live table has another one.
-            Wake::Free
-        } else {
-            Wake::Nothing
+            _ if before < 2 * given => Wake::Free,
+            _ => Wake::Nothing,
         }
-    }
-
-    /// A wake by someone who keeps the reference that the waker holds.
-    #[inline]
-    pub(super) fn wake_by_ref(&self) -> Wake {
-        self.update(|word| {
-            if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
-                (word | SCHEDULED, Wake::Nothing)
-            } else {
-                Self::check(word);
-                ((word | SCHEDULED) + REFERENCE, Wake::Queue)
-            }
-        })
-    }
-
-    /// Asks for the future to be dropped by whoever runs the task.
-    pub(super) fn abort(&self) -> Wake {
-        self.update(|word| {
-            if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
-                (word | CANCELLED, Wake::Nothing)
-            } else {
-                Self::check(word);
-                ((word | CANCELLED | SCHEDULED) + REFERENCE, Wake::Queue)
-            }
-        })
     }
 
     /// Claims the future in order to drop it. The caller's reference becomes the runner's.
@@ -255,7 +227,6 @@ impl State {
         }
     }
 
-    #[inline]
     fn update<A>(&self, step: impl Fn(usize) -> (usize, A)) -> A {
         let mut word = self.word.load(Relaxed);
         loop {

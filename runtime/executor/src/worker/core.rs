@@ -1,13 +1,14 @@
 //! What a thread that runs tasks owns, and how it comes to own it.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::counters::Counters;
 use super::shared::Shared;
 use super::sleeper::Sleeper;
 use super::watch::Watch;
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::park::Park;
 use crate::queue::lifo::LifoSlot;
 use crate::queue::ring::Ring;
@@ -112,10 +113,12 @@ pub(super) struct Owned<'a> {
 }
 
 impl<'a> Owned<'a> {
-    /// The core that this thread, as its context says, has a lease for in this runtime.
+    /// The core that this thread has a lease for in this runtime, and whether the thread is inside a turn.
     #[inline]
-    pub(super) fn here<P: Park>(shared: &'a Shared<P>, index: usize) -> Self {
-        Self { core: &shared.cores[index], thread: PhantomData }
+    pub(super) fn here<P: Park>(shared: &'a Arc<Shared<P>>) -> Option<(Self, bool)> {
+        let (index, turning) = context::core_in(Arc::as_ptr(shared).addr())?;
+        let owned = Self { core: &shared.cores[index], thread: PhantomData };
+        Some((owned, turning))
     }
 
     /// Adds a task to the ring, or gives it back.

@@ -161,28 +161,25 @@ impl<P: Park> Wake for Seat<P> {
 impl<P: Park> Schedule for Arc<Seat<P>> {
     const LOCAL: bool = true;
 
-    /// The seat's address.
-    type Key = usize;
-
-    fn key(&self) -> usize {
-        self.address()
-    }
-
-    fn queue_here(seat: usize, task: Task) -> Result<(), Task> {
-        context::push_seated(seat, task)
-    }
-
-    fn inject(&self, task: Task) {
-        lock(&self.returning).push(task);
-        let door = self.signal.raise(WORK);
-        if door == Door::Closed {
-            // The thread is leaving, and drops every local future: what waits is in the live table besides, so that
-            // these are mere references. The swap that raised WORK came after the one that closed the signal, or
-            // the thread would have seen the push.
-            drop(self.take_returning());
+    fn schedule(&self, task: Task) {
+        if self.queues_here() {
+            context::with(|context| context.push(task));
         } else {
-            self.knock(door);
+            lock(&self.returning).push(task);
+            let door = self.signal.raise(WORK);
+            if door == Door::Closed {
+                // The thread is leaving, and drops every local future: what waits is in the live table besides, so that
+                // these are mere references. The swap that raised WORK came after the one that closed the signal, or
+                // the thread would have seen the push.
+                drop(self.take_returning());
+            } else {
+                self.knock(door);
+            }
         }
+    }
+
+    fn queues_here(&self) -> bool {
+        context::is_seated(self.address())
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {

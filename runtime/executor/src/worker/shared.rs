@@ -197,6 +197,28 @@ impl<P: Park> Shared<P> {
         core.sleeper.unpark(&**self.park_of(core));
     }
 
+    /// Queues a task for anyone, and wakes somebody.
+    #[cold]
+    fn inject(self: &Arc<Self>, task: Task) {
+        if self.is_closed() && self.is_forked() {
+            // The child of a fork(2) has a copy of the parent's tasks: none is dropped in it.
+            return mem::forget(task);
+        }
+        if context::is_turning(self.address()) {
+            self.urgent.push(task);
+        } else {
+            self.injector.push(task);
+        }
+        self.notify();
+        // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
+        // sees that it is closed.
+        if self.is_closed() {
+            // In turn, for a chain of tasks may go back and forth between runtimes, whose sweeps would nest.
+            let shared = Arc::clone(self);
+            context::drop_in_turn(move || shared.sweep());
+        }
+    }
+
     /// Adds a task to the ring of this thread's core; half of a full one goes to the injector.
     pub(super) fn push_back(&self, owned: &Owned<'_>, task: Task) {
         let mut task = task;
@@ -421,19 +443,22 @@ impl<P: Park> Shared<P> {
             }
         }
     }
+}
 
-    /// Queues a task with the core of the calling thread, which sits here, where others may take it.
-    fn push_driven(seat: &Seat<P>, index: usize, turning: bool, task: Task) {
-        let shared = &*seat.shared;
-        let owned = Owned::here(shared, index);
-        if turning {
+impl<P: Park> Shared<P> {
+    /// Queues a task where others may take it.
+    fn schedule_shared(self: &Arc<Self>, task: Task) {
+        match Owned::here(self) {
+            None => self.inject(task),
             // What a turn wakes is announced once, after it, and runs in the order of its wakes.
-            return shared.push_back(&owned, task);
-        }
-        // A single task wakes nobody: this thread runs it next, or somebody steals it from a stuck one.
-        if let Some(displaced) = owned.core.lifo.replace(task) {
-            shared.push_back(&owned, displaced);
-            shared.notify();
+            Some((owned, true)) => self.push_back(&owned, task),
+            Some((owned, false)) => {
+                // A single task wakes nobody: this thread runs it next, or somebody steals it from a stuck one.
+                if let Some(displaced) = owned.core.lifo.replace(task) {
+                    self.push_back(&owned, displaced);
+                    self.notify();
+                }
+            }
         }
     }
 }
@@ -441,43 +466,19 @@ impl<P: Park> Shared<P> {
 impl<P: Park> Schedule for Arc<Shared<P>> {
     const LOCAL: bool = false;
 
-    /// The runtime's address, and whether its cores are private.
-    type Key = (usize, bool);
+    #[inline]
+    fn schedule(&self, task: Task) {
+        if self.queues_here() {
+            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
+            context::with(|context| context.push(task));
+        } else {
+            self.schedule_shared(task);
+        }
+    }
 
     #[inline]
-    fn key(&self) -> (usize, bool) {
-        (self.address(), self.options.private)
-    }
-
-    #[inline(always)]
-    fn queue_here((runtime, private): (usize, bool), task: Task) -> Result<(), Task> {
-        if private {
-            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
-            return context::push_driven(runtime, task);
-        }
-        context::queue_driven(runtime, task, Shared::<P>::push_driven)
-    }
-
-    /// Queues a task for anyone, and wakes somebody.
-    #[cold]
-    fn inject(&self, task: Task) {
-        if self.is_closed() && self.is_forked() {
-            // The child of a fork(2) has a copy of the parent's tasks: none is dropped in it.
-            return mem::forget(task);
-        }
-        if context::is_turning(self.address()) {
-            self.urgent.push(task);
-        } else {
-            self.injector.push(task);
-        }
-        self.notify();
-        // After the fence in `notify`, which pairs with the one in `shut_down`: either its sweep finds the task, or this
-        // sees that it is closed.
-        if self.is_closed() {
-            // In turn, for a chain of tasks may go back and forth between runtimes, whose sweeps would nest.
-            let shared = Arc::clone(self);
-            context::drop_in_turn(move || shared.sweep());
-        }
+    fn queues_here(&self) -> bool {
+        self.options.private && context::core_in(self.address()).is_some()
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
