@@ -25,9 +25,8 @@ const SERVERS: [(&str, Serve); 5] = [
 ];
 
 fn main() -> picture::Result<()> {
-    if let Some((how, listener)) = process::asked_to_serve()? {
-        let (_, serve) = SERVERS.into_iter().find(|(name, _)| *name == how).expect("a server");
-        return Ok(serve(listener)?);
+    if process::serve_if_asked(&SERVERS)? {
+        return Ok(());
     }
     let (mut lanes, mut seen) = (Vec::new(), Vec::new());
     for (step, (how, _)) in SERVERS.into_iter().enumerate() {
