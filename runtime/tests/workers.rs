@@ -283,3 +283,46 @@ fn a_main_future_that_waits_leaves_the_sockets_to_the_workers() {
         assert!(on_main < ROUNDS as usize / 4, "{on_main} of {ROUNDS} messages were served on the main thread");
     });
 }
+
+/// Who is found to poll long leaves the reactor to a worker that rests, without help from the sentinel.
+#[test]
+fn long_polls_keep_no_event_waiting() {
+    const TRIES: usize = 20;
+    let runtime =
+        Builder::new_multi_thread().worker_threads(2).rescue(false).on_stall(|_| {}).build().expect("a runtime");
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let served = Arc::new(AtomicUsize::new(0));
+    let (ask, asked) = mpsc::channel();
+    let count = Arc::clone(&served);
+    runtime.spawn(async move {
+        theirs.set_nonblocking(true).expect("a socket that does not block");
+        let stream = bourn::net::UnixStream::from_std(theirs).expect("a stream");
+        while let Ok(1..) = stream.read(&mut [0]).await {
+            count.fetch_add(1, SeqCst);
+        }
+    });
+    let computing = runtime.spawn(async move {
+        let mut in_time = 0;
+        for round in 0..80 + TRIES {
+            sleep(Duration::from_millis(1)).await;
+            let (begun, before) = (Instant::now(), served.load(SeqCst));
+            if round < 80 {
+                while begun.elapsed() < Duration::from_millis(1) {}
+                continue;
+            }
+            ask.send(()).expect("somebody who asks");
+            // No task runs on this thread meanwhile.
+            while served.load(SeqCst) == before && begun.elapsed() < Duration::from_millis(200) {
+                thread::sleep(Duration::from_micros(100));
+            }
+            in_time += usize::from(served.load(SeqCst) != before);
+        }
+        in_time
+    });
+    // From outside, for a caller in `block_on` may be in the reactor.
+    for () in asked {
+        (&ours).write_all(&[0]).expect("a question");
+    }
+    let in_time = runtime.block_on(computing).expect("the tries");
+    assert!(in_time > TRIES / 2, "{in_time} of {TRIES} events did not wait for the end of a poll");
+}

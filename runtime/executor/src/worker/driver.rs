@@ -13,7 +13,7 @@ use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::{Core, Lease};
 use super::seat::Seat;
@@ -34,6 +34,16 @@ const LIFO_IN_A_ROW: u32 = 3;
 /// As long as tasks from the injector go first, so many of them go between two others.
 const INJECTED_IN_A_ROW: u32 = 4;
 
+/// Polls that take as long, on the average, leave the park to somebody else meanwhile: to wake one takes about a tenth of it.
+/// Models have no clock.
+const LONG_POLL: Duration = if cfg!(any(loom, shuttle)) { Duration::MAX } else { Duration::from_micros(50) };
+
+/// Steps between two rests are timed once in so many rests, at random: each time, a rest would read the clock twice.
+const RESTS_PER_SAMPLE: usize = 8;
+
+/// After so many samples that are short, polls do not count as long any more.
+const SHORT_SAMPLES: u8 = 4;
+
 /// No more than fit into an empty ring beside what a turn may add.
 const SHARE_LIMIT: usize = 255;
 
@@ -50,8 +60,10 @@ pub(super) struct Driver<'a, P: Park> {
     lifo_in_a_row: u32,
     /// In as many of the next steps tasks from the injector go first, but for one step in five.
     injector_first: u32,
-    /// When the last look around was, unless the thread has rested since.
-    last_look: Option<Instant>,
+    /// When the steps were last begun to be counted from nothing, if the clock was read then and the thread has not rested since.
+    counted_from: Option<Instant>,
+    /// Above zero: polls here are so long that no event should wait for their end. Falls with each short sample.
+    long_polls: u8,
     searching: bool,
     /// May have had the post since the last time that another thread was sent there.
     had_post: bool,
@@ -86,7 +98,8 @@ impl<'a, P: Park> Driver<'a, P> {
             steps: 0,
             lifo_in_a_row: 0,
             injector_first: 0,
-            last_look: None,
+            counted_from: None,
+            long_polls: 0,
             searching: false,
             had_post: false,
             was_for_others: false,
@@ -114,6 +127,9 @@ impl<'a, P: Park> Driver<'a, P> {
         };
         self.stop_searching();
         let core = self.core();
+        if self.long_polls > 0 {
+            self.shared.attend(core.group());
+        }
         core.watch.begin(Some(task.id()), Some(task.location()));
         core.counters.polls.add(1);
         self.park().before_poll();
@@ -265,10 +281,18 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// Reads the clock once for 61 steps.
     fn sample(&mut self) {
-        let now = Instant::now();
-        if let Some(last) = self.last_look.replace(now) {
-            self.core().counters.sample(now.saturating_duration_since(last) / STEPS_PER_LOOK, self.queued());
+        let per_step = self.time_steps();
+        if let Some(per_step) = per_step {
+            self.core().counters.sample(per_step, self.queued());
         }
+        self.counted_from = Some(Instant::now());
+    }
+
+    /// How long a step has taken since they were last counted from nothing, if that was a sample; it ends here.
+    fn time_steps(&mut self) -> Option<Duration> {
+        let per_step = self.counted_from.take()?.elapsed() / self.steps.max(1);
+        self.long_polls = if per_step >= LONG_POLL { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
+        Some(per_step)
     }
 
     /// A turn without waiting; what it wakes is announced at its end.
@@ -338,7 +362,7 @@ impl<'a, P: Park> Driver<'a, P> {
     /// Rests until there may be something to do, at most as long as `wait` says.
     pub(super) fn rest(&mut self, wait: Wait) {
         let (shared, core, index) = (self.shared, self.core(), self.lease.index);
-        self.last_look = None;
+        self.time_steps();
         shared.idle.publish(index, mem::take(&mut self.searching));
         // The second look; see the head of `idle`.
         // A local task may have been woken by a turn of another group's reactor, at the end of the search.
@@ -360,7 +384,15 @@ impl<'a, P: Park> Driver<'a, P> {
         }
         self.searching = picked.unwrap_or_else(|| shared.idle.withdraw(index));
         match rest {
-            Ok(has_turned) => core.counters.turns.add(has_turned.into()),
+            Ok(true) => {
+                core.counters.turns.add(1);
+                // Nothing was queued, and no event was left, so the next look around may come as late as after any other.
+                self.steps = 0;
+                // Who is alone can leave the park to nobody.
+                let is_sample = shared.options.workers > 1 && self.random(RESTS_PER_SAMPLE) == 0;
+                self.counted_from = is_sample.then(Instant::now);
+            }
+            Ok(false) => {}
             Err(error) => {
                 shared.meet_failure(&error);
                 core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
