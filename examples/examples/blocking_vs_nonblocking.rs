@@ -11,11 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bourn_examples::picture::{self, Lane, Span};
-use bourn_examples::process::{self, Server, Usage};
+use bourn_examples::process::{self, Serve, Server, Usage};
 
 const FAST: usize = 50;
 const PAUSE: Duration = Duration::from_millis(600);
-type Serve = fn(TcpListener) -> io::Result<()>;
 const SERVERS: [(&str, Serve); 5] = [
     ("one at a time", one_at_a_time),
     ("a thread for each", thread_for_each),

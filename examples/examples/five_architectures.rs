@@ -8,12 +8,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bourn_examples::process::{self, Server};
+use bourn_examples::process::{self, Serve, Server};
 use bourn_reactor::{Interest, Poller};
 
 const CLIENTS: usize = 20;
 const QUESTIONS: u64 = 100;
-type Serve = fn(TcpListener) -> io::Result<()>;
 const ARCHITECTURES: [(&str, Serve); 5] = [
     ("iterative", iterative),
     ("fork", fork),

@@ -6,6 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
+/// What a server does with its listener.
+pub type Serve = fn(TcpListener) -> io::Result<()>;
+
 /// A server in a process of its own, which ends with this value.
 #[derive(Debug)]
 pub struct Server {
@@ -69,7 +72,7 @@ pub fn calls(argument: &str, talk: impl FnOnce(&Server) -> io::Result<()>) -> io
 ///
 /// # Panics
 /// If there is no such name.
-pub fn serve_if_asked(all: &[(&str, fn(TcpListener) -> io::Result<()>)]) -> io::Result<bool> {
+pub fn serve_if_asked(all: &[(&str, Serve)]) -> io::Result<bool> {
     let Some((how, listener)) = asked_to_serve()? else { return Ok(false) };
     let (_, serve) = all.iter().find(|(name, _)| *name == how).expect("one of them");
     serve(listener).map(|()| true)
