@@ -125,7 +125,7 @@ pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
 
 /// As [`with`], but the default after that.
 #[inline]
-fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
+pub(crate) fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
     CONTEXT.try_with(body).unwrap_or_default()
 }
 

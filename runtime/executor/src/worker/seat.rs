@@ -163,7 +163,7 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
 
     fn schedule(&self, task: Task) {
         if self.queues_here() {
-            context::with(|context| context.push(task));
+            context::read(|context| context.push(task));
         } else {
             lock(&self.returning).push(task);
             let door = self.signal.raise(WORK);

@@ -466,11 +466,11 @@ impl<P: Park> Shared<P> {
 impl<P: Park> Schedule for Arc<Shared<P>> {
     const LOCAL: bool = false;
 
-    #[inline]
+    #[inline(always)]
     fn schedule(&self, task: Task) {
         if self.queues_here() {
             // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
-            context::with(|context| context.push(task));
+            context::read(|context| context.push(task));
         } else {
             self.schedule_shared(task);
         }
