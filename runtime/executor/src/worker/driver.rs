@@ -54,7 +54,7 @@ pub(super) struct Driver<'a, P: Park> {
     seat: &'a Arc<Seat<P>>,
     /// That of the core's group.
     park: &'a Arc<P>,
-    lease: Lease<'a>,
+    lease: Lease<'a, P>,
     /// Since the last look around.
     steps: u32,
     lifo_in_a_row: u32,
@@ -83,7 +83,7 @@ impl<'a, P: Park> Driver<'a, P> {
     ) -> Option<Self> {
         let lease = Lease::take(context, shared, index)?;
         seat.core.store(index, Relaxed);
-        seat.signal.set_driving(true);
+        seat.signal.set_driving(true, seat.is_alone());
         lease.core.watch.set_thread(context.thread_number());
         lease.core.watch.begin(None, None);
         if !shared.sentinel.is_unborn() {
@@ -231,7 +231,7 @@ impl<'a, P: Park> Driver<'a, P> {
         for _ in 0..share.min(SHARE_LIMIT) {
             let Some(task) = injector.pop() else { break };
             // The ring is empty, and its owner is here.
-            if let Err(task) = self.lease.push(task) {
+            if let Err(task) = self.lease.owned().push(task) {
                 injector.push(task);
                 break;
             }
@@ -450,7 +450,7 @@ impl<'a, P: Park> Driver<'a, P> {
 impl<P: Park> Drop for Driver<'_, P> {
     fn drop(&mut self) {
         self.stop_searching();
-        self.seat.signal.set_driving(false);
+        self.seat.signal.set_driving(false, self.seat.is_alone());
         let core = self.core();
         let mut moved = false;
         while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
