@@ -49,7 +49,7 @@ fn a_seat_that_somebody_else_has_is_not_kept() {
     let kept = waker(&runtime);
     assert_ne!(runtime.block_on(poll_fn(address)), kept.data().addr());
     let local = runtime.handle();
-    let handle = runtime.block_on(async { local.spawn_local(ready(1)) });
+    let handle = runtime.block_on(poll_fn(|_| Poll::Ready(local.spawn_local(ready(1)))));
     assert!(runtime.block_on(handle).is_err(), "a local task has outlived its block_on");
     // Whenever and wherever it is called, it is in vain.
     let other = thread::spawn(move || {
@@ -91,7 +91,7 @@ fn the_current_handle_is_that_of_the_block_on() {
     let _watchdog = watchdog();
     assert!(Handle::<ThreadPark>::current().is_none());
     let runtime = runtime();
-    let task = runtime.block_on(async { Handle::<ThreadPark>::current().unwrap().spawn(ready(7)) });
+    let task = runtime.block_on(poll_fn(|_| Poll::Ready(Handle::<ThreadPark>::current().unwrap().spawn(ready(7)))));
     assert_eq!(runtime.block_on(task).unwrap(), 7);
     assert!(Handle::<ThreadPark>::current().is_none());
 }
