@@ -11,11 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bourn_examples::picture::{self, Lane, Span};
-use bourn_examples::process::{self, Server, Usage};
+use bourn_examples::process::{self, Serve, Server, Usage};
 
 const FAST: usize = 50;
 const PAUSE: Duration = Duration::from_millis(600);
-type Serve = fn(TcpListener) -> io::Result<()>;
 const SERVERS: [(&str, Serve); 5] = [
     ("one at a time", one_at_a_time),
     ("a thread for each", thread_for_each),
@@ -25,9 +24,8 @@ const SERVERS: [(&str, Serve); 5] = [
 ];
 
 fn main() -> picture::Result<()> {
-    if let Some((how, listener)) = process::asked_to_serve()? {
-        let (_, serve) = SERVERS.into_iter().find(|(name, _)| *name == how).expect("a server");
-        return Ok(serve(listener)?);
+    if process::serve_if_asked(&SERVERS)? {
+        return Ok(());
     }
     let (mut lanes, mut seen) = (Vec::new(), Vec::new());
     for (step, (how, _)) in SERVERS.into_iter().enumerate() {

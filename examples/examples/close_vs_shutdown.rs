@@ -5,56 +5,34 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc;
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
-use bourn_examples::kernel;
+use bourn_examples::kernel::{self, Look};
 use bourn_examples::picture::{self, Lane, Span};
 use socket2::SockRef;
 
 const STATES: [&str; 7] = ["ESTABLISHED", "FIN_WAIT2", "TIME_WAIT", "CLOSE_WAIT", "FIN_WAIT1", "LAST_ACK", "CLOSE"];
 const MOMENT: Duration = Duration::from_millis(40);
 
-/// How often the watcher has looked.
-static LOOKS: AtomicUsize = AtomicUsize::new(0);
-
 /// Leaves things as they are for a moment, and until the watcher has seen them.
 fn moment() {
-    let before = LOOKS.load(Relaxed);
     sleep(MOMENT);
-    while LOOKS.load(Relaxed) < before + 3 {
-        sleep(Duration::from_millis(1));
-    }
+    kernel::seen();
 }
-
-/// When the kernel was asked (ms), and the states of A and B then ("gone": it has forgotten the side).
-type Look = (f64, [&'static str; 2]);
 
 /// Runs one way of ending, while another thread asks the kernel every millisecond.
 fn watch(way: fn(TcpStream, TcpStream)) -> Vec<Look> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let a = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let b = listener.accept().unwrap().0;
-    let (here, there) = (a.local_addr().unwrap(), b.local_addr().unwrap());
     drop(listener);
-    let (stop, stopped) = mpsc::channel::<()>();
-    let began = Instant::now();
-    let watcher = thread::spawn(move || {
-        let mut looks = Vec::new();
-        let state = |local, peer| kernel::tcp(local, peer).unwrap().map_or("gone", |side| side.state);
-        while stopped.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            looks.push((began.elapsed().as_secs_f64() * 1e3, [state(here, there), state(there, here)]));
-            LOOKS.fetch_add(1, Relaxed);
-        }
-        looks
-    });
-    moment();
-    way(a, b);
-    moment();
-    drop(stop);
-    watcher.join().unwrap()
+    let (here, there) = (a.local_addr().unwrap(), b.local_addr().unwrap());
+    kernel::watch([here, there], || {
+        moment();
+        way(a, b);
+        moment();
+    })
 }
 
 /// What B's next read says.

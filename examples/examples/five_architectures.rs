@@ -8,12 +8,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bourn_examples::process::{self, Server};
+use bourn_examples::process::{self, Serve, Server};
 use bourn_reactor::{Interest, Poller};
 
 const CLIENTS: usize = 20;
 const QUESTIONS: u64 = 100;
-type Serve = fn(TcpListener) -> io::Result<()>;
 const ARCHITECTURES: [(&str, Serve); 5] = [
     ("iterative", iterative),
     ("fork", fork),
@@ -121,27 +120,24 @@ fn asynchronous(listener: TcpListener) -> io::Result<()> {
 /// One client's questions; when it heard the first and the last answer.
 fn ask(address: SocketAddr, began: Instant) -> io::Result<(Duration, Duration)> {
     let stream = TcpStream::connect(address)?;
-    let (mut answers, mut heard) = (BufReader::new(&stream), Vec::new());
+    let (mut answers, mut heard) = (BufReader::new(&stream).lines(), Vec::new());
     for question in 0..QUESTIONS {
         thread::sleep(Duration::from_millis(1)); // thinks
         (&stream).write_all(format!("{question}\n").as_bytes())?;
-        let mut answer = String::new();
-        answers.read_line(&mut answer)?;
-        assert_eq!(answer, format!("{}\n", question * question));
+        assert_eq!(answers.next().expect("an answer")?, format!("{}", question * question));
         heard.push(began.elapsed());
     }
     Ok((heard[0], heard[heard.len() - 1]))
 }
 
 fn main() -> io::Result<()> {
-    if let Some((how, listener)) = process::asked_to_serve()? {
-        let (_, serve) = ARCHITECTURES.into_iter().find(|(name, _)| *name == how).expect("an architecture");
-        return serve(listener);
+    if process::serve_if_asked(&ARCHITECTURES)? {
+        return Ok(());
     }
     println!("{CLIENTS} clients with {QUESTIONS} questions each:");
     for (step, (how, _)) in ARCHITECTURES.into_iter().enumerate() {
-        let server = Server::start(how)?;
-        let (address, began) = (server.address, Instant::now());
+        let (server, began) = (Server::start(how)?, Instant::now());
+        let address = server.address;
         let ask = move || ask(address, began).expect("answers");
         let clients: Vec<_> = (0..CLIENTS).map(|_| thread::spawn(ask)).collect();
         let heard: Vec<_> = clients.into_iter().map(|client| client.join().expect("a client")).collect();

@@ -11,9 +11,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
 
 use bourn_examples::picture::{self, Panel};
 use bourn_examples::process::{self, Server};
@@ -33,6 +32,12 @@ fn main() -> picture::Result<()> {
         stream.set_nodelay(true)?;
         let (_, answer_all) = FORMS.into_iter().find(|(name, _)| *name == form).expect("a form");
         return Ok(answer_all(stream)?);
+    }
+    if !process::can_count_calls() {
+        println!(
+            "   strace is missing, and nothing else tells all system calls: nothing is measured (apt install strace)"
+        );
+        return Ok(());
     }
     let mut panels = measure()?;
     // Who asks is as dear as the processor lets it be: where that is busy with others, it is measured again.
@@ -55,7 +60,8 @@ fn measure() -> io::Result<[Panel; 4]> {
     println!("   for each message:       calls  switches  CPU (us)  answer (us)");
     for (step, (form, _)) in FORMS.into_iter().enumerate() {
         // The first message finds the process still starting: differences leave that out.
-        let calls = (calls(form, 120)? - calls(form, 20)?) / 100.0;
+        let calls = |messages| process::calls(form, |server| drive(server, messages).map(drop));
+        let calls = (calls(120)? - calls(20)?) / 100.0;
         let [switches, cpu, answer] = drive(&Server::start(form)?, 200)?;
         println!("{}. {form:<20} {calls:>8.1} {switches:>9.2} {cpu:>9.1} {answer:>12.1}", step + 1);
         for (panel, value) in panels.iter_mut().zip([calls, switches, cpu, answer]) {
@@ -85,33 +91,19 @@ fn drive(server: &Server, count: u32) -> io::Result<[f64; 3]> {
     let mut stream = TcpStream::connect(server.address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut ask = || {
+    let ask = || {
         thread::sleep(Duration::from_millis(1));
         let sent = Instant::now();
         stream.write_all(b"a message")?;
         stream.read_exact(&mut [0; 9])?;
-        io::Result::Ok(sent.elapsed().as_secs_f64() * 1e6)
+        Ok(sent.elapsed())
     };
-    ask()?;
-    let begin = server.usage()?;
-    let mut answers = (0..count).map(|_| ask()).collect::<io::Result<Vec<_>>>()?;
-    let end = server.usage()?;
-    answers.sort_by(f64::total_cmp);
-    let cpu = (end.cpu - begin.cpu).as_secs_f64() * 1e6;
-    Ok([(end.switches - begin.switches) / f64::from(count), cpu / f64::from(count), answers[answers.len() / 2]])
+    let (cost, answer) = server.cost_of(count, ask)?;
+    Ok([cost.switches / f64::from(count), micros(cost.cpu) / f64::from(count), micros(answer)])
 }
 
-/// All system calls of a process that answers `count` messages, as strace counts them.
-fn calls(form: &str, count: u32) -> io::Result<f64> {
-    let log = env::temp_dir().join(format!("bourn-five-io-models-{}", std::process::id()));
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&log).arg(env::current_exe()?).arg(form);
-    let mut server = Server::spawn(&mut strace)?;
-    drive(&server, count)?; // its connection ends here, and so does the server
-    assert!(server.wait()?.success());
-    let table = fs::read_to_string(&log)?;
-    let total = table.lines().find_map(|line| line.trim().strip_suffix("total")).expect("a total");
-    total.trim().parse().map_err(io::Error::other)
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 /// Answers until the end of the stream, and calls `wait` where a socket that does not wait has nothing.

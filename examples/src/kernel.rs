@@ -5,6 +5,10 @@
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -73,4 +77,39 @@ pub fn tcp(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<Tcp>> {
     // struct inet_diag_msg behind the header.
     let state = STATES.get(usize::from(byte(17))).copied().unwrap_or("?");
     Ok(Some(Tcp { state, receive_queue: number(72), send_queue: number(76) }))
+}
+
+/// When the kernel was asked (ms since the start), and the states of both sides then (`"gone"`: it has forgotten the side).
+pub type Look = (f64, [&'static str; 2]);
+
+/// How often [`watch`] has looked.
+static LOOKS: AtomicUsize = AtomicUsize::new(0);
+
+/// Looks at the connection between two addresses every millisecond, in a thread of its own, until `what` has happened.
+///
+/// # Panics
+/// If the kernel does not answer.
+pub fn watch([here, there]: [SocketAddr; 2], what: impl FnOnce()) -> Vec<Look> {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let watcher = thread::spawn(move || {
+        let (began, mut looks) = (Instant::now(), Vec::new());
+        let state = |local, peer| tcp(local, peer).expect("an answer").map_or("gone", |side| side.state);
+        while stopped.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            looks.push((began.elapsed().as_secs_f64() * 1e3, [state(here, there), state(there, here)]));
+            LOOKS.fetch_add(1, Relaxed);
+        }
+        looks
+    });
+    what();
+    drop(stop);
+    watcher.join().expect("no panic")
+}
+
+/// Waits until [`watch`] has surely seen how things are now.
+pub fn seen() {
+    // The first of them may have begun before.
+    let before = LOOKS.load(Relaxed);
+    while LOOKS.load(Relaxed) < before + 3 {
+        thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -6,6 +6,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
+/// What a server does with its listener.
+pub type Serve = fn(TcpListener) -> io::Result<()>;
+
 /// A server in a process of its own, which ends with this value.
 #[derive(Debug)]
 pub struct Server {
@@ -34,6 +37,45 @@ pub fn asked_to_serve() -> io::Result<Option<(String, TcpListener)>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
     Ok(Some((how, listener)))
+}
+
+/// Whether there is strace(1), which [`calls`] takes.
+pub fn can_count_calls() -> bool {
+    Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// All system calls of this program with one argument, as strace(1) counts them, until it has ended because `talk`, which
+/// talks to it, has.
+///
+/// # Errors
+/// Those of `talk`, and what keeps strace from starting.
+///
+/// # Panics
+/// If the program fails.
+pub fn calls(argument: &str, talk: impl FnOnce(&Server) -> io::Result<()>) -> io::Result<f64> {
+    let log = env::temp_dir().join(format!("bourn-calls-{}", std::process::id()));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&log).arg(env::current_exe()?).arg(argument);
+    let mut server = Server::spawn(&mut strace)?;
+    talk(&server)?;
+    assert!(server.wait()?.success());
+    let table = fs::read_to_string(&log)?;
+    fs::remove_file(&log)?;
+    let total = table.lines().find_map(|line| line.trim().strip_suffix("total")).expect("a total");
+    total.trim().parse().map_err(io::Error::other)
+}
+
+/// What serves in this process, if it is one that [`Server::start`] has started: of `all`, by its name.
+///
+/// # Errors
+/// What it says, or `bind`.
+///
+/// # Panics
+/// If there is no such name.
+pub fn serve_if_asked(all: &[(&str, Serve)]) -> io::Result<bool> {
+    let Some((how, listener)) = asked_to_serve()? else { return Ok(false) };
+    let (_, serve) = all.iter().find(|(name, _)| *name == how).expect("one of them");
+    serve(listener).map(|()| true)
 }
 
 impl Server {
@@ -75,6 +117,21 @@ impl Server {
             usage.cpu += Duration::from_nanos(nanoseconds);
         }
         Ok(usage)
+    }
+
+    /// What it uses for `count` questions and answers, and the median of how long those take. One question comes before,
+    /// and is not counted.
+    ///
+    /// # Errors
+    /// Those of `ask`, and of [`usage`](Self::usage).
+    pub fn cost_of(&self, count: u32, mut ask: impl FnMut() -> io::Result<Duration>) -> io::Result<(Usage, Duration)> {
+        ask()?;
+        let begin = self.usage()?;
+        let mut answers = (0..count).map(|_| ask()).collect::<io::Result<Vec<_>>>()?;
+        let end = self.usage()?;
+        answers.sort();
+        let cost = Usage { threads: end.threads, switches: end.switches - begin.switches, cpu: end.cpu - begin.cpu };
+        Ok((cost, answers[answers.len() / 2]))
     }
 
     /// Waits for its end.

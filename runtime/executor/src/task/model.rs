@@ -267,7 +267,8 @@ fn loom_task_last_reference_frees() {
     });
 }
 
-/// A shutdown finds a task with a name before its maker has queued it, and cancels it whole.
+/// A shutdown finds a task with a name before its maker has queued it, and cancels it whole. Killed by:
+/// executor-task-with-a-name-refused.
 #[test]
 fn loom_task_with_a_name_meets_a_shutdown() {
     model(|| {

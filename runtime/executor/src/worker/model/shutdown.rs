@@ -62,6 +62,7 @@ fn loom_shutdown_meets_the_sentinel() {
 }
 
 /// A spare may be about to be started, stand in, come back because its victim goes on, or rest.
+/// Killed by: executor-errand-outlives-its-pool.
 #[test]
 fn loom_shutdown_meets_a_spare() {
     meets_a_spare(true);
@@ -155,6 +156,7 @@ impl<P: Park> Drop for Link<P> {
 
 /// A chain of destructors goes round between runtimes that are shut down at the same time, deeper than they are allowed to
 /// nest: the whole of it is dropped.
+/// Killed by: executor-sweep-inside-another.
 #[test]
 fn loom_shutdown_meets_a_chain_between_runtimes() {
     chain_between_runtimes(false);
