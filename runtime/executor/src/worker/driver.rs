@@ -42,7 +42,7 @@ const LONG_POLL: Duration = if cfg!(any(loom, shuttle)) { Duration::MAX } else {
 const RESTS_PER_SAMPLE: usize = 8;
 
 /// After so many samples that are short, polls do not count as long any more.
-const SHORT_SAMPLES: u8 = 4;
+const SHORT_SAMPLES: u8 = 8;
 
 /// No more than fit into an empty ring beside what a turn may add.
 const SHARE_LIMIT: usize = 255;
@@ -290,7 +290,12 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// How long a step has taken since they were last counted from nothing, if that was a sample; it ends here.
     fn time_steps(&mut self) -> Option<Duration> {
-        let per_step = self.counted_from.take()?.elapsed() / self.steps.max(1);
+        let from = self.counted_from.take()?;
+        // The one that found nothing says nothing.
+        if self.steps < 2 {
+            return None;
+        }
+        let per_step = from.elapsed() / self.steps;
         self.long_polls = if per_step >= LONG_POLL { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
         Some(per_step)
     }
