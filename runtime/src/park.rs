@@ -12,7 +12,7 @@ use bourn_reactor::{Backend, Reactor, RuntimeId, Turned, budget};
 pub(crate) struct ReactorPark {
     pub(crate) reactor: Arc<Reactor>,
     /// Closed with the runtime, whoever shuts it down.
-    blocking: BlockingPool,
+    pub(crate) blocking: BlockingPool,
 }
 
 /// The thread's sockets and timers register at the runtime's reactor, until this

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::sync::thread_local;
 use crate::task::Task;
@@ -30,7 +30,7 @@ pub(crate) enum Place {
 pub(crate) struct Context {
     /// The runtime whose `block_on` the thread is inside, or 0.
     runtime: Cell<usize>,
-    /// The same seat as in `seat_handle`, or 0.
+    /// The seat that the thread sits on, or 0.
     seat: Cell<usize>,
     pub(crate) place: Cell<Option<Place>>,
     /// One more than the number of the thread's core in its runtime, or 0.
@@ -45,7 +45,8 @@ pub(crate) struct Context {
     depth: Cell<usize>,
     /// What it found to drop at the greatest depth.
     left_to_drop: RefCell<Vec<Box<dyn FnOnce()>>>,
-    seat_handle: RefCell<Option<Arc<dyn Any + Send + Sync>>>,
+    /// What the thread sits on, or has kept for the next time.
+    pub(crate) sitting: RefCell<Option<Rc<dyn Any>>>,
     /// The thread's own run queue: local tasks, and, where a runtime's cores are private, all others too.
     queue: RefCell<VecDeque<Task>>,
 }
@@ -62,29 +63,30 @@ impl Context {
             draining: Cell::new(0),
             depth: Cell::new(0),
             left_to_drop: RefCell::new(Vec::new()),
-            seat_handle: RefCell::new(None),
+            sitting: RefCell::new(None),
             queue: RefCell::new(VecDeque::new()),
         }
     }
 
     /// Puts the thread into a runtime. The caller has seen that it is in none.
-    pub(crate) fn enter<T: Any + Send + Sync>(&self, runtime: usize, seat: Arc<T>, place: Place) {
+    pub(crate) fn enter(&self, runtime: usize, seat: usize, sitting: Rc<dyn Any>, place: Place) {
         self.runtime.set(runtime);
-        self.seat.set(Arc::as_ptr(&seat).addr());
+        self.seat.set(seat);
         self.place.set(Some(place));
-        *self.seat_handle.borrow_mut() = Some(seat);
+        let before = self.sitting.replace(Some(sitting));
+        drop(before);
     }
 
-    /// Takes the thread out again. Its queue is empty, and it drives nothing.
-    pub(crate) fn leave(&self) {
+    /// Takes the thread out again, which may keep what it sits on. Its queue is empty, and it drives nothing.
+    pub(crate) fn leave(&self, keep: bool) {
         debug_assert!(self.core.get() == 0 && self.queue.borrow().is_empty());
         // A turn may have panicked.
         self.turning.set(false);
         self.runtime.set(0);
         self.seat.set(0);
         self.place.set(None);
-        let seat = self.seat_handle.borrow_mut().take();
-        drop(seat);
+        let left = if keep { None } else { self.sitting.take() };
+        drop(left);
     }
 
     /// Makes core number `core` of its runtime the thread's own, or with `None` takes it away.
@@ -170,10 +172,9 @@ pub(crate) fn place() -> Option<Place> {
     read(|context| context.place.get())
 }
 
-/// The calling thread's seat, if it is of this type and in this runtime.
-pub(crate) fn seat_in<T: Any + Send + Sync>(runtime: usize) -> Option<Arc<T>> {
-    let here = |context: &Context| context.seat_handle.borrow().clone().filter(|_| context.runtime.get() == runtime);
-    read(here)?.downcast().ok()
+/// What the calling thread sits on, if it is in a runtime, and it is of this type.
+pub(crate) fn sitting<T: Any>() -> Option<Rc<T>> {
+    read(|context| context.sitting.borrow().clone().filter(|_| context.seat.get() != 0))?.downcast().ok()
 }
 
 /// Calls `drain` unless the calling thread is inside such a call for the same runtime already.

@@ -1,16 +1,18 @@
 //! The way to spawn tasks from anywhere, whatever runs them.
 
-use std::fmt;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::{fmt, mem};
 
 use crate::park::Park;
 use crate::task::{AbortHandle, JoinError, JoinHandle, Options, Schedule, Task, TaskInfo};
-use crate::worker::{Metrics, Seat, Shared, enter};
+use crate::worker::{Metrics, Shared, Sitting, enter};
 use crate::{context, misuse};
 
 /// A handle to an executor, for any thread.
@@ -27,6 +29,12 @@ pub struct Handle<P: Park> {
 impl<P: Park> Handle<P> {
     pub(crate) fn new(shards: Arc<[Arc<Shared<P>>]>) -> Self {
         Self { shards }
+    }
+
+    /// That of the executor whose `block_on` the calling thread is inside, if it sleeps in this kind of park.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        context::sitting::<Sitting<P>>()?.seat.shared.upgrade()?.siblings.get()?.upgrade().map(Self::new)
     }
 
     /// Runs `future` to its end on this thread, as [`Executor::block_on`](crate::Executor::block_on) does.
@@ -89,9 +97,9 @@ impl<P: Park> Handle<P> {
         future: impl Future<Output = T> + 'static,
     ) -> JoinHandle<T> {
         let location = Location::caller();
-        let seat = self.shards.iter().find_map(|shared| context::seat_in::<Seat<P>>(shared.address()));
-        match seat {
-            Some(seat) => seat.spawn_local(options, future, location),
+        let is_here = |sitting: &Rc<Sitting<P>>| self.shards.iter().any(|shared| sitting.seat.is_of(shared));
+        match context::sitting().filter(is_here) {
+            Some(sitting) => sitting.seat.spawn_local(options, future, location),
             None => panic!("{}", misuse::spawn_local_outside(location)),
         }
     }
@@ -122,7 +130,7 @@ impl<P: Park> Handle<P> {
             };
             spawn_on(shared, Options::new(), start, location)
         });
-        OnEach { tasks: tasks.map(Some).collect(), results: Vec::new() }
+        OnEach { tasks: tasks.collect(), results: Vec::new() }
     }
 
     /// The tasks that wait or run, in no particular order; from any thread, also while workers are stuck. One without a
@@ -236,20 +244,21 @@ impl<P: Park> fmt::Debug for Handle<P> {
 #[derive(Debug)]
 #[must_use = "the futures run without it, but nobody hears of their ends"]
 pub struct OnEach<T> {
-    tasks: Vec<Option<JoinHandle<Result<T, JoinError>>>>,
-    results: Vec<Option<Result<T, JoinError>>>,
+    /// Those that have not yielded their results.
+    tasks: VecDeque<JoinHandle<Result<T, JoinError>>>,
+    results: Vec<Result<T, JoinError>>,
 }
 
 impl<T> OnEach<T> {
     /// How many of the futures have ended.
     #[must_use]
     pub fn finished(&self) -> usize {
-        self.tasks.iter().filter(|task| task.as_ref().is_none_or(JoinHandle::is_finished)).count()
+        self.results.len() + self.tasks.iter().filter(|task| task.is_finished()).count()
     }
 
     /// Asks for all the futures to be dropped.
     pub fn abort(&self) {
-        self.tasks.iter().flatten().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -257,19 +266,13 @@ impl<T> Future for OnEach<T> {
     type Output = Vec<Result<T, JoinError>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let OnEach { tasks, results } = &mut *self;
-        results.resize_with(tasks.len(), || None);
-        for (task, result) in tasks.iter_mut().zip(&mut *results) {
-            if let Some(Poll::Ready(outcome)) = task.as_mut().map(|task| Pin::new(task).poll(cx)) {
-                *task = None;
-                *result = Some(outcome.flatten());
-            }
+        // All go on by themselves, so it is enough to wait for one after the other.
+        while let Some(task) = self.tasks.front_mut() {
+            let result = ready!(Pin::new(task).poll(cx)).flatten();
+            self.tasks.pop_front();
+            self.results.push(result);
         }
-        if tasks.iter().any(Option::is_some) {
-            Poll::Pending
-        } else {
-            Poll::Ready(results.drain(..).flatten().collect())
-        }
+        Poll::Ready(mem::take(&mut self.results))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a thread inside `block_on` is told that it has something to do.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::sync::AtomicUsize;
 use crate::sync::thread::{self, Thread};
@@ -75,9 +75,13 @@ impl Signal {
         self.word.load(Acquire) & reasons != 0
     }
 
-    /// Says that from now on the owner sleeps in the `Park`, or does no longer.
-    pub(crate) fn set_driving(&self, driving: bool) {
-        if driving {
+    /// Says that from now on the owner sleeps in the `Park`, or does no longer. The owner may be `alone`: nobody else has
+    /// a reference.
+    pub(crate) fn set_driving(&self, driving: bool, alone: bool) {
+        if alone {
+            let others = self.word.load(Relaxed) & !DRIVING;
+            self.word.store(if driving { others | DRIVING } else { others }, Relaxed);
+        } else if driving {
             self.word.fetch_or(DRIVING, AcqRel);
         } else {
             self.word.fetch_and(!DRIVING, AcqRel);

@@ -42,6 +42,12 @@ impl Handle {
     }
 
     /// The runtime of this thread, or a message that names what needed one.
+    /// That of the `block_on` that this thread is inside.
+    pub(crate) fn of_block_on() -> Option<Handle> {
+        let executor = bourn_executor::Handle::<ReactorPark>::current()?;
+        Some(Handle { blocking: executor.park().blocking.clone(), executor })
+    }
+
     #[track_caller]
     pub(crate) fn current_for(what: &str) -> Rc<Handle> {
         match context::current() {
@@ -58,7 +64,7 @@ impl Handle {
     /// # Panics
     /// In a forked child of the process that made the runtime.
     pub fn enter(&self) -> EnterGuard {
-        EnterGuard { _park: self.executor.park().enter(), _context: context::enter(self.clone()) }
+        EnterGuard { _park: self.executor.park().enter(), _context: context::enter(Some(self.clone())) }
     }
 
     /// Runs `future` to its end on this thread, and the runtime's tasks as long as it
@@ -71,7 +77,7 @@ impl Handle {
     /// [`block_in_place`](crate::task::block_in_place).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let _entered = context::enter(self.clone());
+        let _entered = context::enter(None);
         self.executor.block_on(future)
     }
 

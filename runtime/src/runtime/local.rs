@@ -66,7 +66,7 @@ impl LocalRuntime {
     /// As [`Runtime::block_on`].
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let _entered = context::enter(self.handle.clone());
+        let _entered = context::enter(None);
         self.executor.block_on(future)
     }
 

@@ -99,7 +99,7 @@ impl Runtime {
     /// panics. A panic of a task is not passed on; its [`JoinHandle`] has it.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let _entered = context::enter(self.handle.clone());
+        let _entered = context::enter(None);
         self.executor.block_on(future)
     }
 

@@ -15,6 +15,11 @@ use crate::queue::ring::Ring;
 use crate::sync::AtomicUsize;
 use crate::task::Task;
 
+const FREE: usize = 0;
+const TAKEN: usize = 1;
+/// Taken, and there are threads that rest without a core.
+const WANTED: usize = 2;
+
 /// A ring, a slot, and what the others need to know of the thread that has them.
 #[repr(align(128))]
 pub(super) struct Core {
@@ -23,7 +28,7 @@ pub(super) struct Core {
     pub(super) watch: Watch,
     pub(super) sleeper: Sleeper,
     pub(super) counters: Counters,
-    /// 1 while a thread has the core.
+    /// Whether a thread has the core.
     taken: AtomicUsize,
     /// The group whose park the thread rests in. Changes only while no thread has the core.
     group: AtomicUsize,
@@ -38,7 +43,7 @@ impl Core {
             watch: Watch::new(),
             sleeper: Sleeper::new(),
             counters: Counters::default(),
-            taken: AtomicUsize::new(0),
+            taken: AtomicUsize::new(FREE),
             group: AtomicUsize::new(group),
         }
     }
@@ -53,7 +58,13 @@ impl Core {
     }
 
     pub(super) fn is_taken(&self) -> bool {
-        self.taken.load(Relaxed) != 0
+        self.taken.load(Relaxed) != FREE
+    }
+
+    /// Has whoever has the core call the strangers when he gives it back. `false`: nobody has it.
+    pub(super) fn want(&self) -> bool {
+        // Relaxed: what the two need to know of each other is in the roll, under its lock.
+        self.taken.fetch_update(Relaxed, Relaxed, |taken| (taken != FREE).then_some(WANTED)).is_ok()
     }
 
     /// A task to run, for whoever helps out: from the ring, and, if the core's thread is stuck, from its slot.
@@ -63,22 +74,23 @@ impl Core {
 }
 
 /// The calling thread's right to a core. It cannot leave the thread.
-pub(super) struct Lease<'a> {
+pub(super) struct Lease<'a, P: Park> {
     pub(super) index: usize,
     pub(super) core: &'a Core,
     context: &'a Context,
+    shared: &'a Shared<P>,
 }
 
-impl<'a> Lease<'a> {
+impl<'a, P: Park> Lease<'a, P> {
     /// Takes core `index`, if nobody has it. The thread, in this runtime, has none.
-    pub(super) fn take<P: Park>(context: &'a Context, shared: &'a Shared<P>, index: usize) -> Option<Self> {
+    pub(super) fn take(context: &'a Context, shared: &'a Shared<P>, index: usize) -> Option<Self> {
         let core = &shared.cores[index];
         // Acquire: pairs with the Release in `drop`, for what only the owner may touch.
-        if core.is_taken() || core.taken.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+        if core.is_taken() || core.taken.compare_exchange(FREE, TAKEN, Acquire, Relaxed).is_err() {
             return None;
         }
         context.set_core(Some(index));
-        Some(Self { index, core, context })
+        Some(Self { index, core, context, shared })
     }
 
     /// Steals half of what `victim` has, and returns one task of it and how many there were. The own ring is empty.
@@ -91,18 +103,14 @@ impl<'a> Lease<'a> {
     pub(super) fn owned(&self) -> Owned<'a> {
         Owned { core: self.core, thread: PhantomData }
     }
-
-    /// Adds a task to the own ring, or gives it back.
-    #[inline]
-    pub(super) fn push(&self, task: Task) -> Result<(), Task> {
-        self.owned().push(task)
-    }
 }
 
-impl Drop for Lease<'_> {
+impl<P: Park> Drop for Lease<'_, P> {
     fn drop(&mut self) {
         self.context.set_core(None);
-        self.core.taken.store(0, Release);
+        if self.core.taken.swap(FREE, Release) == WANTED {
+            self.shared.call_strangers();
+        }
     }
 }
 

@@ -42,7 +42,7 @@ const LONG_POLL: Duration = if cfg!(any(loom, shuttle)) { Duration::MAX } else {
 const RESTS_PER_SAMPLE: usize = 8;
 
 /// After so many samples that are short, polls do not count as long any more.
-const SHORT_SAMPLES: u8 = 4;
+const SHORT_SAMPLES: u8 = 8;
 
 /// No more than fit into an empty ring beside what a turn may add.
 const SHARE_LIMIT: usize = 255;
@@ -54,7 +54,7 @@ pub(super) struct Driver<'a, P: Park> {
     seat: &'a Arc<Seat<P>>,
     /// That of the core's group.
     park: &'a Arc<P>,
-    lease: Lease<'a>,
+    lease: Lease<'a, P>,
     /// Since the last look around.
     steps: u32,
     lifo_in_a_row: u32,
@@ -83,7 +83,7 @@ impl<'a, P: Park> Driver<'a, P> {
     ) -> Option<Self> {
         let lease = Lease::take(context, shared, index)?;
         seat.core.store(index, Relaxed);
-        seat.signal.set_driving(true);
+        seat.signal.set_driving(true, seat.is_alone());
         lease.core.watch.set_thread(context.thread_number());
         lease.core.watch.begin(None, None);
         if !shared.sentinel.is_unborn() {
@@ -231,7 +231,7 @@ impl<'a, P: Park> Driver<'a, P> {
         for _ in 0..share.min(SHARE_LIMIT) {
             let Some(task) = injector.pop() else { break };
             // The ring is empty, and its owner is here.
-            if let Err(task) = self.lease.push(task) {
+            if let Err(task) = self.lease.owned().push(task) {
                 injector.push(task);
                 break;
             }
@@ -290,7 +290,12 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// How long a step has taken since they were last counted from nothing, if that was a sample; it ends here.
     fn time_steps(&mut self) -> Option<Duration> {
-        let per_step = self.counted_from.take()?.elapsed() / self.steps.max(1);
+        let from = self.counted_from.take()?;
+        // The one that found nothing says nothing.
+        if self.steps < 2 {
+            return None;
+        }
+        let per_step = from.elapsed() / self.steps;
         self.long_polls = if per_step >= LONG_POLL { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
         Some(per_step)
     }
@@ -450,7 +455,7 @@ impl<'a, P: Park> Driver<'a, P> {
 impl<P: Park> Drop for Driver<'_, P> {
     fn drop(&mut self) {
         self.stop_searching();
-        self.seat.signal.set_driving(false);
+        self.seat.signal.set_driving(false, self.seat.is_alone());
         let core = self.core();
         let mut moved = false;
         while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {

@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll};
 
 use super::driver::{Driver, STEPS_PER_LOOK};
-use super::seat::Seat;
+use super::seat::Sitting;
 use super::shared::Shared;
 use crate::context::{self, Context, Place};
 use crate::misuse;
@@ -31,38 +32,50 @@ pub(super) fn refuse_nested(location: &Location<'_>) {
 pub(super) struct Stay<'a, P: Park> {
     context: &'a Context,
     shared: &'a Arc<Shared<P>>,
-    seat: Arc<Seat<P>>,
+    sitting: Rc<Sitting<P>>,
     keep: bool,
 }
 
 impl<'a, P: Park> Stay<'a, P> {
-    fn begin(context: &'a Context, shared: &'a Arc<Shared<P>>, kept: Option<&Arc<Seat<P>>>, place: Place) -> Self {
-        let seat = kept.map_or_else(|| Arc::new(Seat::new(Arc::clone(shared))), Arc::clone);
-        context.enter(shared.address(), Arc::clone(&seat), place);
-        Self { context, shared, seat, keep: kept.is_some() }
+    fn begin(context: &'a Context, shared: &'a Arc<Shared<P>>, kept: Option<&Rc<Sitting<P>>>, place: Place) -> Self {
+        let sitting = kept.map_or_else(|| Sitting::again(context, shared), Rc::clone);
+        context.enter(shared.address(), sitting.seat.address(), Rc::clone(&sitting) as _, place);
+        Self { context, shared, sitting, keep: kept.is_some() }
     }
 
     /// Empties the thread's queue.
     fn evict(&self) {
-        self.seat.evict(self.context, self.keep && !self.shared.is_closed());
+        if self.context.queued() > 0 || !self.sitting.seat.is_alone() {
+            self.sitting.seat.evict(self.context, self.shared, self.keep && !self.shared.is_closed());
+        }
+    }
+
+    /// Takes one of the cores for callers, if one is free.
+    fn claim_core(&self) -> Option<Driver<'_, P>> {
+        let mut cores = if self.shared.is_closed() { 0..0 } else { self.shared.callers() };
+        cores.find_map(|index| Driver::take(self.context, self.shared, &self.sitting.seat, index))
     }
 
     /// Whether local tasks live here.
     pub(super) fn has_local(&self) -> bool {
-        self.seat.is_host() && (self.seat.has_live() || self.context.queued() > 0)
+        self.sitting.seat.is_host() && (self.sitting.seat.has_live() || self.context.queued() > 0)
     }
 }
 
 impl<P: Park> Drop for Stay<'_, P> {
     fn drop(&mut self) {
-        if !self.keep {
-            self.seat.signal.close();
+        let seat = &self.sitting.seat;
+        let can_be_kept = !self.keep && seat.is_alone() && !seat.is_host();
+        if !self.keep && !can_be_kept {
+            seat.signal.close();
         }
         self.evict();
-        self.context.leave();
         if self.shared.is_closed() {
             self.shared.sweep();
+            // Their destructors are still inside the runtime, and may have spawned.
+            self.evict();
         }
+        self.context.leave(can_be_kept && !self.shared.is_closed());
     }
 }
 
@@ -83,7 +96,7 @@ pub(super) fn serve<P: Park>(
 ) {
     context::with(|context| {
         let stay = Stay::begin(context, shared, None, Place::Worker(shared.location));
-        let Some(mut driver) = Driver::take(context, shared, &stay.seat, index) else {
+        let Some(mut driver) = Driver::take(context, shared, &stay.sitting.seat, index) else {
             return;
         };
         let _entered = driver.park().enter();
@@ -96,17 +109,16 @@ pub(super) fn serve<P: Park>(
 #[track_caller]
 pub(crate) fn block_on<P: Park, F: Future>(
     shared: &Arc<Shared<P>>,
-    kept: Option<&Arc<Seat<P>>>,
+    kept: Option<&Rc<Sitting<P>>>,
     future: F,
     location: &'static Location<'static>,
 ) -> F::Output {
     refuse_nested(location);
     context::with(|context| {
         let stay = Stay::begin(context, shared, kept, Place::BlockOn(location));
-        let caller = Caller { context, shared, stay: &stay, location, driver: RefCell::new(None) };
-        // That comes before the future's first poll: what it spawns there is then run here as soon as it waits, and
+        // A core comes before the future's first poll: what it spawns there is then run here as soon as it waits, and
         // needs no other thread to be woken.
-        caller.driver.replace(caller.claim_core());
+        let caller = Caller { stay: &stay, location, driver: RefCell::new(stay.claim_core()) };
         let group = caller.driver.borrow().as_ref().map_or(0, |driver| driver.core().group());
         let _entered = shared.parks[group].enter();
         // Declared last, so it is dropped first, inside the runtime.
@@ -117,39 +129,26 @@ pub(crate) fn block_on<P: Park, F: Future>(
 
 /// A thread inside `block_on`, with a core if one was free.
 struct Caller<'a, P: Park> {
-    context: &'a Context,
-    shared: &'a Arc<Shared<P>>,
     stay: &'a Stay<'a, P>,
     location: &'static Location<'static>,
     driver: RefCell<Option<Driver<'a, P>>>,
 }
 
-impl<'a, P: Park> Caller<'a, P> {
-    /// Takes one of the cores for callers, if one is free.
-    fn claim_core(&self) -> Option<Driver<'a, P>> {
-        let workers = self.shared.options.workers;
-        let mut cores = workers..workers + self.shared.options.callers;
-        if self.shared.is_closed() {
-            return None;
-        }
-        cores.find_map(|index| Driver::take(self.context, self.shared, &self.stay.seat, index))
-    }
-
+impl<P: Park> Caller<'_, P> {
     fn run<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
-        let waker = Waker::from(Arc::clone(&self.stay.seat));
-        let mut cx = task::Context::from_waker(&waker);
+        let mut cx = task::Context::from_waker(&self.stay.sitting.waker);
         loop {
             if let Poll::Ready(output) = self.poll(future.as_mut(), &mut cx) {
                 return output;
             }
             let mut may_rest = false;
             loop {
-                if self.shared.is_closed() {
+                if self.stay.shared.is_closed() {
                     self.give_up();
                 }
                 // What was heeded before is found before the thread rests.
                 may_rest = !self.run_round(may_rest);
-                if self.stay.seat.heed(self.context) & WOKEN != 0 {
+                if self.stay.sitting.seat.heed(self.stay.context) & WOKEN != 0 {
                     break;
                 }
             }
@@ -160,7 +159,7 @@ impl<'a, P: Park> Caller<'a, P> {
         if let Some(driver) = &mut *self.driver.borrow_mut() {
             driver.begin_future(self.location);
         }
-        self.shared.parks[0].before_poll();
+        self.stay.shared.parks[0].before_poll();
         future.poll(cx)
     }
 
@@ -173,7 +172,7 @@ impl<'a, P: Park> Caller<'a, P> {
             let mut left = driver.queued().clamp(1, STEPS_PER_LOOK as usize);
             while driver.step() {
                 left -= 1;
-                if left == 0 || self.shared.is_closed() {
+                if left == 0 || self.stay.shared.is_closed() {
                     return true;
                 }
             }
@@ -182,10 +181,10 @@ impl<'a, P: Park> Caller<'a, P> {
             }
             return false;
         }
-        if let Some(task) = self.context.pop() {
-            self.shared.parks[0].before_poll();
+        if let Some(task) = self.stay.context.pop() {
+            self.stay.shared.parks[0].before_poll();
             if let Some(task) = task.run() {
-                self.context.push(task);
+                self.stay.context.push(task);
             }
             return true;
         }
@@ -196,18 +195,16 @@ impl<'a, P: Park> Caller<'a, P> {
     }
 
     fn rest_as_stranger(&self) {
-        let seat = &self.stay.seat;
-        match self.shared.enroll_stranger(seat, || self.claim_core()) {
-            Some(None) => {
-                seat.signal.wait();
-                self.shared.dismiss_stranger(seat);
-            }
-            Some(driver) => drop(self.driver.replace(driver)),
-            None => {
-                // The runtime is closed, perhaps since a moment ago; its tasks are dropped before the future waits on.
-                self.give_up();
-                seat.signal.wait();
-            }
+        let Stay { shared, sitting, .. } = self.stay;
+        if shared.enroll_stranger(&sitting.seat) {
+            sitting.seat.signal.wait();
+            shared.dismiss_stranger(&sitting.seat);
+        } else if shared.is_closed() {
+            // Perhaps since a moment ago; its tasks are dropped before the future waits on.
+            self.give_up();
+            sitting.seat.signal.wait();
+        } else {
+            drop(self.driver.replace(self.stay.claim_core()));
         }
     }
 
@@ -215,11 +212,11 @@ impl<'a, P: Park> Caller<'a, P> {
     fn give_up(&self) {
         self.stay.evict();
         if self.driver.take().is_some() {
-            self.shared.sweep();
+            self.stay.shared.sweep();
         } else {
-            self.shared.tell_of_dropped();
+            self.stay.shared.tell_of_dropped();
         }
-        if let Some(line) = self.shared.unhandled.fatal() {
+        if let Some(line) = self.stay.shared.unhandled.fatal() {
             panic!("{}", misuse::shut_down_by_panic(self.location, line));
         }
     }
@@ -229,8 +226,6 @@ impl<P: Park> Drop for Caller<'_, P> {
     fn drop(&mut self) {
         // While the core is still here: what the local tasks' destructors wake goes along with it.
         self.stay.evict();
-        if self.driver.take().is_some() {
-            self.shared.call_strangers();
-        }
+        drop(self.driver.take());
     }
 }

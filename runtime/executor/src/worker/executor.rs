@@ -1,8 +1,8 @@
 //! The owner of an executor.
 
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,7 +11,7 @@ use std::{fmt, io, thread};
 
 use super::enter;
 use super::options::ExecutorOptions;
-use super::seat::Seat;
+use super::seat::{Seat, Sitting};
 use super::sentinel::{self, Sentinel};
 use super::shared::Shared;
 use crate::blocking::PoolHost;
@@ -178,15 +178,37 @@ impl<P: Park> Executor<P> {
     }
 
     fn close(&self) {
-        for shared in &*self.shards {
-            shared.shut_down();
-        }
+        self.shards.iter().for_each(|shared| _ = shared.shut_down());
     }
 
     fn await_end(&self, grace: Duration) -> Vec<TaskInfo> {
         // A grace beyond the clock's range is one without end.
         let deadline = now().checked_add(grace);
         self.shards.iter().flat_map(|shared| shared.await_end(deadline)).collect()
+    }
+
+    fn end(&self) {
+        self.close();
+        if self.is_ended.load(Relaxed) {
+            return;
+        }
+        if let Some(place) = context::place() {
+            let message = misuse::dropped_inside(place);
+            if thread::panicking() {
+                unwind::report(format_args!("{message}"));
+            } else {
+                panic!("{message}");
+            }
+            return;
+        }
+        for task in self.await_end(GRACE) {
+            let name = task.name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
+            unwind::report(format_args!(
+                "bourn: a runtime was dropped, and {GRACE:?} later a task is still being polled, or waits for a thread that \
+                 is: task {}{name} (spawned at {}). It is dropped when its thread comes back",
+                task.id, task.location
+            ));
+        }
     }
 }
 
@@ -245,32 +267,6 @@ impl<P: Park> Drop for Executor<P> {
     }
 }
 
-impl<P: Park> Executor<P> {
-    fn end(&self) {
-        self.close();
-        if self.is_ended.load(Relaxed) {
-            return;
-        }
-        if let Some(place) = context::place() {
-            let message = misuse::dropped_inside(place);
-            if thread::panicking() {
-                unwind::report(format_args!("{message}"));
-            } else {
-                panic!("{message}");
-            }
-            return;
-        }
-        for task in self.await_end(GRACE) {
-            let name = task.name.map(|name| format!(" \"{name}\"")).unwrap_or_default();
-            unwind::report(format_args!(
-                "bourn: a runtime was dropped, and {GRACE:?} later a task is still being polled, or waits for a thread that \
-                 is: task {}{name} (spawned at {}). It is dropped when its thread comes back",
-                task.id, task.location
-            ));
-        }
-    }
-}
-
 impl<P: Park> fmt::Debug for Executor<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Executor").field("options", &self.shards[0].options).finish_non_exhaustive()
@@ -296,17 +292,16 @@ impl<P: Park> fmt::Debug for Executor<P> {
 /// assert_eq!(*executor.block_on(task).unwrap(), 1);
 /// ```
 pub struct LocalExecutor<P: Park> {
-    seat: Arc<Seat<P>>,
+    sitting: Rc<Sitting<P>>,
     /// Dropped after the local tasks.
     executor: Executor<P>,
-    thread: PhantomData<*const ()>,
 }
 
 impl<P: Park> LocalExecutor<P> {
     /// Binds an executor without workers to this thread.
     #[must_use]
     pub fn new(executor: Executor<P>) -> Self {
-        Self { seat: Arc::new(Seat::new(Arc::clone(&executor.shards[0]))), executor, thread: PhantomData }
+        Self { sitting: Sitting::new(&executor.shards[0]), executor }
     }
 
     /// The executor that it is. Its own `block_on` drops the local tasks that are spawned in it.
@@ -321,20 +316,20 @@ impl<P: Park> LocalExecutor<P> {
     /// As [`Executor::block_on`].
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        enter::block_on(&self.executor.shards[0], Some(&self.seat), future, Location::caller())
+        enter::block_on(&self.executor.shards[0], Some(&self.sitting), future, Location::caller())
     }
 
     /// Starts a task whose future may not leave this thread. It runs inside [`block_on`](Self::block_on).
     #[track_caller]
     pub fn spawn_local<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        self.seat.spawn_local(Options::new(), future, Location::caller())
+        self.sitting.seat.spawn_local(Options::new(), future, Location::caller())
     }
 }
 
 impl<P: Park> Drop for LocalExecutor<P> {
     fn drop(&mut self) {
         if !self.executor.shards[0].is_forked() {
-            self.executor.inside(&mut || self.seat.end());
+            self.executor.inside(&mut || self.sitting.seat.end());
         }
     }
 }
@@ -354,7 +349,7 @@ impl<P: Park> Seat<P> {
         location: &'static Location<'static>,
     ) -> JoinHandle<T> {
         let (task, handle) = Task::new_local(future, Arc::clone(self), options, location);
-        self.host();
+        self.home();
         self.schedule(task);
         handle
     }

@@ -25,9 +25,9 @@
 //! # A caller's core
 //!
 //! A thread inside `block_on` takes a core for callers by one swap, and gives it back when it leaves: what is in it goes
-//! to the injector, the post is handed on ([`Shared::attend`](shared::Shared::attend)), the core is marked free, and then
-//! whoever rests without one is called, under the lock under which he has looked for a core a last time before he rested.
-//! So either he finds it, or he is found.
+//! to the injector, the post is handed on ([`Shared::attend`](shared::Shared::attend)), and the core is marked free. If it
+//! was *wanted*, whoever rests without one is called, under the lock under which he has marked it so, and joined the list,
+//! before he rested: either he finds it free, or he is found.
 //!
 //! # Shutdown
 //!
@@ -70,6 +70,6 @@ mod model;
 pub use self::executor::{Executor, LocalExecutor};
 pub use self::metrics::{Metrics, WorkerMetrics};
 pub use self::options::ExecutorOptions;
-pub(crate) use self::seat::Seat;
+pub(crate) use self::seat::Sitting;
 pub(crate) use self::shared::Shared;
 pub use self::stall::{Stall, StallCause};

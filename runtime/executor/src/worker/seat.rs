@@ -1,48 +1,69 @@
 //! A thread's place in a runtime while it is inside `block_on`, or one of the runtime's own: the home of its local tasks.
 
 use std::mem;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::task::Wake;
+use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Wake, Waker};
 
 use super::shared::Shared;
 use crate::context::{self, Context};
 use crate::park::Park;
 use crate::signal::{Door, Signal, WOKEN, WORK};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, fence, lock};
 use crate::task::{Schedule, Task};
 
 /// Is also what is behind the waker of the future of `block_on`, so it may outlive its `block_on`.
 pub(crate) struct Seat<P: Park> {
-    pub(super) shared: Arc<Shared<P>>,
+    /// Weak, for a thread that has left keeps the seat, but not the runtime.
+    pub(crate) shared: Weak<Shared<P>>,
+    /// The same, for local tasks, since there was one. Such a seat is not kept.
+    home: OnceLock<Arc<Shared<P>>>,
     pub(super) signal: Signal,
     /// Local tasks of this seat that other threads have woken, or that wait for the thread to come back. Under a lock: a
     /// lock-free queue would cost every `block_on` an allocation of several cache lines.
     returning: Mutex<Vec<Task>>,
     /// How many local tasks of this seat are in the live table. Only the seat's thread changes it.
     live: AtomicUsize,
-    /// Local tasks were spawned here since the last eviction. Only the seat's thread changes it.
-    is_host: AtomicBool,
     /// The number of the thread's core. Only the seat's thread changes it, before its signal is raised to driving.
     pub(super) core: AtomicUsize,
 }
 
 impl<P: Park> Seat<P> {
     /// A seat for the calling thread.
-    pub(super) fn new(shared: Arc<Shared<P>>) -> Self {
+    fn new(shared: &Arc<Shared<P>>) -> Self {
         Self {
-            shared,
+            shared: Arc::downgrade(shared),
+            home: OnceLock::new(),
             signal: Signal::new(),
             returning: Mutex::new(Vec::new()),
             live: AtomicUsize::new(0),
-            is_host: AtomicBool::new(false),
             core: AtomicUsize::new(0),
         }
     }
 
-    fn address(self: &Arc<Self>) -> usize {
+    pub(super) fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
+    }
+
+    /// Whether nobody has a reference but the thread, in its [`Sitting`]: nobody else raises a reason, and no local task
+    /// is left. Only on the seat's thread.
+    pub(super) fn is_alone(self: &Arc<Self>) -> bool {
+        // That of the sitting, and of its waker. Loom sees no order in what std counts, so nobody is alone there.
+        let is_alone = !cfg!(loom) && Arc::strong_count(self) == 2;
+        // Pairs with the Release of those who have dropped theirs.
+        fence(Acquire);
+        is_alone
+    }
+
+    pub(crate) fn is_of(&self, shared: &Arc<Shared<P>>) -> bool {
+        self.shared.as_ptr() == Arc::as_ptr(shared)
+    }
+
+    /// The runtime, for a local task: whoever has one is inside, or owns it. Only on the seat's thread.
+    pub(super) fn home(&self) -> &Arc<Shared<P>> {
+        self.home.get_or_init(|| self.shared.upgrade().unwrap_or_else(|| unreachable!("a thread is in no runtime")))
     }
 
     /// Gives the thread a reason to get up, and wakes it if it may sleep.
@@ -55,19 +76,16 @@ impl<P: Park> Seat<P> {
         match door {
             // On its own thread it is up.
             Door::Thread if !context::is_seated(self.address()) => self.signal.unpark(),
-            Door::Park if !context::is_seated(self.address()) => self.shared.unpark(self.core.load(Relaxed)),
+            Door::Park if !context::is_seated(self.address()) => {
+                self.shared.upgrade().into_iter().for_each(|shared| shared.unpark(self.core.load(Relaxed)));
+            }
             Door::Thread | Door::Park | Door::Known | Door::Closed => {}
         }
     }
 
-    /// Notes that a local task is about to be queued here. Only on the seat's thread.
-    pub(crate) fn host(&self) {
-        self.is_host.store(true, Relaxed);
-    }
-
-    /// Whether local tasks may be queued here.
+    /// Whether local tasks were ever queued here.
     pub(super) fn is_host(&self) -> bool {
-        self.is_host.load(Relaxed)
+        self.home.get().is_some()
     }
 
     /// Whether local tasks have waited and not ended. Only on the seat's thread.
@@ -97,7 +115,7 @@ impl<P: Park> Seat<P> {
 
     /// Empties the thread's queue: local tasks are kept for the thread's next stay, or, unless they are to be kept,
     /// dropped, those that wait included; the others go to the injector. Only on the seat's thread.
-    pub(super) fn evict(self: &Arc<Self>, context: &Context, keep: bool) {
+    pub(super) fn evict(self: &Arc<Self>, context: &Context, shared: &Shared<P>, keep: bool) {
         let mut moved = false;
         // A destructor may wake and spawn further tasks, hence the loop.
         loop {
@@ -107,7 +125,7 @@ impl<P: Park> Seat<P> {
             }
             while let Some(task) = context.pop() {
                 if !task.is_local() {
-                    self.shared.injector.push(task);
+                    shared.injector.push(task);
                     moved = true;
                 } else if keep {
                     lock(&self.returning).push(task);
@@ -121,18 +139,17 @@ impl<P: Park> Seat<P> {
             }
             self.cancel_live();
             if context.queued() == 0 && !self.has_live() {
-                self.is_host.store(false, Relaxed);
                 break;
             }
         }
         if moved {
-            self.shared.notify();
+            shared.notify();
         }
     }
 
     fn cancel_live(self: &Arc<Self>) {
         if self.has_live() {
-            self.shared.live.of_seat(self.address()).into_iter().for_each(Task::cancel);
+            self.home().live.of_seat(self.address()).into_iter().for_each(Task::cancel);
         }
     }
 
@@ -145,6 +162,29 @@ impl<P: Park> Seat<P> {
             self.signal.close();
         }
         drop(self.take_returning());
+    }
+}
+
+/// A seat, and the waker that stands for it. A thread that leaves keeps both for its next stay in the same runtime, if
+/// nobody else has the seat.
+pub(crate) struct Sitting<P: Park> {
+    pub(crate) seat: Arc<Seat<P>>,
+    pub(super) waker: Waker,
+}
+
+impl<P: Park> Sitting<P> {
+    /// For the calling thread.
+    pub(super) fn new(shared: &Arc<Shared<P>>) -> Rc<Self> {
+        let seat = Arc::new(Seat::new(shared));
+        Rc::new(Self { waker: Waker::from(Arc::clone(&seat)), seat })
+    }
+
+    /// The one that the thread has kept, or a new one.
+    pub(super) fn again(context: &Context, shared: &Arc<Shared<P>>) -> Rc<Self> {
+        let kept = context.sitting.take().and_then(|kept| kept.downcast::<Self>().ok());
+        let kept = kept.filter(|kept| kept.seat.is_of(shared));
+        // The last waker may have been called in vain.
+        kept.inspect(|kept| _ = kept.seat.signal.take()).unwrap_or_else(|| Self::new(shared))
     }
 }
 
@@ -183,17 +223,17 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
-        self.shared.live.admit(task, self.address(), self.core.load(Relaxed))?;
+        self.home().live.admit(task, self.address(), self.core.load(Relaxed))?;
         self.live.fetch_add(1, Relaxed);
         Ok(())
     }
 
     fn retire(&self, key: u32) -> Task {
         self.live.fetch_sub(1, Relaxed);
-        self.shared.live.retire(key)
+        self.home().live.retire(key)
     }
 
     fn unhandled_panic(&self, line: &str) {
-        self.shared.meet_panic(line);
+        self.home().meet_panic(line);
     }
 }

@@ -1,5 +1,6 @@
 //! What the threads of a runtime share.
 
+use std::ops::Range;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
@@ -44,7 +45,7 @@ pub(crate) struct Shared<P: Park> {
     /// One for all shards, like the sentinel.
     pub(super) unhandled: Arc<Unhandled>,
     /// All shards, this one included.
-    pub(super) siblings: OnceLock<Weak<[Arc<Self>]>>,
+    pub(crate) siblings: OnceLock<Weak<[Arc<Self>]>>,
     pub(super) sentinel: Arc<Sentinel>,
     pub(super) spares: Spares,
     /// Where the runtime was made.
@@ -169,7 +170,13 @@ impl<P: Park> Shared<P> {
     /// Whether the core is for a caller beside workers.
     pub(super) fn is_guest(&self, index: usize) -> bool {
         let workers = self.options.workers;
-        workers > 0 && (workers..workers + self.options.callers).contains(&index)
+        workers > 0 && self.callers().contains(&index)
+    }
+
+    /// The numbers of the cores for callers.
+    pub(super) fn callers(&self) -> Range<usize> {
+        let workers = self.options.workers;
+        workers..workers + self.options.callers
     }
 
     /// Wakes a thread that rests and is `fit`, if there is one.
@@ -293,24 +300,18 @@ impl<P: Park> Shared<P> {
     }
 
     /// Puts a thread without a core on the list of those who have to be told of a shutdown, and of a core that becomes
-    /// free, unless `claim` yields what they wait for. `None`: the runtime is closed.
+    /// free. `false`: the runtime is closed, or one is free.
     ///
-    /// Under the lock that [`call_strangers`](Self::call_strangers) takes after a core was given back, and the shutdown
-    /// after it has closed: so neither passes a thread unseen that is about to rest.
-    pub(super) fn enroll_stranger<T>(
-        &self,
-        seat: &Arc<Seat<P>>,
-        claim: impl FnOnce() -> Option<T>,
-    ) -> Option<Option<T>> {
+    /// A thread is on the list before a core that is given back is found to be wanted, for both are done under the lock
+    /// that [`call_strangers`](Self::call_strangers) takes; and so does the shutdown after it has closed. So neither
+    /// passes a thread unseen that is about to rest.
+    pub(super) fn enroll_stranger(&self, seat: &Arc<Seat<P>>) -> bool {
         let mut roll = lock(&self.roll);
-        if self.is_closed() {
-            return None;
-        }
-        let claimed = claim();
-        if claimed.is_none() {
+        let may_rest = !self.is_closed() && self.cores[self.callers()].iter().all(Core::want);
+        if may_rest {
             roll.strangers.push(Arc::clone(seat));
         }
-        Some(claimed)
+        may_rest
     }
 
     pub(super) fn dismiss_stranger(&self, seat: &Arc<Seat<P>>) {
