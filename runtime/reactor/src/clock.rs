@@ -1,5 +1,6 @@
 //! The one place where this crate reads the clock.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// As far ahead as a saturated deadline lies: 136 years.
@@ -8,6 +9,12 @@ pub(crate) const FAR: Duration = Duration::from_secs(u32::MAX as u64);
 /// The present moment.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// When this was first called.
+pub(crate) fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(now)
 }
 
 /// `from + duration`, or a moment that never comes if that overflows.

@@ -25,7 +25,7 @@ fn loom_readiness_clear_keeps_a_report() {
             })
         };
         data.store(true, Ordering::Relaxed);
-        word.mark(Ready::model(true, false));
+        word.mark(Ready::model(true, false), &mut Vec::new());
         let would_block = reader.join().unwrap();
         let is_ready = word.load(Direction::Read).has(READY);
         assert!(!would_block || is_ready, "the report is lost");
@@ -41,7 +41,7 @@ fn loom_readiness_directions_do_not_disturb_each_other() {
         let kernel = {
             let word = Arc::clone(&word);
             thread::spawn(move || {
-                word.mark(Ready::model(true, false));
+                word.mark(Ready::model(true, false), &mut Vec::new());
             })
         };
         assert!(word.clear(seen, READY | CLOSED), "a busy reader keeps the writer from clearing");
@@ -61,7 +61,7 @@ fn loom_readiness_a_clear_keeps_what_was_reported_of_the_other() {
         let kernel = {
             let word = Arc::clone(&word);
             thread::spawn(move || {
-                word.mark(Ready::model(true, false));
+                word.mark(Ready::model(true, false), &mut Vec::new());
             })
         };
         assert!(word.clear(seen, READY));
@@ -78,12 +78,12 @@ fn loom_readiness_a_report_keeps_a_wait_for_the_other() {
         let kernel = {
             let word = Arc::clone(&word);
             thread::spawn(move || {
-                word.mark(Ready::model(true, false));
+                word.mark(Ready::model(true, false), &mut Vec::new());
             })
         };
-        word.arm(Direction::Write);
+        word.arm(Direction::Write, WAITS);
         kernel.join().unwrap();
-        assert_ne!(word.mark(Ready::model(false, true)), 0, "who waits to write is forgotten");
+        assert_ne!(word.mark(Ready::model(false, true), &mut Vec::new()), 0, "who waits to write is forgotten");
     });
 }
 
@@ -94,9 +94,9 @@ fn loom_readiness_arm_and_mark_see_each_other() {
         let word = Arc::new(Readiness::new(false, false));
         let kernel = {
             let word = Arc::clone(&word);
-            thread::spawn(move || word.mark(Ready::model(true, false)) != 0)
+            thread::spawn(move || word.mark(Ready::model(true, false), &mut Vec::new()) != 0)
         };
-        let found = word.arm(Direction::Read).has(READY);
+        let found = word.arm(Direction::Read, WAITS).has(READY);
         let told = kernel.join().unwrap();
         assert!(found || told, "the wait and the report miss each other");
     });
