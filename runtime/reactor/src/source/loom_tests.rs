@@ -17,6 +17,7 @@ use crate::reactor::Reactor;
 use crate::reactor::{RuntimeId, Turned};
 
 const READABLE: Ready = Ready::model(true, false);
+const WRITABLE: Ready = Ready::model(false, true);
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -40,11 +41,15 @@ struct Reader {
 }
 
 impl Reader {
-    /// Polls once from `reactor`; true if it waits now.
+    /// Polls once from `reactor`; true if it waits to read now.
     fn waits(&self, source: &Source, reactor: &Arc<Reactor>, ticket: &mut Ticket) -> bool {
+        self.waits_for(Direction::Read, source, reactor, ticket)
+    }
+
+    fn waits_for(&self, direction: Direction, source: &Source, reactor: &Arc<Reactor>, ticket: &mut Ticket) -> bool {
         let _entered = reactor.enter();
         let waker = Waker::from(Arc::clone(&self.wakes));
-        let polled = source.poll_reported(&mut Context::from_waker(&waker), Direction::Read, ticket);
+        let polled = source.poll_reported(&mut Context::from_waker(&waker), direction, ticket);
         match polled {
             Poll::Pending => true,
             Poll::Ready(seen) => {
@@ -77,10 +82,10 @@ fn fd(source: &Source) -> RawFd {
     source.registered.fd
 }
 
-/// What a turn does with an event: whoever waits to read is woken.
-fn report(source: &Source) {
+/// What a turn does with an event.
+fn report(source: &Source, ready: Ready) {
     let mut wakers = Vec::new();
-    source.registered.mark(READABLE, &mut wakers);
+    source.registered.mark(ready, &mut wakers);
     wake_all(&mut wakers);
 }
 
@@ -359,32 +364,32 @@ fn loom_source_a_move_loses_no_report() {
     });
 }
 
-/// Killed by it: `reactor-mark-leaves-it-to-the-next`, `reactor-mark-disarms-late`.
+/// To write, so in the list. Killed by it: `reactor-mark-leaves-it-to-the-next`, `reactor-mark-disarms-late`.
 #[test]
 fn loom_source_a_wait_that_meets_a_report_on_its_way() {
     loom::model(|| {
         let (reactor, source) = (reactor(Backend::Epoll), source());
         let (first, second) = (Reader::default(), Reader::default());
-        assert!(first.waits(&source, &reactor, &mut Ticket::new()));
+        assert!(first.waits_for(Direction::Write, &source, &reactor, &mut Ticket::new()));
         let kernel = {
             let source = Arc::clone(&source);
-            thread::spawn(move || report(&source))
+            thread::spawn(move || report(&source, WRITABLE))
         };
         // Not on the model's first thread, where loom leaves some orders out.
         let other = {
             let (reactor, source, second) = (Arc::clone(&reactor), Arc::clone(&source), second.clone());
             thread::spawn(move || {
-                // Somebody else has read it.
-                if let Some(seen) = source.seen(Direction::Read) {
+                // Somebody else has written.
+                if let Some(seen) = source.seen(Direction::Write) {
                     source.clear(seen);
                 }
-                second.waits(&source, &reactor, &mut Ticket::new())
+                second.waits_for(Direction::Write, &source, &reactor, &mut Ticket::new())
             })
         };
         let second_waits = other.join().unwrap();
         kernel.join().unwrap();
         assert_eq!(first.wakes.count(), 1, "who waited before is lost");
-        report(&source);
+        report(&source, WRITABLE);
         assert!(!second_waits || second.wakes.count() == 1, "who came meanwhile is lost");
     });
 }
@@ -400,7 +405,7 @@ fn loom_source_a_report_that_passes_by() {
         assert!(stays.waits(&source, &reactor, &mut Ticket::new()));
         let kernels = [(); 2].map(|()| {
             let source = Arc::clone(&source);
-            thread::spawn(move || report(&source))
+            thread::spawn(move || report(&source, READABLE))
         });
         source.forget(Direction::Read, &ticket);
         for kernel in kernels {
