@@ -1,6 +1,6 @@
 //! The one place where this crate reads the clock.
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// As far ahead as a saturated deadline lies: 136 years.
@@ -11,11 +11,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// When this was first called.
-pub(crate) fn epoch() -> Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    *EPOCH.get_or_init(now)
-}
+/// When it was first asked for.
+pub(crate) static EPOCH: LazyLock<Instant> = LazyLock::new(now);
 
 /// `from + duration`, or a moment that never comes if that overflows.
 pub(crate) fn after(from: Instant, duration: Duration) -> Instant {

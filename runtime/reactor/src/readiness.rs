@@ -92,35 +92,33 @@ impl RefUnwindSafe for Readiness {}
 
 /// The right to touch the slot's waker, held until it is given to the word or freed. Made by
 /// a claim, or by whoever has taken SLOT off the word.
-struct Owned<'a>(&'a Readiness);
+struct Owned<'a> {
+    readiness: &'a Readiness,
+    /// The word before.
+    taken: u64,
+}
 
 impl Owned<'_> {
     #[inline]
     fn waker<R>(&mut self, visit: impl FnOnce(&mut Option<Waker>) -> R) -> R {
         // SAFETY: there is one `Owned` of this slot at a time, and it is borrowed mutably.
-        self.0.waker.with_mut(|waker| visit(unsafe { &mut *waker }))
+        self.readiness.waker.with_mut(|waker| visit(unsafe { &mut *waker }))
     }
 
     /// Frees the slot.
     #[inline]
     fn take(mut self) -> Option<Waker> {
-        let waker = self.waker(Option::take);
+        let (waker, holder) = (self.waker(Option::take), &self.readiness.holder);
         // Relaxed, and no read-modify-write: who owns the slot knows it. Release: see the head.
-        self.0.holder.store(self.0.holder.load(Ordering::Relaxed) & !TAKEN, Ordering::Release);
+        holder.store(holder.load(Ordering::Relaxed) & !TAKEN, Ordering::Release);
         waker
     }
 
-    /// Gives the slot to the word, and returns what is known just before.
-    #[inline]
-    fn give(self) -> Seen {
-        Seen { direction: Direction::Read, ..self.0.arm(Direction::Read, SLOT) }
-    }
-
-    /// Gives the slot back to the word, from which it was `taken`.
-    fn give_back(self, taken: Seen) -> Seen {
-        let (readiness, given) = (self.0, self.give());
-        if (given.word ^ taken.word) & tick(Direction::Read) != 0
-            && let Some((slot, _)) = readiness.own()
+    /// Gives the slot back to the word, and returns what is known just before.
+    fn give_back(self) -> Seen {
+        let given = self.readiness.arm(Direction::Read, SLOT);
+        if (given.word ^ self.taken) & tick(Direction::Read) != 0
+            && let Some(slot) = self.readiness.own(None)
         {
             wake_all(&mut slot.take().into_iter().collect());
         }
@@ -192,7 +190,7 @@ impl Readiness {
             word = found;
         }
         if word & waits & SLOT != 0 {
-            wakers.extend(Owned(self).take());
+            wakers.extend(Owned { readiness: self, taken: word }.take());
         }
         word & waits & !SLOT
     }
@@ -246,67 +244,49 @@ impl Readiness {
         }
         // Foreign code, so before the slot is owned.
         let waker = waker.clone();
-        let mut slot = self.claim(ticket)?;
-        slot.waker(|place| *place = Some(waker));
-        Some(slot.give())
-    }
-
-    #[inline]
-    fn claim(&self, ticket: &mut Ticket) -> Option<Owned<'_>> {
-        let before = self.holder.load(Ordering::Relaxed);
-        if before & TAKEN != 0 {
-            return None;
-        }
-        let next = ticket.next(before);
-        self.holder.compare_exchange(before, next.0, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let free = self.holder.load(Ordering::Relaxed) & !TAKEN;
+        let next = ticket.next(free);
+        self.holder.compare_exchange(free, next.0, Ordering::Acquire, Ordering::Relaxed).ok()?;
         if ticket.0 != SHARED {
             *ticket = next;
         }
-        Some(Owned(self))
+        Owned { readiness: self, taken: 0 }.waker(|place| *place = Some(waker));
+        Some(self.arm(Direction::Read, SLOT))
     }
 
-    /// If the ticket has the slot, with the same waker, it waits on.
+    /// If the ticket has the slot already, with the same waker, it waits on.
     #[cold]
     fn wait_again(&self, ticket: &Ticket, waker: &Waker) -> Option<Seen> {
-        let (mut slot, taken) = self.own_of(ticket)?;
-        let is_same = slot.waker(|placed| placed.as_ref().is_some_and(|placed| placed.will_wake(waker)));
-        if ticket.is_own() && !is_same {
-            drop(slot.take());
-            return None;
+        let (is_same, seen) = self.look(Some(ticket), |placed| placed.will_wake(waker))?;
+        if !is_same && ticket.is_own() {
+            drop(self.forget(ticket));
         }
-        let seen = slot.give_back(taken);
         is_same.then_some(seen)
     }
 
-    /// Takes the slot off the word, if a waker is in it.
-    fn own(&self) -> Option<(Owned<'_>, Seen)> {
-        let word = self.word.fetch_and(!SLOT, Ordering::AcqRel);
-        (word & SLOT != 0).then(|| (Owned(self), Seen { word, direction: Direction::Read }))
+    /// Takes the slot off the word, if a waker is in it, and it is `ticket`'s, if that is asked.
+    fn own(&self, ticket: Option<&Ticket>) -> Option<Owned<'_>> {
+        let is_it = || ticket.is_none_or(|ticket| ticket.is_at(self.holder.load(Ordering::Relaxed)));
+        // Asked before, to leave another's waker alone; and after, to be sure.
+        let taken = if is_it() { self.word.fetch_and(!SLOT, Ordering::AcqRel) } else { 0 };
+        let slot = (taken & SLOT != 0).then_some(Owned { readiness: self, taken })?;
+        if is_it() {
+            return Some(slot);
+        }
+        slot.give_back();
+        None
     }
 
-    /// The same, if the ticket has the slot.
-    fn own_of(&self, ticket: &Ticket) -> Option<(Owned<'_>, Seen)> {
-        // Before the word is touched, to leave another's waker alone; then surely.
-        let is_of = || ticket.is_at(self.holder.load(Ordering::Relaxed));
-        let (slot, taken) = is_of().then(|| self.own()).flatten()?;
-        if is_of() {
-            return Some((slot, taken));
-        }
-        slot.give_back(taken);
-        None
+    /// What `visit` says of the waker in the slot, and what is known just before it is given back.
+    pub(crate) fn look<R>(&self, ticket: Option<&Ticket>, visit: impl FnOnce(&Waker) -> R) -> Option<(R, Seen)> {
+        let mut slot = self.own(ticket)?;
+        let told = slot.waker(|waker| waker.as_ref().map(visit));
+        told.zip(Some(slot.give_back()))
     }
 
     /// Gives up the place of the ticket, if that is the slot.
     pub(crate) fn forget(&self, ticket: &Ticket) -> Option<Waker> {
-        self.own_of(ticket).and_then(|(slot, _)| slot.take())
-    }
-
-    /// What `visit` says of the waker in the slot.
-    pub(crate) fn waiter<R>(&self, visit: impl FnOnce(&Waker) -> R) -> Option<R> {
-        let (mut slot, taken) = self.own()?;
-        let told = slot.waker(|waker| waker.as_ref().map(visit));
-        slot.give_back(taken);
-        told
+        self.own(Some(ticket))?.take()
     }
 }
 

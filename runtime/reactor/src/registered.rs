@@ -123,7 +123,7 @@ pub(crate) struct Home {
 
 impl Registered {
     pub(crate) fn new(fd: RawFd, ready: bool, exact: bool) -> Registered {
-        let born = u64::try_from(clock::now().saturating_duration_since(clock::epoch()).as_nanos()).unwrap_or(u64::MAX);
+        let born = u64::try_from(clock::now().saturating_duration_since(*clock::EPOCH).as_nanos()).unwrap_or(u64::MAX);
         let (readiness, state) = (Readiness::new(ready, exact), Mutex::new(State::default()));
         Registered { readiness, fd, forks: sys::forks(), born, home: AtomicUsize::new(0), state }
     }
@@ -170,14 +170,9 @@ impl Registered {
         if (self.is_forked() && !settled) || !self.is_at_home(settled) {
             return None;
         }
-        let seen = match direction {
-            Direction::Read => self.readiness.wait(ticket, waker),
-            Direction::Write => None,
-        };
-        let seen = match seen {
-            Some(seen) => seen,
-            None => self.wait_listed(direction, ticket, waker),
-        };
+        let reads = direction == Direction::Read;
+        let seen = if reads { self.readiness.wait(ticket, waker) } else { None };
+        let seen = seen.unwrap_or_else(|| self.wait_listed(direction, ticket, waker));
         self.is_at_home(settled).then_some(seen)
     }
 
@@ -186,11 +181,11 @@ impl Registered {
         // Foreign code, so before anything is locked.
         let waker = waker.clone();
         let mut state = self.state.lock();
-        let displaced = state.waiters.place(direction, ticket, waker);
+        let (displaced, is_other) = state.waiters.place(direction, ticket, waker);
         let seen = self.readiness.arm(direction, WAITS);
         drop(state);
-        if let Some(displaced) = displaced.filter(|displaced| displaced.is_other) {
-            wake_all(&mut vec![displaced.waker]);
+        if is_other {
+            wake_all(&mut displaced.into_iter().collect());
         }
         seen
     }
@@ -345,12 +340,12 @@ impl Registered {
     pub(crate) fn info(&self) -> SourceInfo {
         let id =
             |waker: &Waker| WakerId { data: waker.data().addr(), vtable: std::ptr::from_ref(waker.vtable()).addr() };
-        let slot = self.readiness.waiter(id);
+        let slot = self.readiness.look(None, id).map(|(id, _)| id);
         let state = self.state.lock();
         let ids = |direction| state.waiters.wakers(direction).map(id);
         SourceInfo {
             fd: self.fd,
-            born: clock::after(clock::epoch(), Duration::from_nanos(self.born)),
+            born: clock::after(*clock::EPOCH, Duration::from_nanos(self.born)),
             readers: slot.into_iter().chain(ids(Direction::Read)).collect(),
             writers: ids(Direction::Write).collect(),
         }

@@ -71,13 +71,6 @@ struct Waiter {
     waker: Waker,
 }
 
-/// A waker that is not in the list, to be dropped or woken outside the lock.
-pub(crate) struct Displaced {
-    pub(crate) waker: Waker,
-    /// Of another `poll_*` caller, which would sleep for ever if it were not woken.
-    pub(crate) is_other: bool,
-}
-
 /// The list; guarded by the source's lock. None when it is empty, as nearly always.
 #[derive(Default)]
 #[allow(clippy::box_collection, reason = "one word in each source, not three")]
@@ -90,21 +83,22 @@ impl Waiters {
     }
 
     /// Puts `waker` into the place of the ticket, unless one that wakes the same task is
-    /// there, or into a new one.
-    pub(crate) fn place(&mut self, direction: Direction, ticket: &mut Ticket, waker: Waker) -> Option<Displaced> {
+    /// there, or into a new one. Returns the waker that is left, to be dropped outside the
+    /// lock, or woken: that of another `poll_*` caller, which would sleep for ever.
+    pub(crate) fn place(&mut self, direction: Direction, ticket: &mut Ticket, waker: Waker) -> (Option<Waker>, bool) {
         ticket.number();
         if self.of(direction, ticket.0).any(|placed| placed.waker.will_wake(&waker)) {
-            return Some(Displaced { waker, is_other: false });
+            return (Some(waker), false);
         }
         let is_other = ticket.0 == SHARED;
         let places = if is_other { SHARED_PLACES } else { 1 };
         if self.of(direction, ticket.0).count() >= places
             && let Some(placed) = self.of(direction, ticket.0).next()
         {
-            return Some(Displaced { waker: std::mem::replace(&mut placed.waker, waker), is_other });
+            return (Some(std::mem::replace(&mut placed.waker, waker)), is_other);
         }
         self.0.get_or_insert_default().push(Waiter { ticket: ticket.0, direction, waker });
-        None
+        (None, false)
     }
 
     /// Gives up the ticket's place; also tells whether others wait for the direction.
