@@ -234,9 +234,7 @@ impl Registered {
             // A move within the runtime is a matter of cost: the old home is as good as it
             // was. Otherwise who waits will find the same error.
             let stays = state.may_stay(current);
-            if stays {
-                self.note_home(state.home.as_ref(), 0);
-            }
+            self.note_home(state.home.as_ref(), 0);
             drop(state);
             self.take(waits, wakers);
             current.release(token);

@@ -268,7 +268,7 @@ fn loom_source_a_wait_meets_the_close_of_its_home() {
     });
 }
 
-/// Killed by it: `reactor-failed-move-wakes-nobody`.
+/// Who strayed counts in the address of the home, so no wait passes by a move that is under way.
 #[test]
 fn loom_source_a_wait_meets_a_move_that_fails() {
     bounded(|| {
