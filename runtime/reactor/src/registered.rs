@@ -20,9 +20,9 @@
 //! its next clear or wait, both read-modify-writes. Whoever gives up a wait may
 //! leave its waker there, which is woken once for nothing.
 //!
-//! Otherwise the flag is taken back only under the lock, when no waker is left in place.
-//! A flag without a waker stays where all wakers are taken at once, and costs a mark or
-//! a wait that gives up a lock, and a wait a second one, nothing else.
+//! Otherwise the list's flag is taken back only under the lock, when no waker is left there.
+//! A flag without a waker, as a wait may leave it that such a mark has met, costs the next
+//! mark or waits a lock, nothing else.
 //!
 //! # Home
 //!

@@ -71,7 +71,7 @@ struct Waiter {
     waker: Waker,
 }
 
-/// The list; guarded by the source's lock. None when it is empty, as nearly always.
+/// The list; guarded by the source's lock. None until there is one, and again after writing.
 #[derive(Default)]
 #[allow(clippy::box_collection, reason = "one word in each source, not three")]
 pub(crate) struct Waiters(Option<Box<Vec<Waiter>>>);
@@ -106,9 +106,7 @@ impl Waiters {
         let Some(list) = &mut self.0 else { return (None, false) };
         let place = list.iter().position(|waiter| waiter.ticket == ticket.0 && waiter.direction == direction);
         let waker = place.map(|place| list.swap_remove(place).waker);
-        let others = list.iter().any(|waiter| waiter.direction == direction);
-        self.0.take_if(|list| list.is_empty());
-        (waker, others)
+        (waker, list.iter().any(|waiter| waiter.direction == direction))
     }
 
     /// Moves every waker of the direction to `wakers`; their operations find new places if
@@ -116,7 +114,9 @@ impl Waiters {
     pub(crate) fn take(&mut self, direction: Direction, wakers: &mut Vec<Waker>) {
         if let Some(list) = &mut self.0 {
             wakers.extend(list.extract_if(.., |waiter| waiter.direction == direction).map(|waiter| waiter.waker));
-            self.0.take_if(|list| list.is_empty());
+            // Who writes mostly does so for the first time or has filled the kernel's buffer;
+            // two that read would need a list again at once.
+            self.0.take_if(|list| direction == Direction::Write && list.is_empty());
         }
     }
 
