@@ -180,7 +180,7 @@ impl Readiness {
     /// what `mark` says.
     #[inline]
     fn report(&self, flags: u64, off: u64, wakers: &mut Vec<Waker>) -> u64 {
-        let waits = (flags & BOTH) * WAITS | (flags & READY) * SLOT;
+        let waits = ((flags & BOTH) * WAITS) | ((flags & READY) * SLOT);
         let off = off | waits;
         let ticks = (flags & READY) * TICK + (((flags >> WRITE & READY) * TICK) << WRITE_TICK);
         let mut word = self.word.load(Ordering::Relaxed);
