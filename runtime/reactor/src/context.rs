@@ -67,10 +67,10 @@ impl Drop for Entered {
     }
 }
 
-/// Whether this is the reactor that the thread has entered last.
+/// The address of the reactor that the thread has entered last, or 0.
 #[inline]
-pub(crate) fn is_entered(reactor: &Arc<Reactor>) -> bool {
-    LAST.try_with(Cell::get).is_ok_and(|last| last == Arc::as_ptr(reactor).addr())
+pub(crate) fn entered() -> usize {
+    LAST.try_with(Cell::get).unwrap_or_default()
 }
 
 /// Calls `visit` with the reactor of this thread: the one that it has entered, or

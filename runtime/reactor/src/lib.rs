@@ -56,6 +56,8 @@ mod event;
 pub mod faults;
 mod poller;
 mod reactor;
+// The slot.
+#[allow(unsafe_code)]
 mod readiness;
 mod registered;
 mod selector;

@@ -4,24 +4,25 @@
 //! # No lost wake-up
 //!
 //! A wait puts its waker in place, then says in the readiness word that somebody
-//! waits, which also reads the word; both under the source's lock. A mark changes
-//! the word first, and takes the lock and the wakers only if the word said that
-//! somebody waits. Both changes of the word are read-modify-writes, so one comes
+//! waits, which also reads the word: one to read mostly in the word's slot, without a
+//! lock; any other in the list, both steps under the source's lock. A mark changes
+//! the word first, and takes the lock and the list's wakers only if the word said that
+//! somebody waits there. Both changes of the word are read-modify-writes, so one comes
 //! first: either the wait reads the mark, or a clear by somebody who tried after it,
-//! and knows as much as a try would tell; or the mark sees the wait and, taking the
-//! lock, finds the waker.
+//! and knows as much as a try would tell; or the mark sees the wait and
+//! finds the waker: it owns the slot by that step, or takes the lock.
 //!
-//! The mark takes the flag back in the same step. From then until it has the lock, it
-//! is what answers for the wakers in place: it takes all that it finds, those of waits
+//! The mark takes the flags back in the same step. From then until it has the lock, it
+//! is what answers for the wakers in the list: it takes all that it finds, those of waits
 //! that came meanwhile too, whose tasks look once more. So without the lock, a waker in
-//! place means the flag, or such a mark on its way. A further mark may pass them by: its
+//! the list means the flag, or such a mark on its way. A further mark may pass them by: its
 //! report is in the word, which a task that is woken by the first reads, or meets in
 //! its next clear or wait, both read-modify-writes. Whoever gives up a wait may
 //! leave its waker there, which is woken once for nothing.
 //!
-//! Otherwise the flag is taken back only under the lock, when no waker is left in place.
-//! A flag without a waker stays where all wakers are taken at once, and costs a mark or
-//! a wait that gives up a lock, and a wait a second one, nothing else.
+//! Otherwise the list's flag is taken back only under the lock, when no waker is left there.
+//! A flag without a waker, as a wait may leave it that such a mark has met, costs the next
+//! mark or waits a lock, nothing else.
 //!
 //! # Home
 //!
@@ -30,7 +31,15 @@
 //! runtime when [`STRAYS`] looks in a row come from another reactor while nobody
 //! else waits (a wait looks once or twice). It is added at the new home, which reports all that
 //! is pending, before it is removed from the old one; what the old one still
-//! reports carries a stale token. If adding fails, it stays where it is.
+//! reports carries a stale token. If adding fails, it stays where it is, and everybody
+//! looks again, for the level flags were wrong meanwhile.
+//!
+//! A wait takes no lock to look where the home is: it looks at its address before it
+//! puts its waker in place, not to leave it there in vain, and again after it has said that
+//! it waits. If it has moved by then, the wait begins anew. If it moves later, the waker is
+//! in place: the new home wakes it. A home that closes clears the address first and then
+//! enters a report of its own that takes all wakers. So either that one takes the waker, or
+//! the wait comes after it, and (Acquire) sees no home, or a later one.
 //!
 //! Closing a reactor says closed, then closes its table, then visits every source
 //! that was in it. A source that settles reserves its table entry, then takes its
@@ -42,21 +51,25 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::context;
 use crate::event::{Direction, Interest, Ready};
 use crate::reactor::{Reactor, wake_all};
-use crate::readiness::{CLOSED, LEVEL, READY, Readiness, Seen, WAITS, of};
+use crate::readiness::{CLOSED, LEVEL, READY, Readiness, SLOT, Seen, WAITS, of};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sys;
 use crate::table::Token;
 use crate::waiters::{Ticket, Waiters};
 
 /// How many looks in a row from another reactor of the same runtime move a source
 /// there.
-const STRAYS: u8 = 4;
+const STRAYS: usize = 4;
+
+// They fit below an address; and few bytes matter where many connections are idle.
+const _: () = assert!(align_of::<Reactor>() >= STRAYS && (cfg!(loom) || size_of::<Registered>() <= 88));
 
 /// One source, as [`Reactor::sources`] lists it.
 #[derive(Clone, Debug)]
@@ -87,20 +100,20 @@ pub(crate) struct Registered {
     pub(crate) readiness: Readiness,
     /// For people: it may be closed already.
     pub(crate) fd: RawFd,
-    born: Instant,
     /// See [`sys::forks`].
     forks: u32,
+    /// In nanoseconds since the clock's epoch.
+    born: u64,
+    /// The address of the home, or 0, and in its lowest bits the strays. Stored under the
+    /// lock. Relaxed: see the head.
+    home: AtomicUsize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     home: Option<Home>,
-    read: Waiters,
-    write: Waiters,
-    /// The last number given to a ticket. 64 bits do not come round.
-    last: u64,
-    strays: u8,
+    waiters: Waiters,
 }
 
 pub(crate) struct Home {
@@ -110,8 +123,9 @@ pub(crate) struct Home {
 
 impl Registered {
     pub(crate) fn new(fd: RawFd, ready: bool, exact: bool) -> Registered {
+        let born = u64::try_from(clock::now().saturating_duration_since(*clock::EPOCH).as_nanos()).unwrap_or(u64::MAX);
         let (readiness, state) = (Readiness::new(ready, exact), Mutex::new(State::default()));
-        Registered { readiness, fd, born: clock::now(), forks: sys::forks(), state }
+        Registered { readiness, fd, forks: sys::forks(), born, home: AtomicUsize::new(0), state }
     }
 
     #[cfg(all(test, loom))]
@@ -122,15 +136,29 @@ impl Registered {
     /// Enters a report, and moves the wakers of those who waited for it.
     #[inline]
     pub(crate) fn mark(&self, ready: Ready, wakers: &mut Vec<Waker>) {
-        let waits = self.readiness.mark(ready);
+        let waits = self.readiness.mark(ready, wakers);
         if waits != 0 {
-            let mut state = self.state.lock();
-            for direction in [Direction::Read, Direction::Write] {
-                if waits & of(direction, WAITS) != 0 {
-                    state.waiters(direction).take(wakers);
-                }
+            self.take(waits, wakers);
+        }
+    }
+
+    /// Moves the list's wakers of the directions whose flags a report has taken.
+    #[cold]
+    fn take(&self, waits: u64, wakers: &mut Vec<Waker>) {
+        let mut state = self.state.lock();
+        for direction in [Direction::Read, Direction::Write] {
+            if waits & of(direction, WAITS) != 0 {
+                state.waiters.take(direction, wakers);
             }
         }
+    }
+
+    /// Whether the home is the reactor that the thread has entered, and nobody strayed, or
+    /// there is one that was `settled` on.
+    #[inline]
+    fn is_at_home(&self, settled: bool) -> bool {
+        let home = self.home.load(Ordering::Relaxed);
+        home != 0 && (home == context::entered() || settled)
     }
 
     /// Waits for the next report of `direction`, and returns what is known just before,
@@ -139,34 +167,27 @@ impl Registered {
     #[inline(never)]
     pub(crate) fn wait(&self, direction: Direction, ticket: &mut Ticket, waker: &Waker, settled: bool) -> Option<Seen> {
         // In a forked child, settling tells what may be waited for and what is the parent's.
-        if self.is_forked() && !settled {
+        if (self.is_forked() && !settled) || !self.is_at_home(settled) {
             return None;
         }
-        // Mostly a clone is needed; that is foreign code, so it is made before anything is
-        // locked.
-        let mut clone = (!self.readiness.load(direction).has(WAITS)).then(|| waker.clone());
-        loop {
-            let mut state = self.state.lock();
-            if !state.is_at_home(settled) {
-                return None;
-            }
-            let displaced = if state.waiters(direction).holds(ticket, waker) {
-                None
-            } else if let Some(clone) = clone.take() {
-                ticket.number(&mut state.last);
-                state.waiters(direction).place(ticket, clone)
-            } else {
-                drop(state);
-                clone = Some(waker.clone());
-                continue;
-            };
-            let seen = self.readiness.arm(direction);
-            drop(state);
-            if let Some(displaced) = displaced.filter(|displaced| displaced.is_other) {
-                wake_all(&mut vec![displaced.waker]);
-            }
-            return Some(seen);
+        let reads = direction == Direction::Read;
+        let seen = if reads { self.readiness.wait(ticket, waker) } else { None };
+        let seen = seen.unwrap_or_else(|| self.wait_listed(direction, ticket, waker));
+        self.is_at_home(settled).then_some(seen)
+    }
+
+    #[inline(never)]
+    fn wait_listed(&self, direction: Direction, ticket: &mut Ticket, waker: &Waker) -> Seen {
+        // Foreign code, so before anything is locked.
+        let waker = waker.clone();
+        let mut state = self.state.lock();
+        let (displaced, is_other) = state.waiters.place(direction, ticket, waker);
+        let seen = self.readiness.arm(direction, WAITS);
+        drop(state);
+        if is_other {
+            wake_all(&mut displaced.into_iter().collect());
         }
+        seen
     }
 
     /// Sees to it that a wait from `current` may wait at the source's home: registers
@@ -180,12 +201,12 @@ impl Registered {
         direction: Direction,
         wakers: &mut Vec<Waker>,
     ) -> io::Result<Option<Home>> {
-        if self.state.lock().is_settled(current) {
+        if self.is_settled(&self.state.lock(), current) {
             return Ok(None);
         }
         let token = current.reserve(Arc::clone(self))?;
         let mut state = self.state.lock();
-        if state.is_settled(current) {
+        if self.is_settled(&state, current) {
             // Somebody else was faster.
             drop(state);
             current.release(token);
@@ -209,23 +230,18 @@ impl Registered {
             self.set_level(was_level);
             // Whoever cleared meanwhile took the home for another kind, and has
             // not asked it again.
-            self.readiness.revive();
-            // A move within the runtime is a matter of cost: the old home is as
-            // good as it was.
+            let waits = self.readiness.revive(wakers);
+            // A move within the runtime is a matter of cost: the old home is as good as it
+            // was. Otherwise who waits will find the same error.
             let stays = state.may_stay(current);
-            if stays {
-                state.strays = 0;
-            } else {
-                // Whoever else waits would find the same error, so it is told.
-                state.read.take(wakers);
-                state.write.take(wakers);
-            }
+            self.note_home(state.home.as_ref(), 0);
             drop(state);
+            self.take(waits, wakers);
             current.release(token);
             return if stays { Ok(None) } else { Err(error) };
         }
-        state.strays = 0;
         let old = state.home.replace(Home { reactor: Arc::clone(current), token });
+        self.note_home(state.home.as_ref(), 0);
         if let Some(old) = &old {
             // Under the source's lock, or a move back could meet this entry.
             old.reactor.unwatch(fd, old.token);
@@ -238,6 +254,26 @@ impl Registered {
         Ok(old)
     }
 
+    /// Called under the lock.
+    fn note_home(&self, home: Option<&Home>, strays: usize) {
+        self.home.store(home.map_or(0, |home| Arc::as_ptr(&home.reactor).addr() + strays), Ordering::Relaxed);
+    }
+
+    /// Whether a wait from `current` may wait at the present home.
+    fn is_settled(&self, state: &State, current: &Arc<Reactor>) -> bool {
+        let Some(home) = &state.home else { return false };
+        if Arc::ptr_eq(&home.reactor, current) {
+            self.note_home(Some(home), 0);
+            return !current.is_closed();
+        }
+        if !state.may_stay(current) {
+            return false;
+        }
+        let strays = self.home.load(Ordering::Relaxed) % STRAYS + 1;
+        self.note_home(Some(home), strays.min(STRAYS - 1));
+        strays < STRAYS || self.readiness.load(Direction::Read).word & (SLOT | WAITS | of(Direction::Write, WAITS)) != 0
+    }
+
     fn set_level(&self, level: bool) {
         self.readiness.set(LEVEL | of(Direction::Write, LEVEL), level);
     }
@@ -247,10 +283,10 @@ impl Registered {
         let mut state = self.state.lock();
         let is_it = |home: &mut Home| std::ptr::eq(&raw const *home.reactor, reactor);
         let Some(home) = state.home.take_if(is_it) else { return };
-        self.readiness.revive();
-        state.read.take(wakers);
-        state.write.take(wakers);
+        self.note_home(None, 0);
+        let waits = self.readiness.revive(wakers);
         drop(state);
+        self.take(waits, wakers);
         drop(home);
     }
 
@@ -267,6 +303,7 @@ impl Registered {
         }
         let mut state = self.state.lock();
         let Some(home) = state.home.take() else { return };
+        self.note_home(None, 0);
         home.reactor.unwatch(fd, home.token);
         drop(state);
         home.reactor.release(home.token);
@@ -282,66 +319,41 @@ impl Registered {
     }
 
     #[cold]
-    pub(crate) fn remove_waiter(&self, direction: Direction, ticket: &Ticket) -> Option<Waker> {
-        if self.is_forked() {
-            return None;
+    pub(crate) fn remove_waiter(&self, direction: Direction, ticket: &Ticket) {
+        if direction == Direction::Read {
+            drop(self.readiness.forget(ticket));
+        }
+        if self.is_forked() || !self.readiness.load(direction).has(WAITS) {
+            return;
         }
         let mut state = self.state.lock();
-        let waker = state.waiters(direction).remove(ticket);
-        if state.waiters(direction).is_empty() {
+        let (waker, others) = state.waiters.remove(direction, ticket);
+        if !others {
             self.readiness.set(of(direction, WAITS), false);
         }
-        waker
+        drop(state);
+        drop(waker);
     }
 
     pub(crate) fn info(&self) -> SourceInfo {
         let id =
             |waker: &Waker| WakerId { data: waker.data().addr(), vtable: std::ptr::from_ref(waker.vtable()).addr() };
-        let ids = |waiters: &Waiters| waiters.wakers().map(id).collect();
+        let slot = self.readiness.look(None, id).map(|(id, _)| id);
         let state = self.state.lock();
-        SourceInfo { fd: self.fd, born: self.born, readers: ids(&state.read), writers: ids(&state.write) }
+        let ids = |direction| state.waiters.wakers(direction).map(id);
+        SourceInfo {
+            fd: self.fd,
+            born: clock::after(*clock::EPOCH, Duration::from_nanos(self.born)),
+            readers: slot.into_iter().chain(ids(Direction::Read)).collect(),
+            writers: ids(Direction::Write).collect(),
+        }
     }
 }
 
 impl State {
-    fn waiters(&mut self, direction: Direction) -> &mut Waiters {
-        match direction {
-            Direction::Read => &mut self.read,
-            Direction::Write => &mut self.write,
-        }
-    }
-
     /// Whether there is a home that serves the runtime of `current`.
     fn may_stay(&self, current: &Arc<Reactor>) -> bool {
         self.home.as_ref().is_some_and(|home| !home.reactor.is_closed() && home.reactor.is_of_same_runtime(current))
-    }
-
-    /// Whether the home is open, and the reactor that the thread has entered, unless
-    /// another one was `settled` on.
-    #[inline]
-    fn is_at_home(&mut self, settled: bool) -> bool {
-        let Some(home) = &self.home else { return false };
-        if context::is_entered(&home.reactor) {
-            self.strays = 0;
-        } else if !settled {
-            return false;
-        }
-        !home.reactor.is_closed()
-    }
-
-    /// Whether a wait from `current` may wait at the present home.
-    #[inline]
-    fn is_settled(&mut self, current: &Arc<Reactor>) -> bool {
-        let Some(home) = &self.home else { return false };
-        if Arc::ptr_eq(&home.reactor, current) {
-            self.strays = 0;
-            return !current.is_closed();
-        }
-        if !self.may_stay(current) {
-            return false;
-        }
-        self.strays = self.strays.saturating_add(1);
-        self.strays < STRAYS || !self.read.is_empty() || !self.write.is_empty()
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use crate::context;
 use crate::event::{Direction, Interest};
 use crate::reactor::wake_all;
-use crate::readiness::{CLOSED, EXACT, HUNG_UP, LEVEL, READY, Seen, WAITS};
+use crate::readiness::{CLOSED, EXACT, HUNG_UP, LEVEL, READY, SLOT, Seen, WAITS};
 use crate::registered::Registered;
 use crate::waiters::Ticket;
 
@@ -188,8 +188,8 @@ impl Source {
     #[inline]
     pub fn forget(&self, direction: Direction, ticket: &Ticket) {
         // No flag: no waker is in place, or a mark is about to take it.
-        if ticket.is_own() && self.registered.readiness.load(direction).has(WAITS) {
-            drop(self.registered.remove_waiter(direction, ticket));
+        if ticket.is_own() && self.registered.readiness.load(direction).has(SLOT | WAITS) {
+            self.registered.remove_waiter(direction, ticket);
         }
     }
 

@@ -2,6 +2,8 @@
 //! that the models run the shipped types, and std's otherwise.
 
 #[cfg(loom)]
+pub(crate) use loom::cell::UnsafeCell;
+#[cfg(loom)]
 pub(crate) use loom::sync::{Mutex as Inner, MutexGuard, atomic};
 
 /// Thread-locals of loom's threads, which share one of the system's.
@@ -19,6 +21,22 @@ pub(crate) use std::sync::{Mutex as Inner, MutexGuard, atomic};
 use std::sync::{PoisonError, TryLockError};
 #[cfg(not(loom))]
 pub(crate) use std::thread_local as per_thread;
+
+/// std's cell, with that method of loom's by which it sees how long an access lasts.
+#[cfg(not(loom))]
+pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(core::cell::UnsafeCell::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+        access(self.0.get())
+    }
+}
 
 /// A mutex whose poison is ignored: no foreign code runs under our locks, so a
 /// panic can not leave the data half-changed.

@@ -1,7 +1,10 @@
-//! Who waits for one direction of a source: a slot for the first, a list for
-//! further ones.
+//! Who waits for a source and has not the slot of its [`Readiness`](crate::readiness::Readiness):
+//! who waits to write, and who waits to read beside another.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+
+use crate::event::Direction;
 
 /// A waiting operation's claim on its place among the waiters.
 ///
@@ -12,12 +15,16 @@ use std::task::Waker;
 /// woken by the next. A further one displaces one of them, which is woken at once, so
 /// that no wake-up is lost.
 #[derive(Debug, Default)]
-pub struct Ticket(u64);
+pub struct Ticket(pub(crate) u64);
 
 const NONE: u64 = 0;
-const SHARED: u64 = u64::MAX;
-/// Places of the shared ticket: more than any sound use needs, and an end for an
-/// executor that makes a new waker for each poll. The models reach the end with one.
+/// Of a number in the slot: it has not been freed. Numbers in the list have another bit.
+pub(crate) const TAKEN: u64 = 1;
+const LISTED: u64 = 2;
+/// What sets the shared ticket apart, in the slot by the lowest bits.
+pub(crate) const SHARED: u64 = TAKEN | LISTED;
+/// Places of the shared ticket in the list: more than any sound use needs, and an end for
+/// an executor that makes a new waker for each poll. The models reach the end with one.
 const SHARED_PLACES: usize = if cfg!(loom) { 1 } else { 32 };
 
 impl Ticket {
@@ -31,121 +38,91 @@ impl Ticket {
         Ticket(SHARED)
     }
 
-    pub(crate) fn has_place(&self) -> bool {
-        self.0 != NONE
-    }
-
-    /// Gives it the number after `last`, unless it has one.
-    #[inline]
-    pub(crate) fn number(&mut self, last: &mut u64) {
-        if !self.has_place() {
-            *last += 1;
-            self.0 = *last;
-        }
-    }
-
     /// Whether it is for one operation alone, which may give its place back.
     pub(crate) fn is_own(&self) -> bool {
-        self.has_place() && self.0 != SHARED
+        self.0 != NONE && self.0 != SHARED
+    }
+
+    /// What the slot's holder is once this has followed `before`: for an own ticket a number
+    /// that no other has had. 62 bits do not come round.
+    #[inline]
+    pub(crate) fn next(&self, before: u64) -> Ticket {
+        let before = before & !SHARED;
+        Ticket(if self.0 == SHARED { before | SHARED } else { (before + SHARED + 1) | TAKEN })
+    }
+
+    /// Whether `holder` has the slot by this ticket.
+    pub(crate) fn is_at(&self, holder: u64) -> bool {
+        if self.0 == SHARED { holder & SHARED == SHARED } else { holder == self.0 }
+    }
+
+    /// Gives it a number, unless it has one. Of all sources: so lists can come and go.
+    fn number(&mut self) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        if self.0 == NONE {
+            self.0 = (LAST.fetch_add(1, Ordering::Relaxed) + 1) * (SHARED + 1) + LISTED;
+        }
     }
 }
 
 struct Waiter {
     ticket: u64,
+    direction: Direction,
     waker: Waker,
 }
 
-/// A waker that lost its place to a newer one, to be dropped or woken outside the lock.
-pub(crate) struct Displaced {
-    pub(crate) waker: Waker,
-    /// Of another `poll_*` caller, which would sleep for ever if it were not woken.
-    pub(crate) is_other: bool,
-}
-
-/// The waiters of one direction; guarded by the source's lock.
+/// The list; guarded by the source's lock. None until there is one, and again after writing.
 #[derive(Default)]
-pub(crate) struct Waiters {
-    slot: Option<Waiter>,
-    /// None until there are some: few sources ever have further waiters.
-    #[allow(clippy::box_collection, reason = "one word in each source, not three")]
-    further: Option<Box<Vec<Waiter>>>,
-}
+#[allow(clippy::box_collection, reason = "one word in each source, not three")]
+pub(crate) struct Waiters(Option<Box<Vec<Waiter>>>);
 
 impl Waiters {
-    #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slot.is_none() && self.further.as_ref().is_none_or(|further| further.is_empty())
+    fn of(&mut self, direction: Direction, ticket: u64) -> impl Iterator<Item = &mut Waiter> {
+        let all = self.0.iter_mut().flat_map(|list| list.iter_mut());
+        all.filter(move |waiter| waiter.ticket == ticket && waiter.direction == direction)
     }
 
-    fn of(&mut self, ticket: u64) -> impl Iterator<Item = &mut Waiter> {
-        let further = self.further.iter_mut().flat_map(|further| further.iter_mut());
-        self.slot.iter_mut().chain(further).filter(move |waiter| waiter.ticket == ticket)
-    }
-
-    /// Whether a waker that wakes the same task as `waker` is in place already.
-    pub(crate) fn holds(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
-        ticket.has_place() && self.of(ticket.0).any(|waiter| waiter.waker.will_wake(waker))
-    }
-
-    /// Puts `waker` into the place of the ticket, which has a number, or into a free one.
-    #[inline]
-    pub(crate) fn place(&mut self, ticket: &Ticket, waker: Waker) -> Option<Displaced> {
-        let waiter = Waiter { ticket: ticket.0, waker };
-        if self.is_empty() {
-            self.slot = Some(waiter);
-            None
-        } else {
-            self.place_among(waiter)
+    /// Puts `waker` into the place of the ticket, unless one that wakes the same task is
+    /// there, or into a new one. Returns the waker that is left, to be dropped outside the
+    /// lock, or woken: that of another `poll_*` caller, which would sleep for ever.
+    pub(crate) fn place(&mut self, direction: Direction, ticket: &mut Ticket, waker: Waker) -> (Option<Waker>, bool) {
+        ticket.number();
+        if self.of(direction, ticket.0).any(|placed| placed.waker.will_wake(&waker)) {
+            return (Some(waker), false);
         }
-    }
-
-    #[cold]
-    fn place_among(&mut self, waiter: Waiter) -> Option<Displaced> {
-        let is_other = waiter.ticket == SHARED;
+        let is_other = ticket.0 == SHARED;
         let places = if is_other { SHARED_PLACES } else { 1 };
-        if self.of(waiter.ticket).count() >= places
-            && let Some(placed) = self.of(waiter.ticket).next()
+        if self.of(direction, ticket.0).count() >= places
+            && let Some(placed) = self.of(direction, ticket.0).next()
         {
-            return Some(Displaced { waker: std::mem::replace(&mut placed.waker, waiter.waker), is_other });
+            return (Some(std::mem::replace(&mut placed.waker, waker)), is_other);
         }
-        if self.slot.is_none() {
-            self.slot = Some(waiter);
-        } else {
-            self.further.get_or_insert_default().push(waiter);
-        }
-        None
+        self.0.get_or_insert_default().push(Waiter { ticket: ticket.0, direction, waker });
+        (None, false)
     }
 
-    /// Gives up the ticket's place.
-    pub(crate) fn remove(&mut self, ticket: &Ticket) -> Option<Waker> {
-        if let Some(waiter) = self.slot.take_if(|waiter| waiter.ticket == ticket.0) {
-            return Some(waiter.waker);
-        }
-        let further = self.further.as_mut()?;
-        let place = further.iter().position(|waiter| waiter.ticket == ticket.0)?;
-        Some(further.swap_remove(place).waker)
+    /// Gives up the ticket's place; also tells whether others wait for the direction.
+    pub(crate) fn remove(&mut self, direction: Direction, ticket: &Ticket) -> (Option<Waker>, bool) {
+        let Some(list) = &mut self.0 else { return (None, false) };
+        let place = list.iter().position(|waiter| waiter.ticket == ticket.0 && waiter.direction == direction);
+        let waker = place.map(|place| list.swap_remove(place).waker);
+        (waker, list.iter().any(|waiter| waiter.direction == direction))
     }
 
-    /// Moves every waker to `wakers`; their operations find new places if they
-    /// wait again.
-    #[inline]
-    pub(crate) fn take(&mut self, wakers: &mut Vec<Waker>) {
-        if let Some(waiter) = self.slot.take() {
-            wakers.push(waiter.waker);
-        }
-        if self.further.is_some() {
-            self.take_further(wakers);
+    /// Moves every waker of the direction to `wakers`; their operations find new places if
+    /// they wait again.
+    pub(crate) fn take(&mut self, direction: Direction, wakers: &mut Vec<Waker>) {
+        if let Some(list) = &mut self.0 {
+            wakers.extend(list.extract_if(.., |waiter| waiter.direction == direction).map(|waiter| waiter.waker));
+            // Who writes mostly does so for the first time or has filled the kernel's buffer;
+            // two that read would need a list again at once.
+            self.0.take_if(|list| direction == Direction::Write && list.is_empty());
         }
     }
 
-    #[cold]
-    fn take_further(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.further.iter_mut().flat_map(|further| further.drain(..)).map(|waiter| waiter.waker));
-    }
-
-    /// The wakers in place.
-    pub(crate) fn wakers(&self) -> impl Iterator<Item = &Waker> {
-        let further = self.further.iter().flat_map(|further| further.iter());
-        self.slot.iter().chain(further).map(|waiter| &waiter.waker)
+    /// The wakers in place for the direction.
+    pub(crate) fn wakers(&self, direction: Direction) -> impl Iterator<Item = &Waker> {
+        let all = self.0.iter().flat_map(|list| list.iter());
+        all.filter(move |waiter| waiter.direction == direction).map(|waiter| &waiter.waker)
     }
 }

@@ -224,8 +224,8 @@ fn a_place_changes_hands(backend: Backend) {
     turn_until(&reactor, &second, 1);
     assert_eq!((second.count(), third.count(), fourth.count()), (1, 0, 1));
 
-    // Displaced by one that finds its direction ready all the same.
-    let others: Vec<_> = (0..32).map(|_| Wakes::new()).collect();
+    // Displaced by one that finds its direction ready all the same. One has the slot, 32 are in the list.
+    let others: Vec<_> = (0..33).map(|_| Wakes::new()).collect();
     for (_, waker) in &others {
         let mut cx = Context::from_waker(waker);
         assert!(source.poll_read_closed(&mut cx, &mut Ticket::shared()).is_pending());
