@@ -281,8 +281,7 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// Reads the clock once for 61 steps.
     fn sample(&mut self) {
-        let per_step = self.time_steps();
-        if let Some(per_step) = per_step {
+        if let Some(per_step) = self.time_steps() {
             self.core().counters.sample(per_step, self.queued());
         }
         self.counted_from = Some(Instant::now());
@@ -290,11 +289,8 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// How long a step has taken since they were last counted from nothing, if that was a sample; it ends here.
     fn time_steps(&mut self) -> Option<Duration> {
-        let from = self.counted_from.take()?;
         // The one that found nothing says nothing.
-        if self.steps < 2 {
-            return None;
-        }
+        let from = self.counted_from.take().filter(|_| self.steps > 1)?;
         let per_step = from.elapsed() / self.steps;
         self.long_polls = if per_step >= LONG_POLL { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
         Some(per_step)
