@@ -127,8 +127,33 @@ pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
 
 /// As [`with`], but the default after that.
 #[inline]
-pub(crate) fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
+fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
     CONTEXT.try_with(body).unwrap_or_default()
+}
+
+/// Queues a task on the calling thread, if that thread has a core of the runtime; else gives it back.
+#[inline]
+pub(crate) fn push_driven(runtime: usize, task: Task) -> Result<(), Task> {
+    push_where(task, |context| context.core.get() > 0 && context.runtime.get() == runtime)
+}
+
+/// Queues a task on the calling thread, if that thread sits on the seat; else gives it back.
+pub(crate) fn push_seated(seat: usize, task: Task) -> Result<(), Task> {
+    push_where(task, |context| context.seat.get() == seat)
+}
+
+#[inline]
+fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), Task> {
+    let mut task = Some(task);
+    // While the thread's locals are destroyed there is no context, and every push is one from elsewhere.
+    let _gone = CONTEXT.try_with(|context| {
+        if is_here(context)
+            && let Some(task) = task.take()
+        {
+            context.push(task);
+        }
+    });
+    task.map_or(Ok(()), Err)
 }
 
 /// The number of the calling thread's core in the runtime, if it has one, and whether the thread is inside a turn.

@@ -12,7 +12,17 @@ pub(crate) fn now() -> Instant {
 }
 
 /// When it was first asked for.
-pub(crate) static EPOCH: LazyLock<Instant> = LazyLock::new(now);
+static EPOCH: LazyLock<Instant> = LazyLock::new(now);
+
+/// Nanoseconds since the epoch; 584 years are more than there will be.
+pub(crate) fn nanos(moment: Instant) -> u64 {
+    u64::try_from(moment.saturating_duration_since(*EPOCH).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The moment that is so many nanoseconds after the epoch.
+pub(crate) fn moment(nanos: u64) -> Instant {
+    after(*EPOCH, Duration::from_nanos(nanos))
+}
 
 /// `from + duration`, or a moment that never comes if that overflows.
 pub(crate) fn after(from: Instant, duration: Duration) -> Instant {

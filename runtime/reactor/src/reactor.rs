@@ -84,11 +84,10 @@ pub struct Reactor {
     timers: Mutex<Wheel<Waker>>,
     /// Asked under the lock of `timers`, by turns alone.
     pace: Mutex<Pace>,
-    /// No timer is to fire before this (nanoseconds since `epoch`): the earliest
+    /// No timer is to fire before this (nanoseconds since the clock's epoch): the earliest
     /// deadline, or what `pace` makes of it. Stored under the lock of `timers`; read
     /// without it by turns.
     earliest: AtomicU64,
-    epoch: Instant,
     runtime: RuntimeId,
     /// How many turns were made, and how many events they brought. Stored under the
     /// turn lock, by plain stores; std's, for no protocol depends on them.
@@ -126,7 +125,6 @@ impl Reactor {
             timers: Mutex::new(Wheel::new()),
             pace: Mutex::new(Pace::default()),
             earliest: AtomicU64::new(NEVER),
-            epoch: clock::now(),
             runtime,
             turns: core::sync::atomic::AtomicU64::new(0),
             events: core::sync::atomic::AtomicU64::new(0),
@@ -197,11 +195,9 @@ impl Reactor {
     fn gather(&self, wait: Wait, batch: &mut Batch) -> io::Result<Turned> {
         let Some(mut turn) = self.poller.try_turn() else { return Ok(Turned::Busy) };
         let result = turn.wait(&mut batch.events, || self.limit(wait));
-        let count = |counter: &core::sync::atomic::AtomicU64, by: u64| {
+        for (counter, by) in [(&self.turns, 1), (&self.events, batch.events.len() as u64)] {
             counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
-        };
-        count(&self.turns, 1);
-        count(&self.events, batch.events.len() as u64);
+        }
         if !batch.events.is_empty() {
             // The lock of a source is taken inside the table's, never the other way round.
             let table = self.table.lock();
@@ -226,8 +222,8 @@ impl Reactor {
         let limit = match wait {
             _ if earliest == NEVER => wait,
             Wait::No => Wait::No,
-            Wait::Until(moment) => Wait::Until(moment.min(self.moment(earliest))),
-            Wait::Forever => Wait::Until(self.moment(earliest)),
+            Wait::Until(moment) => Wait::Until(moment.min(clock::moment(earliest))),
+            Wait::Forever => Wait::Until(clock::moment(earliest)),
         };
         if matches!(limit, Wait::Until(_)) {
             context::sharpen();
@@ -241,7 +237,7 @@ impl Reactor {
         if earliest == NEVER {
             return;
         }
-        let now = self.nanos(clock::now());
+        let now = clock::nanos(clock::now());
         if earliest <= now {
             let mut timers = self.timers.lock();
             let before = wakers.len();
@@ -375,14 +371,6 @@ impl Reactor {
 
 /// Timers.
 impl Reactor {
-    fn nanos(&self, moment: Instant) -> u64 {
-        u64::try_from(moment.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(NEVER)
-    }
-
-    fn moment(&self, nanos: u64) -> Instant {
-        clock::after(self.epoch, Duration::from_nanos(nanos))
-    }
-
     /// Stores the earliest deadline; called under the lock of `timers`.
     ///
     /// Relaxed: a thread that goes to sleep swaps to PARKED and then loads this;
@@ -398,7 +386,7 @@ impl Reactor {
     /// In a forked child of the process that made the reactor.
     pub(crate) fn set_timer(&self, deadline: Instant, waker: Waker) -> Result<Key, Waker> {
         self.refuse_after_fork();
-        let deadline = self.nanos(deadline);
+        let deadline = clock::nanos(deadline);
         let mut timers = self.timers.lock();
         // Under the lock: `close` drains the timers after it has said closed.
         if self.is_closed() {
@@ -412,7 +400,7 @@ impl Reactor {
 
     /// Moves a timer; false if it has fired or the reactor was closed.
     pub(crate) fn move_timer(&self, key: Key, deadline: Instant) -> bool {
-        let deadline = self.nanos(deadline);
+        let deadline = clock::nanos(deadline);
         let mut timers = self.timers.lock();
         let moved = timers.reset(&key, deadline);
         if moved {

@@ -51,7 +51,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::clock;
 use crate::context;
@@ -123,9 +123,15 @@ pub(crate) struct Home {
 
 impl Registered {
     pub(crate) fn new(fd: RawFd, ready: bool, exact: bool) -> Registered {
-        let born = u64::try_from(clock::now().saturating_duration_since(*clock::EPOCH).as_nanos()).unwrap_or(u64::MAX);
         let (readiness, state) = (Readiness::new(ready, exact), Mutex::new(State::default()));
-        Registered { readiness, fd, forks: sys::forks(), born, home: AtomicUsize::new(0), state }
+        Registered {
+            readiness,
+            fd,
+            forks: sys::forks(),
+            born: clock::nanos(clock::now()),
+            home: AtomicUsize::new(0),
+            state,
+        }
     }
 
     #[cfg(all(test, loom))]
@@ -170,8 +176,7 @@ impl Registered {
         if (self.is_forked() && !settled) || !self.is_at_home(settled) {
             return None;
         }
-        let reads = direction == Direction::Read;
-        let seen = if reads { self.readiness.wait(ticket, waker) } else { None };
+        let seen = if direction == Direction::Read { self.readiness.wait(ticket, waker) } else { None };
         let seen = seen.unwrap_or_else(|| self.wait_listed(direction, ticket, waker));
         self.is_at_home(settled).then_some(seen)
     }
@@ -343,7 +348,7 @@ impl Registered {
         let ids = |direction| state.waiters.wakers(direction).map(id);
         SourceInfo {
             fd: self.fd,
-            born: clock::after(*clock::EPOCH, Duration::from_nanos(self.born)),
+            born: clock::moment(self.born),
             readers: slot.into_iter().chain(ids(Direction::Read)).collect(),
             writers: ids(Direction::Write).collect(),
         }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use super::info::Id;
 use super::join_error::Failure;
 use super::reference::{Task, release};
-use super::state::{Cancel, Pend, REFERENCE, SCHEDULED, Start, State, Wake};
+use super::state::{Cancel, Pend, Start, State, Wake};
 use crate::context;
 use crate::sync::{AtomicU32, UnsafeCell};
 use crate::unwind::{self, Payload};
@@ -26,11 +26,6 @@ pub(crate) trait Schedule: Send + Sync + 'static {
 
     /// Queues a task that has just become runnable. Any thread may call it.
     fn schedule(&self, task: Task);
-
-    /// Whether what the calling thread schedules goes to a queue of its own, out of which it alone takes tasks.
-    fn queues_here(&self) -> bool {
-        false
-    }
 
     /// Enters a task into the live table when it first returns `Pending`, or, if it has a name, when it is made; gives it
     /// back if the table is closed. What is in the table may be cancelled at once.
@@ -132,27 +127,17 @@ impl<S: Schedule> Head<S> {
     }
 
     unsafe fn wake(data: *const ()) {
-        let head = Self::from_data(data);
-        if !head.scheduler.queues_here() {
-            // The reference is given up at the end only: the scheduler lives in the cell, and another thread may have run
-            // and freed the task before `schedule` is through.
-            // SAFETY: the same contract, and the reference is still held.
-            unsafe { Self::wake_by_ref(data) };
-            return release(Self::cell(data), 1);
-        }
-        match head.header.state.rouse(SCHEDULED, REFERENCE) {
-            // Until `schedule` is through, nobody takes the task, and the queue's reference keeps it.
-            Wake::Queue => head.scheduler.schedule(Task { cell: Self::cell(data) }),
-            // SAFETY: the pointer is to a cell of this table's type, and the waker's reference was the last.
-            Wake::Free => unsafe { (head.header.calls.free)(Self::cell(data)) },
-            Wake::Nothing => {}
-        }
+        // The reference is given up at the end only: the scheduler lives in the cell, and another thread may have run
+        // and freed the task before `schedule` is through.
+        // SAFETY: the same contract, and the reference is still held.
+        unsafe { Self::wake_by_ref(data) };
+        release(Self::cell(data), 1);
     }
 
     unsafe fn wake_by_ref(data: *const ()) {
         let head = Self::from_data(data);
-        if head.header.state.rouse(SCHEDULED, 0) == Wake::Queue {
-            // `rouse` added the reference that goes to the queue.
+        if head.header.state.wake() == Wake::Queue {
+            // `wake` added the reference that goes to the queue.
             head.scheduler.schedule(Task { cell: Self::cell(data) });
         }
     }

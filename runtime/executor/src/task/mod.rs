@@ -29,12 +29,6 @@
 //! again; both fail once `COMPLETE` is set. `complete` reads the bit in the very step that sets `COMPLETE`: if it was set, the
 //! runner takes the waker and wakes it; if not, the handle has yet to offer, fails, and finds the result.
 //!
-//! **A wake touches the cell for no longer than somebody keeps it.** The scheduler lives in the cell, and once the task is
-//! pushed, another thread may run it and free the cell. So `Waker::wake` keeps the waker's reference until the scheduler
-//! is through. Where only the calling thread takes tasks out of the queue ([`Schedule::queues_here`]), which it does not
-//! do in here, the queue's reference does the same, and the waker's becomes that one in the step that sets `SCHEDULED`. Of
-//! a task that is not idle it is given up in that step; if it was the last, the task has ended, and the cell is freed.
-//!
 //! An unfinished task is always in a queue, running, or in the live table, which refuses newcomers once it is closed:
 //! that is how shutdown finds every one of them.
 //!

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Wake as StdWake, Waker};
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize};
 use loom::sync::{Arc, Mutex};
-use loom::thread::ThreadId;
 
 use super::{JoinHandle, Live, Options, Schedule, Task};
 
@@ -20,34 +19,12 @@ struct Queue {
     live: Live,
 }
 
-struct Scheduler {
-    queue: Arc<Queue>,
-    /// The only thread that runs tasks, if there is one: what it schedules, it takes.
-    runner: Option<ThreadId>,
-    /// Read at the end of `schedule`: the scheduler in a cell must not be dropped before.
-    uses: AtomicUsize,
-}
-
-impl Clone for Scheduler {
-    fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), runner: self.runner, uses: AtomicUsize::new(0) }
-    }
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        self.uses.with_mut(|_uses| ());
-    }
-}
+#[derive(Clone)]
+struct Scheduler(Arc<Queue>);
 
 impl Scheduler {
     fn new() -> Self {
-        Self::with_runner(None)
-    }
-
-    fn with_runner(runner: Option<ThreadId>) -> Self {
-        let queue = Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new(1) };
-        Self { queue: Arc::new(queue), runner, uses: AtomicUsize::new(0) }
+        Self(Arc::new(Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new(1) }))
     }
 
     #[track_caller]
@@ -60,7 +37,7 @@ impl Scheduler {
     /// Runs what is queued until nothing is.
     fn run(&self) {
         loop {
-            let task = self.queue.tasks.lock().unwrap().pop_front();
+            let task = self.0.tasks.lock().unwrap().pop_front();
             let Some(task) = task else { return };
             if let Some(task) = task.run() {
                 self.schedule(task);
@@ -73,20 +50,15 @@ impl Schedule for Scheduler {
     const LOCAL: bool = false;
 
     fn schedule(&self, task: Task) {
-        self.queue.tasks.lock().unwrap().push_back(task);
-        self.uses.load(Relaxed);
-    }
-
-    fn queues_here(&self) -> bool {
-        self.runner == Some(loom::thread::current().id())
+        self.0.tasks.lock().unwrap().push_back(task);
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
-        self.queue.live.admit(task, 0, 0)
+        self.0.live.admit(task, 0, 0)
     }
 
     fn retire(&self, key: u32) -> Task {
-        self.queue.live.retire(key)
+        self.0.live.retire(key)
     }
 }
 
@@ -172,28 +144,6 @@ fn loom_task_wake_is_not_lost() {
     });
 }
 
-/// Of two wakes, one on the thread that runs the task and one elsewhere, neither touches the cell after it is freed, and
-/// the last reference frees it. Killed by: executor-task-wake-scheduler, executor-task-wake-free.
-#[test]
-fn loom_task_wake_gives_its_reference() {
-    model(|| {
-        let scheduler = Scheduler::with_runner(Some(loom::thread::current().id()));
-        let ready = std::sync::Arc::new(AtomicBool::new(false));
-        let drops = counter();
-        let (handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
-        drop(handle);
-        ready.store(true, Relaxed);
-        let (second, third) = (waker.clone(), waker.clone());
-        let other = loom::thread::spawn(move || waker.wake());
-        second.wake();
-        scheduler.run();
-        third.wake();
-        other.join().unwrap();
-        scheduler.run();
-        assert_eq!(drops.load(Acquire), 1);
-    });
-}
-
 /// An abort from elsewhere drops the future once, whatever the runner and a waker do meanwhile. Killed by:
 /// executor-task-abort.
 #[test]
@@ -227,7 +177,7 @@ fn loom_task_cancel_meets_run() {
         let other = loom::thread::spawn({
             let scheduler = scheduler.clone();
             move || {
-                for task in scheduler.queue.live.of_seat(0) {
+                for task in scheduler.0.live.of_seat(0) {
                     task.cancel();
                 }
             }
@@ -306,7 +256,7 @@ fn loom_task_last_reference_frees() {
                 if ready.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
             })
         });
-        let task = scheduler.queue.tasks.lock().unwrap().pop_front().unwrap();
+        let task = scheduler.0.tasks.lock().unwrap().pop_front().unwrap();
         let other = loom::thread::spawn(move || drop(handle));
         assert!(task.run().is_none());
         let waker = slot.lock().unwrap().take();
@@ -327,8 +277,8 @@ fn loom_task_with_a_name_meets_a_shutdown() {
         let other = loom::thread::spawn({
             let scheduler = scheduler.clone();
             move || {
-                scheduler.queue.live.close();
-                scheduler.queue.live.of_seat(0).into_iter().for_each(Task::cancel);
+                scheduler.0.live.close();
+                scheduler.0.live.of_seat(0).into_iter().for_each(Task::cancel);
             }
         });
         let kept = Counted(drops.clone());
@@ -338,7 +288,7 @@ fn loom_task_with_a_name_meets_a_shutdown() {
         scheduler.schedule(task);
         other.join().unwrap();
         scheduler.run();
-        assert_eq!((drops.load(Acquire), scheduler.queue.live.len()), (1, 0));
+        assert_eq!((drops.load(Acquire), scheduler.0.live.len()), (1, 0));
         assert!(handle.is_finished());
     });
 }

@@ -15,7 +15,7 @@ use super::info::{Id, Options, TaskInfo};
 use super::join::JoinHandle;
 use super::join_error::Failure;
 use super::local::Local;
-use super::state::{CANCELLED, Wake};
+use super::state::Wake;
 
 /// A reference to a task.
 pub(crate) struct Task {
@@ -109,8 +109,8 @@ impl Task {
     /// Asks whoever runs the task to drop the future.
     pub(crate) fn abort(&self) {
         let header = self.header();
-        if header.state.rouse(CANCELLED, 0) == Wake::Queue {
-            // SAFETY: `calls` is the table of this cell's type; `rouse` added the reference that is consumed, and
+        if header.state.abort() == Wake::Queue {
+            // SAFETY: `calls` is the table of this cell's type; `abort` added the reference that is consumed, and
             // `self` keeps the cell meanwhile.
             unsafe { (header.calls.schedule)(self.cell) };
         }

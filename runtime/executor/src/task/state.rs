@@ -12,19 +12,19 @@ use super::info::TaskState;
 use crate::sync::AtomicUsize;
 
 /// The task is in a queue, or will be put there by the thread that runs it.
-pub(super) const SCHEDULED: usize = 1;
+const SCHEDULED: usize = 1;
 /// One thread has the future to itself: to poll it or to drop it.
 const RUNNING: usize = 1 << 1;
 /// The future is gone for good; the cell holds its result until somebody takes it.
 const COMPLETE: usize = 1 << 2;
 /// The future shall be dropped instead of polled.
-pub(super) const CANCELLED: usize = 1 << 3;
+const CANCELLED: usize = 1 << 3;
 /// The `JoinHandle` exists: the result is its to take or to drop.
 const HANDLE: usize = 1 << 4;
 /// The join waker is the task's to take when it completes. While the bit is clear it is the handle's to change.
 const JOIN_WAKER: usize = 1 << 5;
 /// What one reference adds.
-pub(super) const REFERENCE: usize = 1 << 6;
+const REFERENCE: usize = 1 << 6;
 
 /// What to do with a task that came out of a queue.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,10 +53,8 @@ pub(super) enum Pend {
 pub(super) enum Wake {
     /// Nothing: it is queued, done, or its runner will see to it.
     Nothing,
-    /// Queue the task with the reference that was added, or given, for it.
+    /// Queue the task with the reference that was added for it.
     Queue,
-    /// Free the cell: the last reference was given.
-    Free,
 }
 
 /// What to do with a task that shall end now.
@@ -120,22 +118,29 @@ impl State {
         })
     }
 
-    /// With the bit [`SCHEDULED`] a wake, with [`CANCELLED`] an abort, by which whoever runs the task is asked to drop its
-    /// future. The caller keeps his reference, with `given` 0, or gives it, with [`REFERENCE`].
+    /// A wake by someone who keeps the reference that the waker holds.
     #[inline]
-    pub(super) fn rouse(&self, bit: usize, given: usize) -> Wake {
-        let is_idle = |word| word & (RUNNING | SCHEDULED | COMPLETE) == 0;
-        let before = self.update(|word| {
-            let next = if is_idle(word) { (word | bit | SCHEDULED) + REFERENCE } else { word | bit };
-            (next - given, word)
-        });
-        Self::check(before);
-        match before {
-            _ if is_idle(before) => Wake::Queue,
-            // Only after the end: until then a queue, a runner or the live table has another one.
-            _ if before < 2 * given => Wake::Free,
-            _ => Wake::Nothing,
-        }
+    pub(super) fn wake(&self) -> Wake {
+        self.update(|word| {
+            if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
+                (word | SCHEDULED, Wake::Nothing)
+            } else {
+                Self::check(word);
+                ((word | SCHEDULED) + REFERENCE, Wake::Queue)
+            }
+        })
+    }
+
+    /// Asks for the future to be dropped by whoever runs the task.
+    pub(super) fn abort(&self) -> Wake {
+        self.update(|word| {
+            if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
+                (word | CANCELLED, Wake::Nothing)
+            } else {
+                Self::check(word);
+                ((word | CANCELLED | SCHEDULED) + REFERENCE, Wake::Queue)
+            }
+        })
     }
 
     /// Claims the future in order to drop it. The caller's reference becomes the runner's.
@@ -191,7 +196,6 @@ impl State {
     }
 
     /// Adds a reference on behalf of somebody who holds one.
-    #[inline]
     pub(super) fn retain(&self) {
         // Relaxed: the reference that the caller holds keeps the task, and orders whatever it does with it.
         Self::check(self.word.fetch_add(REFERENCE, Relaxed));
@@ -220,7 +224,6 @@ impl State {
     }
 
     /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
-    #[inline]
     fn check(word: usize) {
         if word > isize::MAX as usize {
             process::abort();

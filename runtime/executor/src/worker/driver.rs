@@ -384,20 +384,18 @@ impl<'a, P: Park> Driver<'a, P> {
             self.was_for_others = !self.seat.signal.is_raised() && self.context.queued() == 0;
         }
         self.searching = picked.unwrap_or_else(|| shared.idle.withdraw(index));
-        match rest {
-            Ok(true) => {
-                core.counters.turns.add(1);
-                // Nothing was queued, and no event was left, so the next look around may come as late as after any other.
-                self.steps = 0;
-                // Who is alone can leave the park to nobody.
-                let is_sample = shared.options.workers > 1 && self.random(RESTS_PER_SAMPLE) == 0;
-                self.counted_from = is_sample.then(Instant::now);
-            }
-            Ok(false) => {}
-            Err(error) => {
-                shared.meet_failure(&error);
-                core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
-            }
+        let has_turned = rest.unwrap_or_else(|error| {
+            shared.meet_failure(&error);
+            core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
+            false
+        });
+        if has_turned {
+            core.counters.turns.add(1);
+            // Nothing was queued, and no event was left, so the next look around may come as late as after any other.
+            self.steps = 0;
+            // Who is alone can leave the park to nobody.
+            let is_sample = shared.options.workers > 1 && self.random(RESTS_PER_SAMPLE) == 0;
+            self.counted_from = is_sample.then(Instant::now);
         }
         if found && !self.searching {
             // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.

@@ -202,9 +202,7 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
     const LOCAL: bool = true;
 
     fn schedule(&self, task: Task) {
-        if self.queues_here() {
-            context::read(|context| context.push(task));
-        } else {
+        if let Err(task) = context::push_seated(self.address(), task) {
             lock(&self.returning).push(task);
             let door = self.signal.raise(WORK);
             if door == Door::Closed {
@@ -216,10 +214,6 @@ impl<P: Park> Schedule for Arc<Seat<P>> {
                 self.knock(door);
             }
         }
-    }
-
-    fn queues_here(&self) -> bool {
-        context::is_seated(self.address())
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {

@@ -467,19 +467,16 @@ impl<P: Park> Shared<P> {
 impl<P: Park> Schedule for Arc<Shared<P>> {
     const LOCAL: bool = false;
 
-    #[inline(always)]
-    fn schedule(&self, task: Task) {
-        if self.queues_here() {
-            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
-            context::read(|context| context.push(task));
-        } else {
-            self.schedule_shared(task);
-        }
-    }
-
     #[inline]
-    fn queues_here(&self) -> bool {
-        self.options.private && context::core_in(self.address()).is_some()
+    fn schedule(&self, task: Task) {
+        if self.options.private {
+            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
+            if let Err(task) = context::push_driven(self.address(), task) {
+                self.inject(task);
+            }
+            return;
+        }
+        self.schedule_shared(task);
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
