@@ -49,10 +49,8 @@ impl BitOr for Interest {
 
 impl From<Direction> for Interest {
     fn from(direction: Direction) -> Interest {
-        match direction {
-            Direction::Read => Interest::READ,
-            Direction::Write => Interest::WRITE,
-        }
+        // READ or WRITE.
+        Interest(1 << direction as u8)
     }
 }
 

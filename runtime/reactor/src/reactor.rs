@@ -214,12 +214,10 @@ impl Reactor {
 
     /// How long a turn may wait, given the timers.
     fn limit(&self, wait: Wait) -> Wait {
-        if self.is_closed() {
-            return Wait::No;
-        }
         // Relaxed: see `note_earliest`.
         let earliest = self.earliest.load(Ordering::Relaxed);
         let limit = match wait {
+            _ if self.is_closed() => Wait::No,
             _ if earliest == NEVER => wait,
             Wait::No => Wait::No,
             Wait::Until(moment) => Wait::Until(moment.min(clock::moment(earliest))),

@@ -39,7 +39,7 @@ impl Task {
         options: Options,
         location: &'static Location<'static>,
     ) -> (Self, JoinHandle<T>) {
-        Self::allocate(future, scheduler, options, location)
+        Self::both(Cell::allocate(future, scheduler, options.name, location))
     }
 
     /// Makes a task that can be run and dropped on this thread only.
@@ -49,17 +49,11 @@ impl Task {
         options: Options,
         location: &'static Location<'static>,
     ) -> (Self, JoinHandle<T>) {
-        Self::allocate(Local::new(future), scheduler, options, location)
+        Self::both(Cell::allocate(Local::new(future), scheduler, options.name, location))
     }
 
-    fn allocate<T: 'static, S: Schedule>(
-        future: impl Future<Output = T> + Send + 'static,
-        scheduler: S,
-        options: Options,
-        location: &'static Location<'static>,
-    ) -> (Self, JoinHandle<T>) {
-        let cell = Cell::allocate(future, scheduler, options.name, location);
-        // A new state counts two references.
+    /// The two references that the state of a new cell counts.
+    fn both<T>(cell: NonNull<Header>) -> (Self, JoinHandle<T>) {
         (Self { cell }, JoinHandle::new(Self { cell }))
     }
 

@@ -394,8 +394,7 @@ impl<'a, P: Park> Driver<'a, P> {
             // Nothing was queued, and no event was left, so the next look around may come as late as after any other.
             self.steps = 0;
             // Who is alone can leave the park to nobody.
-            let is_sample = shared.options.workers > 1 && self.random(RESTS_PER_SAMPLE) == 0;
-            self.counted_from = is_sample.then(Instant::now);
+            self.counted_from = (shared.options.workers > 1 && self.random(RESTS_PER_SAMPLE) == 0).then(Instant::now);
         }
         if found && !self.searching {
             // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.
