@@ -31,7 +31,8 @@ impl<P: Park> Handle<P> {
         Self { shards }
     }
 
-    /// That of the executor whose `block_on` the calling thread is inside, if it sleeps in this kind of park.
+    /// That of the executor that the calling thread is inside, in `block_on` or as one of its own threads, if it sleeps in this
+    /// kind of park.
     #[must_use]
     pub fn current() -> Option<Self> {
         context::sitting::<Sitting<P>>()?.seat.shared.upgrade()?.siblings.get()?.upgrade().map(Self::new)

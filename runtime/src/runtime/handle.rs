@@ -41,13 +41,13 @@ impl Handle {
         context::current().map(|handle| (*handle).clone())
     }
 
-    /// The runtime of this thread, or a message that names what needed one.
-    /// That of the `block_on` that this thread is inside.
+    /// That whose `block_on`, or whose worker, this thread is inside.
     pub(crate) fn of_block_on() -> Option<Handle> {
         let executor = bourn_executor::Handle::<ReactorPark>::current()?;
         Some(Handle { blocking: executor.park().blocking.clone(), executor })
     }
 
+    /// The runtime of this thread, or a message that names what needed one.
     #[track_caller]
     pub(crate) fn current_for(what: &str) -> Rc<Handle> {
         match context::current() {

@@ -38,7 +38,7 @@ const INJECTED_IN_A_ROW: u32 = 4;
 /// Models have no clock.
 const LONG_POLL: Duration = if cfg!(any(loom, shuttle)) { Duration::MAX } else { Duration::from_micros(50) };
 
-/// Steps between two rests are timed once in so many rests, at random: each time, a rest would read the clock twice.
+/// Polls between two rests are timed once in so many rests, at random: each time, a rest would read the clock twice.
 const RESTS_PER_SAMPLE: usize = 8;
 
 /// After so many samples that are short, polls do not count as long any more.
@@ -60,8 +60,10 @@ pub(super) struct Driver<'a, P: Park> {
     lifo_in_a_row: u32,
     /// In as many of the next steps tasks from the injector go first, but for one step in five.
     injector_first: u32,
-    /// When the steps were last begun to be counted from nothing, if the clock was read then and the thread has not rested since.
-    counted_from: Option<Instant>,
+    /// When a sample was begun, if one is under way: at a look around, or at the end of a rest.
+    sampled_from: Option<Instant>,
+    /// Polls since then.
+    polls: u32,
     /// Above zero: polls here are so long that no event should wait for their end. Falls with each short sample.
     long_polls: u8,
     searching: bool,
@@ -98,7 +100,8 @@ impl<'a, P: Park> Driver<'a, P> {
             steps: 0,
             lifo_in_a_row: 0,
             injector_first: 0,
-            counted_from: None,
+            sampled_from: None,
+            polls: 0,
             long_polls: 0,
             searching: false,
             had_post: false,
@@ -125,11 +128,8 @@ impl<'a, P: Park> Driver<'a, P> {
         let Some(task) = self.next().or_else(|| self.search()) else {
             return false;
         };
-        self.stop_searching();
+        self.before_poll();
         let core = self.core();
-        if self.long_polls > 0 {
-            self.shared.attend(core.group());
-        }
         core.watch.begin(Some(task.id()), Some(task.location()));
         core.counters.polls.add(1);
         self.park().before_poll();
@@ -156,7 +156,7 @@ impl<'a, P: Park> Driver<'a, P> {
     /// The future of `block_on` is about to be polled.
     pub(super) fn begin_future(&mut self, location: &'static Location<'static>) {
         // A push that is left to this thread would wait as long as the future likes.
-        self.stop_searching();
+        self.before_poll();
         self.steps += 1;
         self.core().watch.begin(None, Some(location));
     }
@@ -257,7 +257,11 @@ impl<'a, P: Park> Driver<'a, P> {
             self.shared.rouse_sentinel();
         }
         if self.steps >= STEPS_PER_LOOK {
-            self.sample();
+            // The clock is read once for 61 steps.
+            if let Some(per_poll) = self.time_polls() {
+                self.core().counters.sample(per_poll, self.queued());
+            }
+            (self.sampled_from, self.polls) = (Some(Instant::now()), 0);
         }
         self.steps = 0;
         if self.shared.options.private {
@@ -279,21 +283,12 @@ impl<'a, P: Park> Driver<'a, P> {
         }
     }
 
-    /// Reads the clock once for 61 steps.
-    fn sample(&mut self) {
-        if let Some(per_step) = self.time_steps() {
-            self.core().counters.sample(per_step, self.queued());
-        }
-        self.counted_from = Some(Instant::now());
-    }
-
-    /// How long a step has taken since they were last counted from nothing, if that was a sample; it ends here.
-    fn time_steps(&mut self) -> Option<Duration> {
-        // The one that found nothing says nothing.
-        let from = self.counted_from.take().filter(|_| self.steps > 1)?;
-        let per_step = from.elapsed() / self.steps;
-        self.long_polls = if per_step >= LONG_POLL { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
-        Some(per_step)
+    /// Ends a sample, if one is under way: how long a poll has taken.
+    fn time_polls(&mut self) -> Option<Duration> {
+        let per_poll = self.sampled_from.take()?.elapsed().checked_div(self.polls)?;
+        let is_long = per_poll >= LONG_POLL && !self.shared.options.private;
+        self.long_polls = if is_long { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
+        Some(per_poll)
     }
 
     /// A turn without waiting; what it wakes is announced at its end.
@@ -360,10 +355,20 @@ impl<'a, P: Park> Driver<'a, P> {
         }
     }
 
+    /// The last of those who searched sees to it that somebody goes on, and who polls long that somebody is in the park.
+    #[inline]
+    fn before_poll(&mut self) {
+        self.stop_searching();
+        self.polls += 1;
+        if self.long_polls > 0 {
+            self.shared.attend(self.core().group());
+        }
+    }
+
     /// Rests until there may be something to do, at most as long as `wait` says.
     pub(super) fn rest(&mut self, wait: Wait) {
         let (shared, core, index) = (self.shared, self.core(), self.lease.index);
-        self.time_steps();
+        self.time_polls();
         shared.idle.publish(index, mem::take(&mut self.searching));
         // The second look; see the head of `idle`.
         // A local task may have been woken by a turn of another group's reactor, at the end of the search.
@@ -389,13 +394,9 @@ impl<'a, P: Park> Driver<'a, P> {
             core.sleeper.rest_aside(Wait::Until(Instant::now() + TICK));
             false
         });
-        if has_turned {
-            core.counters.turns.add(1);
-            // Nothing was queued, and no event was left, so the next look around may come as late as after any other.
-            self.steps = 0;
-            // Who is alone can leave the park to nobody.
-            self.counted_from = (shared.options.workers > 1 && self.random(RESTS_PER_SAMPLE) == 0).then(Instant::now);
-        }
+        core.counters.turns.add(has_turned.into());
+        let is_sample = !found && !shared.options.private && self.random(RESTS_PER_SAMPLE) == 0;
+        (self.sampled_from, self.polls) = (is_sample.then(Instant::now), 0);
         if found && !self.searching {
             // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.
             shared.idle.search();
