@@ -90,7 +90,7 @@ operations! {
         /// Every error of accept(2), and the listener works on after each: some
         /// concern one connection that is gone already
         /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), some say that
-        /// there is no descriptor or memory left for one that waits, which comes again until
+        /// there is no descriptor left for one that waits, or no memory, which comes again until
         /// there is. [`incoming`](TcpListener::incoming) sorts them out.
         ///
         /// # Cancel safety

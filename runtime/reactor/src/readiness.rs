@@ -27,9 +27,9 @@
 //! the slot: a plain store, for nobody else writes a `holder` that is TAKEN. A wait that
 //! finds it so and without SLOT goes to the list; nobody ever waits for the slot.
 //!
-//! Whoever has looked gives the slot back by setting SLOT again. A report in between has
-//! seen no waker: then the tick of reading has changed since, and he wakes it in its
-//! place, unless the next report is about to.
+//! Whoever has looked gives the slot back by setting SLOT again, unless the tick of reading
+//! has changed since: that report has seen no waker, so he takes it and wakes it in its
+//! place. He decides in the step that gives, or a second one who looks could come between.
 //!
 //! Orderings: setting SLOT (Release) pairs with taking it (Acquire), for between lie only
 //! read-modify-writes; freeing (Release) with the next claim (Acquire).
@@ -114,15 +114,16 @@ impl Owned<'_> {
         waker
     }
 
-    /// Gives the slot back to the word, and returns what is known just before.
+    /// Gives the slot back to the word, and returns what is known just before. A report in between has seen no waker:
+    /// then the waker is taken and woken instead.
     fn give_back(self) -> Seen {
-        let given = self.readiness.arm(Direction::Read, SLOT);
-        if (given.word ^ self.taken) & tick(Direction::Read) != 0
-            && let Some(slot) = self.readiness.own(None)
-        {
-            wake_all(&mut slot.take().into_iter().collect());
+        let is_as_taken = |word: u64| (word ^ self.taken) & tick(Direction::Read) == 0;
+        let give = |word| is_as_taken(word).then_some(word | SLOT);
+        let given = self.readiness.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, give);
+        if given.is_err() {
+            wake_all(&mut self.take().into_iter().collect());
         }
-        given
+        Seen { word: given.unwrap_or_else(|word| word), direction: Direction::Read }
     }
 }
 

@@ -325,10 +325,11 @@ impl Registered {
 
     #[cold]
     pub(crate) fn remove_waiter(&self, direction: Direction, ticket: &Ticket) {
-        if direction == Direction::Read {
+        let has = |flag| !self.is_forked() && self.readiness.load(direction).has(flag);
+        if has(SLOT) {
             drop(self.readiness.forget(ticket));
         }
-        if self.is_forked() || !self.readiness.load(direction).has(WAITS) {
+        if !has(WAITS) {
             return;
         }
         let mut state = self.state.lock();

@@ -184,10 +184,11 @@ impl Source {
 
     /// Gives up the place of a wait that ends before it was woken. The places of
     /// [`Ticket::shared`] are other tasks' too, and stay. A report that is under way
-    /// may still wake it once.
+    /// may still wake it once; where somebody looks at the waiters at this moment, its waker
+    /// may stay until the next report, which then wakes it in vain.
     #[inline]
     pub fn forget(&self, direction: Direction, ticket: &Ticket) {
-        // No flag: no waker is in place, or a mark is about to take it.
+        // No flag: no waker is in place, or a mark is about to take it, or somebody looks at it.
         if ticket.is_own() && self.registered.readiness.load(direction).has(SLOT | WAITS) {
             self.registered.remove_waiter(direction, ticket);
         }

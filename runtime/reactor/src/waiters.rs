@@ -8,7 +8,7 @@ use crate::event::Direction;
 
 /// A waiting operation's claim on its place among the waiters.
 ///
-/// Every future that waits has a ticket of its own and gives it back
+/// Every future that waits has a ticket of its own, for one source and one direction, and gives it back
 /// ([`Source::forget`](crate::Source::forget)) when it is dropped. The `poll_*`
 /// functions of one direction share the ticket [`shared`](Ticket::shared), which has
 /// a place for each of 32 tasks: all that have polled since the last report are

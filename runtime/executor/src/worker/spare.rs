@@ -60,12 +60,12 @@ impl Spares {
             drop(host);
             drop(errand);
         });
-        // Where no thread can be started, the errand is gone already.
+        // Where no thread can be started, or none is to be any more, the errand is gone already.
         if call.is_finished()
             && let Poll::Ready(Err(error)) = Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop()))
-            && let Some(refusal) = error.source()
         {
-            return Err(format!("the system has no thread for a spare ({refusal})"));
+            let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            return Err(format!("the system has no thread for a spare ({cause})"));
         }
         Ok(())
     }

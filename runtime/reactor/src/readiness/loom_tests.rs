@@ -205,6 +205,27 @@ fn loom_readiness_slot_two_waits_meet_a_report() {
     });
 }
 
+/// The duty to wake is not lost between two of them. Killed by it: `reactor-slot-given-in-two-steps`.
+#[test]
+fn loom_readiness_slot_two_who_look_take_no_wake_up_along() {
+    loom::model(|| {
+        let (word, reader) = shared();
+        assert!(reader.waits(&word, &mut Ticket::new()));
+        let lookers = [Arc::clone(&word), Arc::clone(&word)].map(|word| {
+            thread::spawn(move || {
+                word.look(None, |_| ());
+            })
+        });
+        let kernel = {
+            let word = Arc::clone(&word);
+            thread::spawn(move || report(&word))
+        };
+        kernel.join().unwrap();
+        lookers.map(|looker| looker.join().unwrap());
+        assert_eq!(reader.count(), 1, "the wake-up is lost, or came twice");
+    });
+}
+
 /// Killed by it: `reactor-slot-look-forgets-a-report`.
 #[test]
 fn loom_readiness_slot_a_look_takes_no_wake_up_along() {
