@@ -208,7 +208,10 @@ fn loom_readiness_slot_two_waits_meet_a_report() {
 /// The duty to wake is not lost between two of them. Killed by it: `reactor-slot-given-in-two-steps`.
 #[test]
 fn loom_readiness_slot_two_who_look_take_no_wake_up_along() {
-    loom::model(|| {
+    // Of four threads, more would take minutes.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
         let (word, reader) = shared();
         assert!(reader.waits(&word, &mut Ticket::new()));
         let lookers = [Arc::clone(&word), Arc::clone(&word)].map(|word| {
@@ -221,7 +224,7 @@ fn loom_readiness_slot_two_who_look_take_no_wake_up_along() {
             thread::spawn(move || report(&word))
         };
         kernel.join().unwrap();
-        lookers.map(|looker| looker.join().unwrap());
+        lookers.into_iter().for_each(|looker| looker.join().unwrap());
         assert_eq!(reader.count(), 1, "the wake-up is lost, or came twice");
     });
 }
