@@ -359,7 +359,7 @@ impl<'a, P: Park> Driver<'a, P> {
     #[inline]
     fn before_poll(&mut self) {
         self.stop_searching();
-        self.polls += 1;
+        self.polls = self.polls.saturating_add(1);
         if self.long_polls > 0 {
             self.shared.attend(self.core().group());
         }
