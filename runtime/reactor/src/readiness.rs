@@ -10,7 +10,7 @@
 //! of epoll also says that the descriptor is writable: with one tick for both, a
 //! busy reader would keep a writer from ever clearing. A tick that comes round
 //! (16 million reports between one load and one clear) would cost one wake-up. Each time
-//! that of reading comes round it counts that of writing too, which costs at most one
+//! that of writing comes round it counts that of reading too, which costs at most one
 //! attempt.
 //!
 //! Orderings: every change is a read-modify-write of the one word, so all of
@@ -60,9 +60,9 @@ pub(crate) const LEVEL: u64 = 1 << 5;
 pub(crate) const SLOT: u64 = 1 << 6;
 /// The flags of writing are this much higher than those of reading.
 const WRITE: u32 = 8;
-/// One on the tick of reading; that of writing is `WRITE_TICK` higher.
+/// One on the tick of writing; that of reading is `READ_TICK` higher, the highest of all.
 const TICK: u64 = 1 << 16;
-const WRITE_TICK: u32 = 24;
+const READ_TICK: u32 = 24;
 
 /// READY for both directions.
 const BOTH: u64 = READY | of(Direction::Write, READY);
@@ -73,7 +73,7 @@ pub(crate) const fn of(direction: Direction, flags: u64) -> u64 {
 }
 
 fn tick(direction: Direction) -> u64 {
-    (((1 << 24) - 1) * TICK) << (WRITE_TICK * direction as u32)
+    (((1 << 24) - 1) * TICK) << (if direction == Direction::Read { READ_TICK } else { 0 })
 }
 
 /// The word and the slot.
@@ -140,6 +140,17 @@ impl Seen {
     pub(crate) fn has(self, flags: u64) -> bool {
         self.word & of(self.direction, flags) != 0
     }
+
+    #[inline]
+    pub(crate) fn without(self, flags: u64) -> Seen {
+        Seen { word: self.word & !of(self.direction, flags), ..self }
+    }
+
+    /// The tick of reading, of 24 bits.
+    #[inline]
+    pub(crate) fn read_tick(self) -> u32 {
+        (self.word / TICK >> READ_TICK) as u32
+    }
 }
 
 impl Readiness {
@@ -183,7 +194,7 @@ impl Readiness {
     fn report(&self, flags: u64, off: u64, wakers: &mut Vec<Waker>) -> u64 {
         let waits = ((flags & BOTH) * WAITS) | ((flags & READY) * SLOT);
         let off = off | waits;
-        let ticks = (flags & READY) * TICK + (((flags >> WRITE & READY) * TICK) << WRITE_TICK);
+        let ticks = (((flags & READY) * TICK) << READ_TICK) + (flags >> WRITE & READY) * TICK;
         let mut word = self.word.load(Ordering::Relaxed);
         let marked = |word: u64| ((word & !off) | flags).wrapping_add(ticks);
         while let Err(found) = self.word.compare_exchange_weak(word, marked(word), Ordering::AcqRel, Ordering::Relaxed)
@@ -191,7 +202,9 @@ impl Readiness {
             word = found;
         }
         if word & waits & SLOT != 0 {
-            wakers.extend(Owned { readiness: self, taken: word }.take());
+            if let Some(waker) = (Owned { readiness: self, taken: word }).take() {
+                wakers.push(waker);
+            }
         }
         word & waits & !SLOT
     }
@@ -311,21 +324,21 @@ mod tests {
     }
 
     #[test]
-    fn a_read_tick_that_comes_round_costs_a_writer_one_attempt() {
-        let word = word(READY | of(Direction::Write, READY) | tick(Direction::Read));
-        let seen = word.load(Direction::Write);
-        mark(&word, libc::POLLIN);
-        let now = word.load(Direction::Write);
-        assert_eq!(now.word & 0xff00, seen.word & 0xff00, "the flags of writing have changed");
-        assert!(!word.clear(seen, READY), "the carry goes into the tick of writing");
+    fn a_write_tick_that_comes_round_costs_a_reader_one_attempt() {
+        let word = word(READY | of(Direction::Write, READY) | tick(Direction::Write));
+        let seen = word.load(Direction::Read);
+        mark(&word, libc::POLLOUT);
+        let now = word.load(Direction::Read);
+        assert_eq!(now.word & 0xff, seen.word & 0xff, "the flags of reading have changed");
+        assert!(!word.clear(seen, READY), "the carry goes into the tick of reading");
         assert!(word.clear(now, READY));
     }
 
     #[test]
-    fn a_write_tick_that_comes_round_touches_nothing_else() {
-        let word = word(tick(Direction::Write));
-        mark(&word, libc::POLLOUT);
-        assert_eq!(word.load(Direction::Read).word, of(Direction::Write, READY));
+    fn a_read_tick_that_comes_round_touches_nothing_else() {
+        let word = word(tick(Direction::Read));
+        mark(&word, libc::POLLIN);
+        assert_eq!(word.load(Direction::Write).word, READY);
     }
 
     /// Also by the short way of plain reports. What closes a direction is ready, or its tick would not count it.

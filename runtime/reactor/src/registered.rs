@@ -160,7 +160,8 @@ impl Registered {
     }
 
     /// Whether the home is the reactor that the thread has entered, and nobody strayed, or
-    /// there is one that was `settled` on.
+    /// there is one that was `settled` on. In a forked child, nobody has entered a parent's: settling tells what may be
+    /// waited for.
     #[inline]
     fn is_at_home(&self, settled: bool) -> bool {
         let home = self.home.load(Ordering::Relaxed);
@@ -172,8 +173,7 @@ impl Registered {
     /// that it may wait there.
     #[inline(never)]
     pub(crate) fn wait(&self, direction: Direction, ticket: &mut Ticket, waker: &Waker, settled: bool) -> Option<Seen> {
-        // In a forked child, settling tells what may be waited for and what is the parent's.
-        if (self.is_forked() && !settled) || !self.is_at_home(settled) {
+        if !self.is_at_home(settled) {
             return None;
         }
         let seen = if direction == Direction::Read { self.readiness.wait(ticket, waker) } else { None };

@@ -11,6 +11,7 @@ use crate::event::{Direction, Interest};
 use crate::reactor::wake_all;
 use crate::readiness::{CLOSED, EXACT, HUNG_UP, LEVEL, READY, SLOT, Seen, WAITS};
 use crate::registered::Registered;
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::waiters::Ticket;
 
 /// What kind of descriptor a source has, which decides what may be concluded from
@@ -27,12 +28,20 @@ pub enum Kind {
     Other,
 }
 
+/// Not a tick.
+const NEVER: u32 = u32::MAX;
+
 /// A non-blocking descriptor that can be waited for; deregistered and closed on
 /// drop.
 pub struct Source {
     registered: Arc<Registered>,
     /// `None` only while being dropped or taken apart.
     fd: Option<OwnedFd>,
+    /// The tick of reading that a short read saw before it found the socket empty: as long as it is that, the flag READY
+    /// says nothing. Each such value is true by itself, whichever of two readers stores his last, and a next report makes
+    /// it one of the past; so a plain store does what would take a read-modify-write of the word. Relaxed: who does not
+    /// see it, or sees it undone, tries once more.
+    dry_at: AtomicU32,
 }
 
 impl Source {
@@ -40,7 +49,29 @@ impl Source {
     /// registered until somebody waits.
     pub fn new(fd: OwnedFd, kind: Kind) -> Source {
         let exact = matches!(kind, Kind::Stream | Kind::Connecting);
-        Source { registered: Arc::new(Registered::new(fd.as_raw_fd(), kind != Kind::Connecting, exact)), fd: Some(fd) }
+        let registered = Registered::new(fd.as_raw_fd(), kind != Kind::Connecting, exact);
+        Source { registered: Arc::new(registered), fd: Some(fd), dry_at: AtomicU32::new(NEVER) }
+    }
+
+    /// What is known of `direction` now.
+    #[inline]
+    fn load(&self, direction: Direction) -> Seen {
+        self.less_dry(self.registered.readiness.load(direction))
+    }
+
+    /// What was `seen`, less what a short read has found out since that report.
+    #[inline]
+    fn less_dry(&self, seen: Seen) -> Seen {
+        let dry_at = self.dry_at.load(Ordering::Relaxed);
+        if seen.direction == Direction::Write || dry_at == NEVER {
+            return seen;
+        }
+        if dry_at == seen.read_tick() {
+            return seen.without(READY);
+        }
+        // It must not be here any more when its tick comes round.
+        self.dry_at.store(NEVER, Ordering::Relaxed);
+        seen
     }
 
     /// Ready as soon as an operation in `direction` may succeed: at once for a
@@ -114,7 +145,7 @@ impl Source {
         }
         // If it is done, the waker stays in place until its ticket is given back: at worst
         // it is woken once more. The direction is put in again, for here it is known to the compiler.
-        match waited.map(|seen| Seen { direction, ..seen }).filter(|seen| seen.has(flags)) {
+        match waited.map(|seen| self.less_dry(Seen { direction, ..seen })).filter(|seen| seen.has(flags)) {
             Some(seen) => Poll::Ready(Ok(seen)),
             None => Poll::Pending,
         }
@@ -149,8 +180,8 @@ impl Source {
     #[inline]
     pub fn clear_short(&self, seen: Seen) {
         if seen.has(EXACT) && !seen.has(LEVEL) {
-            // A report in between is kept; then the next read asks the kernel.
-            self.registered.readiness.clear(seen, READY);
+            // After a report in between, it is not that tick any more, and the next read asks the kernel.
+            self.dry_at.store(seen.read_tick(), Ordering::Relaxed);
         }
     }
 
@@ -163,7 +194,7 @@ impl Source {
     /// What is known of `direction` now, if an operation may succeed.
     #[inline]
     pub fn seen(&self, direction: Direction) -> Option<Seen> {
-        Some(self.registered.readiness.load(direction)).filter(|seen| seen.has(READY | CLOSED))
+        Some(self.load(direction)).filter(|seen| seen.has(READY | CLOSED))
     }
 
     /// Runs a non-blocking operation once, and clears what was known before it if
@@ -228,7 +259,7 @@ impl fmt::Debug for Source {
         formatter
             .debug_struct("Source")
             .field("fd", &self.registered.fd)
-            .field("readiness", &self.registered.readiness.load(Direction::Read))
+            .field("readiness", &self.load(Direction::Read))
             .finish_non_exhaustive()
     }
 }
