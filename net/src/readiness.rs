@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix;
 use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Interest, Ticket};
+use bourn_reactor::{Direction, Interest, Kind, Ticket};
 
 use crate::async_fd::AsyncFd;
 use crate::socket::Socket;
@@ -177,3 +177,17 @@ descriptor_traits! {
 }
 
 lends_descriptor!(TcpSocket);
+
+/// The constructor of what is no exact source: a short read of a Unix stream says nothing,
+/// for it also ends where a descriptor was passed.
+macro_rules! of_descriptor {
+    ($($kind:ident)*) => {$(
+        impl $kind {
+            pub(crate) fn new(fd: OwnedFd) -> $kind {
+                $kind { socket: Socket::new(fd, Kind::Other) }
+            }
+        }
+    )*};
+}
+
+of_descriptor! { TcpListener UdpSocket UnixListener UnixStream UnixDatagram }

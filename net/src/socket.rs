@@ -29,8 +29,8 @@ type Polled<R> = Poll<io::Result<R>>;
 #[derive(Debug)]
 pub(crate) struct Socket {
     source: Source,
-    calls: Calls,
-    stalls: Stalls,
+    pub(crate) calls: Calls,
+    pub(crate) stalls: Stalls,
     /// After the source, for fields are dropped in this order: the descriptor is
     /// closed before its vacancy is announced.
     occupancy: Occupancy,
@@ -44,10 +44,6 @@ impl Socket {
     /// One end of a pipe.
     pub(crate) fn of_pipe(fd: OwnedFd) -> Socket {
         Socket { calls: Calls::Pipe, ..Socket::new(fd, Kind::Other) }
-    }
-
-    pub(crate) fn calls(&self) -> Calls {
-        self.calls
     }
 
     /// Tries `operation` until it says something else than `WouldBlock`, and
@@ -170,10 +166,6 @@ impl Socket {
         mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
         self.wait(direction, |socket, cx, ticket| socket.poll_io(cx, direction, ticket, &mut operation)).await
-    }
-
-    pub(crate) fn stalls(&self) -> &Stalls {
-        &self.stalls
     }
 
     /// Whoever has to do with urgent data must not conclude from short reads: they

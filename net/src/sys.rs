@@ -367,6 +367,13 @@ pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<OwnedFd> {
     Socket::new(domain, kind.nonblocking().cloexec(), None).map(OwnedFd::from)
 }
 
+/// A socket like that of the family of `addr`, bound to it (bind(2)).
+pub(crate) fn open_at(addr: &SockAddr, kind: Type) -> io::Result<OwnedFd> {
+    let fd = open(addr.domain(), kind)?;
+    option(&fd)?.bind(addr)?;
+    Ok(fd)
+}
+
 /// `socketpair(2)`: two non-blocking Unix sockets that are connected.
 pub(crate) fn unix_pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
     told(Call::Open, NONE, 0)?;

@@ -87,7 +87,7 @@ macro_rules! read_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is; otherwise as
             /// [`read`](Self::read).
             pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-                self.socket.try_io(Interest::READ, |fd| sys::recv(fd, self.socket.calls(), buf))
+                self.socket.try_io(Interest::READ, |fd| sys::recv(fd, self.socket.calls, buf))
             }
 
             /// Like [`try_read`](Self::try_read), into several buffers.

@@ -98,7 +98,7 @@ macro_rules! write_methods {
             /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes nothing; otherwise as
             /// [`write`](Self::write).
             pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-                self.socket.try_io(Interest::WRITE, |fd| sys::send(fd, self.socket.calls(), buf))
+                self.socket.try_io(Interest::WRITE, |fd| sys::send(fd, self.socket.calls, buf))
             }
 
             /// Like [`try_write`](Self::try_write), from several buffers.
@@ -106,7 +106,7 @@ macro_rules! write_methods {
             /// # Errors
             /// As `try_write`.
             pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.socket.try_io(Interest::WRITE, |fd| sys::send_vectored(fd, self.socket.calls(), bufs))
+                self.socket.try_io(Interest::WRITE, |fd| sys::send_vectored(fd, self.socket.calls, bufs))
             }
         }
     )*};

@@ -119,24 +119,24 @@ impl TcpStream {
     /// read that waits already takes over the new limit, from now on, unless there was
     /// none when it began to wait.
     pub fn set_read_timeout(&self, limit: Option<Duration>) {
-        self.socket.stalls().set(Direction::Read, limit);
+        self.socket.stalls.set(Direction::Read, limit);
     }
 
     /// For how long reading may stall.
     pub fn read_timeout(&self) -> Option<Duration> {
-        self.socket.stalls().get(Direction::Read)
+        self.socket.stalls.get(Direction::Read)
     }
 
     /// Sets for how long writing may stall: a write that finds no room fails with
     /// [`TimedOut`](io::ErrorKind::TimedOut) when there has been none since a write first
     /// found none. Otherwise as [`set_read_timeout`](TcpStream::set_read_timeout).
     pub fn set_write_timeout(&self, limit: Option<Duration>) {
-        self.socket.stalls().set(Direction::Write, limit);
+        self.socket.stalls.set(Direction::Write, limit);
     }
 
     /// For how long writing may stall.
     pub fn write_timeout(&self) -> Option<Duration> {
-        self.socket.stalls().get(Direction::Write)
+        self.socket.stalls.get(Direction::Write)
     }
 
     /// Sends `buf`, at least one byte of it, whose last byte is urgent (`MSG_OOB`;
