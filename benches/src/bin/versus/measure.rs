@@ -40,6 +40,8 @@ pub struct Result {
     /// One for each round.
     pub figures: Vec<Figures>,
     pub latencies: Histogram,
+    /// How many it had in the end.
+    pub threads: usize,
     /// Context switches of its threads; none for who ends threads meanwhile.
     switches: Option<u64>,
     /// While they were counted.
@@ -216,7 +218,8 @@ pub fn measure(cell: &Cell, plan: Plan, pass: usize, io_uring: bool) -> Outcome<
         let mut load = cell.load(started.address)?;
         load.slice(plan.slice / 4).map_err(|error| format!("{}, {}: {error}", cell.key(), peer.name))?;
         let switches = started.switches()?;
-        let result = Result { peer, figures: Vec::new(), latencies: Histogram::default(), switches: None, units: 0.0 };
+        let (figures, latencies) = (Vec::new(), Histogram::default());
+        let result = Result { peer, figures, latencies, threads: 0, switches: None, units: 0.0 };
         all.push(Asked { server: started, load, result, switches });
     }
     let mut noise = Noise::default();
@@ -256,6 +259,7 @@ pub fn measure(cell: &Cell, plan: Plan, pass: usize, io_uring: bool) -> Outcome<
         if !threads_end {
             asked.result.switches = Some(asked.server.switches()?.saturating_sub(asked.switches));
         }
+        asked.result.threads = asked.server.threads()?;
         drop(asked.load);
         asked.server.end()?;
         results.push(asked.result);
