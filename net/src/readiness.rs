@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix;
 use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Interest, Kind, Ticket};
+use bourn_reactor::{Interest, Kind, Ticket};
 
 use crate::async_fd::AsyncFd;
-use crate::socket::Socket;
+use crate::socket::{Read, Socket, Write};
 use crate::sys;
 use crate::tcp::{TcpListener, TcpSocket, TcpStream};
 use crate::udp::UdpSocket;
@@ -45,7 +45,7 @@ macro_rules! readiness_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub async fn readable(&self) -> io::Result<()> {
-                self.socket.reported(Direction::Read).await
+                self.socket.reported(Read).await
             }
 
             /// Waits until a write would do something: there is room, or an error. See
@@ -57,7 +57,7 @@ macro_rules! readiness_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub async fn writable(&self) -> io::Result<()> {
-                self.socket.reported(Direction::Write).await
+                self.socket.reported(Write).await
             }
 
             /// The `poll` form of [`readable`](Self::readable). Up to 32 tasks may
@@ -86,11 +86,7 @@ macro_rules! readiness_methods {
             ///
             /// # Errors
             /// Those of `operation`.
-            pub fn try_io<R>(
-                &self,
-                interest: Interest,
-                operation: impl FnOnce() -> io::Result<R>,
-            ) -> io::Result<R> {
+            pub fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
                 self.socket.try_io(interest, |_| operation())
             }
         }

@@ -124,9 +124,10 @@ pub(crate) fn set_int(socket: &Socket, (level, name): (c_int, c_int), value: imp
 }
 
 /// Which calls move bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Calls {
     /// recv(2), send(2) and sendmsg(2).
+    #[default]
     Socket,
     /// read(2), write(2) and writev(2), of a pipe.
     Pipe,
@@ -255,6 +256,8 @@ pub(crate) fn send_flagged(fd: BorrowedFd<'_>, buf: &[u8], flags: c_int) -> io::
 
 /// `sendmsg(2)`, of at most [`MOST_SLICES`] slices and without a SIGPIPE, which
 /// `writev(2)` would not suppress.
+// Not inlined: or its slices would be made ready wherever a socket is written to.
+#[inline(never)]
 pub(crate) fn send_vectored(fd: BorrowedFd<'_>, calls: Calls, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     let bufs = &bufs[empty(bufs)..];
     let slices = bufs.len().min(MOST_SLICES);
