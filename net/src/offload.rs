@@ -87,12 +87,9 @@ pub async fn run<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(work: W) 
             lock(&giver.0).result = Some(result);
         }
     }));
-    let refused = match HOOK.get() {
-        Some(hook) => hook.offload(job).err(),
-        None => Some(job),
-    };
-    if let Some(job) = refused {
-        start(job)?;
+    match HOOK.get() {
+        Some(hook) => hook.offload(job).or_else(start)?,
+        None => start(job)?,
     }
     poll_fn(|cx| {
         // Cloned and dropped outside the lock: that is foreign code.
@@ -130,9 +127,7 @@ impl<T> Drop for Giver<T> {
         handover.over = true;
         let waker = handover.waker.take();
         drop(handover);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 

@@ -11,7 +11,7 @@ macro_rules! operations {
         impl $kind {$(
             $(#[$about])*
             pub async fn $wait(&self $(, $arg: $of)*) -> std::io::Result<$done> {
-                self.socket.operate(bourn_reactor::Direction::$direction, $call).await
+                self.socket.operate(crate::socket::$direction, $call).await
             }
 
             #[doc = concat!(" The `poll` form of [`", stringify!($wait), "`](Self::", stringify!($wait), "). Up to 32")]

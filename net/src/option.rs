@@ -312,10 +312,7 @@ fn uses_v6(socket: &Socket) -> io::Result<bool> {
 /// A number of hops that an IP header has room for. The kernel would take what turns
 /// into -1 for its default.
 fn in_range(hops: u32) -> io::Result<u32> {
-    if hops > u8::MAX.into() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(hops)
+    u8::try_from(hops).map(u32::from).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 /// When a silent connection is probed, and when it is given up (tcp(7),

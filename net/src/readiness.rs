@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix;
 use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Interest, Ticket};
+use bourn_reactor::{Interest, Kind, Ticket};
 
 use crate::async_fd::AsyncFd;
-use crate::socket::Socket;
+use crate::socket::{Read, Socket, Write};
 use crate::sys;
 use crate::tcp::{TcpListener, TcpSocket, TcpStream};
 use crate::udp::UdpSocket;
@@ -45,7 +45,7 @@ macro_rules! readiness_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub async fn readable(&self) -> io::Result<()> {
-                self.socket.reported(Direction::Read).await
+                self.socket.reported(Read).await
             }
 
             /// Waits until a write would do something: there is room, or an error. See
@@ -57,7 +57,7 @@ macro_rules! readiness_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub async fn writable(&self) -> io::Result<()> {
-                self.socket.reported(Direction::Write).await
+                self.socket.reported(Write).await
             }
 
             /// The `poll` form of [`readable`](Self::readable). Up to 32 tasks may
@@ -86,11 +86,7 @@ macro_rules! readiness_methods {
             ///
             /// # Errors
             /// Those of `operation`.
-            pub fn try_io<R>(
-                &self,
-                interest: Interest,
-                operation: impl FnOnce() -> io::Result<R>,
-            ) -> io::Result<R> {
+            pub fn try_io<R>(&self, interest: Interest, operation: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
                 self.socket.try_io(interest, |_| operation())
             }
         }
@@ -177,3 +173,17 @@ descriptor_traits! {
 }
 
 lends_descriptor!(TcpSocket);
+
+/// The constructor of what is no exact source: a short read of a Unix stream says nothing,
+/// for it also ends where a descriptor was passed.
+macro_rules! of_descriptor {
+    ($($kind:ident)*) => {$(
+        impl $kind {
+            pub(crate) fn new(fd: OwnedFd) -> $kind {
+                $kind { socket: Socket::new(fd, Kind::Other) }
+            }
+        }
+    )*};
+}
+
+of_descriptor! { TcpListener UdpSocket UnixListener UnixStream UnixDatagram }

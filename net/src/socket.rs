@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,25 +30,42 @@ type Polled<R> = Poll<io::Result<R>>;
 #[derive(Debug)]
 pub(crate) struct Socket {
     source: Source,
-    calls: Calls,
-    stalls: Stalls,
+    rare: OnceLock<Box<Rare>>,
     /// After the source, for fields are dropped in this order: the descriptor is
     /// closed before its vacancy is announced.
     occupancy: Occupancy,
 }
 
+/// What few sockets have. All others pay two words and one look for it.
+#[derive(Debug, Default)]
+struct Rare {
+    calls: Calls,
+    stalls: Stalls,
+}
+
 impl Socket {
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
-        Socket { source: Source::new(fd, kind), calls: Calls::Socket, stalls: Stalls::default(), occupancy: Occupancy }
+        Socket { source: Source::new(fd, kind), rare: OnceLock::new(), occupancy: Occupancy }
     }
 
     /// One end of a pipe.
     pub(crate) fn of_pipe(fd: OwnedFd) -> Socket {
-        Socket { calls: Calls::Pipe, ..Socket::new(fd, Kind::Other) }
+        let rare = Box::new(Rare { calls: Calls::Pipe, ..Rare::default() });
+        Socket { rare: rare.into(), ..Socket::new(fd, Kind::Other) }
     }
 
+    #[inline]
     pub(crate) fn calls(&self) -> Calls {
-        self.calls
+        self.rare.get().map_or(Calls::Socket, |rare| rare.calls)
+    }
+
+    /// Sets how long a stall may last.
+    pub(crate) fn set_limit(&self, direction: Direction, limit: Option<Duration>) {
+        self.rare.get_or_init(Box::default).stalls.set(direction, limit);
+    }
+
+    pub(crate) fn limit(&self, direction: Direction) -> Option<Duration> {
+        self.rare.get()?.stalls.get(direction)
     }
 
     /// Tries `operation` until it says something else than `WouldBlock`, and
@@ -58,22 +76,24 @@ impl Socket {
         cx: &mut Context<'_>,
         direction: Direction,
         ticket: &mut Ticket,
-        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
-    ) -> Polled<(R, Seen)> {
+        mut operation: impl FnMut(Seen) -> io::Result<R>,
+    ) -> Polled<R> {
         ready!(budget::poll_left(cx));
         loop {
             let Poll::Ready(seen) = self.source.poll_ready(cx, direction, ticket) else {
-                return self.stalls.poll(direction, cx).map(Err);
+                return self.rare.get().map_or(Poll::Pending, |rare| rare.stalls.poll(direction, cx).map(Err));
             };
             let seen = seen?;
-            match operation(self.source.as_fd()) {
+            match operation(seen) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.clear(seen),
                 // An error is work too: a task that goes on after each must not
                 // keep the others from theirs.
                 result => {
                     budget::spend();
-                    self.stalls.progress(direction);
-                    return Poll::Ready(result.map(|done| (done, seen)));
+                    if let Some(rare) = self.rare.get() {
+                        rare.stalls.progress(direction);
+                    }
+                    return Poll::Ready(result);
                 }
             }
         }
@@ -91,21 +111,23 @@ impl Socket {
         direction: Direction,
         ticket: &mut Ticket,
         asked: usize,
-        operation: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+        mut operation: impl FnMut(BorrowedFd<'_>, Calls) -> io::Result<usize>,
     ) -> Polled<usize> {
         if asked == 0 {
             return Poll::Ready(Ok(0));
         }
-        let (moved, seen) = ready!(self.poll_operation(cx, direction, ticket, operation))?;
-        if direction == Direction::Read && 0 < moved && moved < asked.min(sys::MOST_BYTES) {
-            self.source.clear_short(seen);
-        }
-        Poll::Ready(Ok(moved))
+        self.poll_operation(cx, direction, ticket, |seen| {
+            let moved = operation(self.as_fd(), self.calls())?;
+            if direction == Direction::Read && 0 < moved && moved < asked.min(sys::MOST_BYTES) {
+                self.source.clear_short(seen);
+            }
+            Ok(moved)
+        })
     }
 
     #[inline]
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &mut [u8]) -> Polled<usize> {
-        self.poll_move(cx, Direction::Read, ticket, buf.len(), |fd| sys::recv(fd, self.calls, buf))
+        self.poll_move(cx, Direction::Read, ticket, buf.len(), |fd, calls| sys::recv(fd, calls, buf))
     }
 
     /// Like `poll_recv`, into the room that is left in `buf`.
@@ -116,7 +138,7 @@ impl Socket {
         buf: &mut B,
     ) -> Polled<usize> {
         let asked = buf.spare().len();
-        self.poll_move(cx, Direction::Read, ticket, asked, |fd| sys::recv_spare(fd, self.calls, buf))
+        self.poll_move(cx, Direction::Read, ticket, asked, |fd, calls| sys::recv_spare(fd, calls, buf))
     }
 
     pub(crate) fn poll_recv_vectored(
@@ -126,7 +148,7 @@ impl Socket {
         bufs: &mut [IoSliceMut<'_>],
     ) -> Polled<usize> {
         let asked = sys::asked(bufs);
-        self.poll_move(cx, Direction::Read, ticket, asked, |fd| sys::recv_vectored(fd, bufs))
+        self.poll_move(cx, Direction::Read, ticket, asked, |fd, _| sys::recv_vectored(fd, bufs))
     }
 
     /// Like `poll_recv`, but what is returned stays in the queue, so its length
@@ -140,7 +162,7 @@ impl Socket {
 
     #[inline]
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, ticket: &mut Ticket, buf: &[u8]) -> Polled<usize> {
-        self.poll_move(cx, Direction::Write, ticket, buf.len(), |fd| sys::send(fd, self.calls, buf))
+        self.poll_move(cx, Direction::Write, ticket, buf.len(), |fd, calls| sys::send(fd, calls, buf))
     }
 
     pub(crate) fn poll_send_vectored(
@@ -149,8 +171,8 @@ impl Socket {
         ticket: &mut Ticket,
         bufs: &[IoSlice<'_>],
     ) -> Polled<usize> {
-        let send = |fd: BorrowedFd<'_>| sys::send_vectored(fd, self.calls, bufs);
-        self.poll_move(cx, Direction::Write, ticket, sys::asked(bufs), send)
+        let asked = sys::asked(bufs);
+        self.poll_move(cx, Direction::Write, ticket, asked, |fd, calls| sys::send_vectored(fd, calls, bufs))
     }
 
     /// What happens to datagrams, which may be empty, and to other than bytes.
@@ -159,21 +181,17 @@ impl Socket {
         cx: &mut Context<'_>,
         direction: Direction,
         ticket: &mut Ticket,
-        operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> Polled<R> {
-        self.poll_operation(cx, direction, ticket, operation).map_ok(|(done, _)| done)
+        self.poll_operation(cx, direction, ticket, |_| operation(self.as_fd()))
     }
 
-    pub(crate) async fn operate<R>(
+    pub(crate) async fn operate<R, W: Way>(
         &self,
-        direction: Direction,
+        way: W,
         mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.wait(direction, |socket, cx, ticket| socket.poll_io(cx, direction, ticket, &mut operation)).await
-    }
-
-    pub(crate) fn stalls(&self) -> &Stalls {
-        &self.stalls
+        self.wait(way, |socket, cx, ticket| socket.poll_io(cx, W::DIRECTION, ticket, &mut operation)).await
     }
 
     /// Whoever has to do with urgent data must not conclude from short reads: they
@@ -208,14 +226,14 @@ impl Socket {
         let result = operation(self.source.as_fd());
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             known.into_iter().flatten().for_each(|seen| self.source.clear(seen));
-        } else {
-            asked.into_iter().flatten().for_each(|direction| self.stalls.progress(direction));
+        } else if let Some(rare) = self.rare.get() {
+            asked.into_iter().flatten().for_each(|direction| rare.stalls.progress(direction));
         }
         result
     }
 
-    pub(crate) async fn reported(&self, direction: Direction) -> io::Result<()> {
-        self.wait(direction, |socket, cx, ticket| socket.poll_reported(cx, direction.into(), ticket)).await
+    pub(crate) async fn reported<W: Way>(&self, way: W) -> io::Result<()> {
+        self.wait(way, |socket, cx, ticket| socket.poll_reported(cx, W::DIRECTION.into(), ticket)).await
     }
 
     /// Tries `operation` until it finds room, for what the kernel reports none:
@@ -241,17 +259,16 @@ impl Socket {
 
     /// What of `interest` was reported and not cleared since, as soon as some is.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Interest> {
-        let mut places = [
-            (Interest::READ, Place::new(self, Direction::Read)),
-            (Interest::WRITE, Place::new(self, Direction::Write)),
-            (Interest::CLOSED, Place::new(self, Direction::Read)),
-        ];
+        let (mut read, mut closed) = (Place::new(self, Read), Place::new(self, Read));
+        let mut write = Place::new(self, Write);
         poll_fn(|cx| {
             let mut held: Option<Interest> = None;
-            for (part, place) in places.iter_mut().filter(|(part, _)| interest.contains(*part)) {
-                if let Poll::Ready(result) = self.poll_reported(cx, *part, &mut place.ticket) {
+            let places = [(Interest::READ, &mut read.ticket), (Interest::CLOSED, &mut closed.ticket)];
+            let places = places.into_iter().chain([(Interest::WRITE, &mut write.ticket)]);
+            for (part, ticket) in places.filter(|(part, _)| interest.contains(*part)) {
+                if let Poll::Ready(result) = self.poll_reported(cx, part, ticket) {
                     result?;
-                    held = Some(held.map_or(*part, |held| held | *part));
+                    held = Some(held.map_or(part, |held| held | part));
                 }
             }
             held.map_or(Poll::Pending, |held| Poll::Ready(Ok(held)))
@@ -262,11 +279,11 @@ impl Socket {
     /// Awaits one of the `poll_*` functions above with a place of its own among
     /// the waiters, given up if the future is dropped.
     #[inline]
-    pub(crate) fn wait<R, F>(&self, direction: Direction, poll: F) -> Waiting<'_, F>
+    pub(crate) fn wait<R, W: Way, F>(&self, way: W, poll: F) -> Waiting<'_, W, F>
     where
         F: FnMut(&Socket, &mut Context<'_>, &mut Ticket) -> Poll<R>,
     {
-        Waiting { place: Place::new(self, direction), poll: Some(poll) }
+        Waiting { place: Place::new(self, way), poll: Some(poll) }
     }
 }
 
@@ -299,17 +316,17 @@ impl Holder for Socket {
 
 /// The future of [`Socket::wait`]. No async block: that would be twice as large, and
 /// large ones are copied by calls.
-pub(crate) struct Waiting<'a, F> {
-    place: Place<&'a Socket>,
+pub(crate) struct Waiting<'a, W: Way, F> {
+    place: Place<&'a Socket, W>,
     /// None once it is done: what was written must not be written again. The place is
     /// kept until the future is dropped, which `await` does at once.
     poll: Option<F>,
 }
 
 // Neither field is ever pinned.
-impl<F> Unpin for Waiting<'_, F> {}
+impl<W: Way, F> Unpin for Waiting<'_, W, F> {}
 
-impl<R, F: FnMut(&Socket, &mut Context<'_>, &mut Ticket) -> Poll<R>> Future for Waiting<'_, F> {
+impl<R, W: Way, F: FnMut(&Socket, &mut Context<'_>, &mut Ticket) -> Poll<R>> Future for Waiting<'_, W, F> {
     type Output = R;
 
     #[inline]
@@ -324,18 +341,37 @@ impl<R, F: FnMut(&Socket, &mut Context<'_>, &mut Ticket) -> Poll<R>> Future for 
     }
 }
 
+/// A direction that the compiler knows: so a place among its waiters needs no field for it.
+pub(crate) trait Way {
+    const DIRECTION: Direction;
+}
+
+#[derive(Debug)]
+pub(crate) struct Read;
+
+#[derive(Debug)]
+pub(crate) struct Write;
+
+impl Way for Read {
+    const DIRECTION: Direction = Direction::Read;
+}
+
+impl Way for Write {
+    const DIRECTION: Direction = Direction::Write;
+}
+
 /// A place among the waiters of one direction, taken when it is first needed; given
 /// up on drop.
 #[derive(Debug)]
-pub(crate) struct Place<H: Deref<Target: Holder>> {
+pub(crate) struct Place<H: Deref<Target: Holder>, W: Way> {
     holder: H,
-    direction: Direction,
     ticket: Ticket,
+    _way: W,
 }
 
-impl<H: Deref<Target: Holder>> Place<H> {
-    pub(crate) fn new(holder: H, direction: Direction) -> Place<H> {
-        Place { holder, direction, ticket: Ticket::new() }
+impl<H: Deref<Target: Holder>, W: Way> Place<H, W> {
+    pub(crate) fn new(holder: H, way: W) -> Place<H, W> {
+        Place { holder, ticket: Ticket::new(), _way: way }
     }
 
     pub(crate) fn holder(&self) -> &H {
@@ -351,12 +387,12 @@ impl<H: Deref<Target: Holder>> Place<H> {
         cx: &mut Context<'_>,
         operation: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> Polled<R> {
-        self.holder.socket().poll_io(cx, self.direction, &mut self.ticket, operation)
+        self.holder.socket().poll_io(cx, W::DIRECTION, &mut self.ticket, operation)
     }
 }
 
-impl<H: Deref<Target: Holder>> Drop for Place<H> {
+impl<H: Deref<Target: Holder>, W: Way> Drop for Place<H, W> {
     fn drop(&mut self) {
-        self.holder.socket().source.forget(self.direction, &self.ticket);
+        self.holder.socket().source.forget(W::DIRECTION, &self.ticket);
     }
 }

@@ -6,10 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-use bourn_reactor::Direction;
 use bourn_reactor::faults::Call;
 
-use crate::socket::Place;
+use crate::socket::{Place, Read, Write};
 use crate::stream::close;
 use crate::sys::{self, Calls};
 use crate::tcp::TcpStream;
@@ -62,8 +61,8 @@ pub async fn copy_bidirectional(one: &TcpStream, other: &TcpStream) -> io::Resul
 /// One direction. What is read goes into a pipe that is empty, and all of it out again
 /// before more is read: so it is always the stream that has said `EAGAIN`.
 struct OneWay<'a> {
-    read: Place<&'a TcpStream>,
-    write: Place<&'a TcpStream>,
+    read: Place<&'a TcpStream, Read>,
+    write: Place<&'a TcpStream, Write>,
     pipe: (OwnedFd, OwnedFd),
     in_pipe: usize,
     /// What could not be spliced, and how much of that was written.
@@ -74,7 +73,7 @@ struct OneWay<'a> {
 
 impl<'a> OneWay<'a> {
     fn new(from: &'a TcpStream, to: &'a TcpStream) -> io::Result<OneWay<'a>> {
-        let (read, write) = (Place::new(from, Direction::Read), Place::new(to, Direction::Write));
+        let (read, write) = (Place::new(from, Read), Place::new(to, Write));
         let pipe = sys::pipe()?;
         Ok(OneWay { read, write, pipe, in_pipe: 0, aside: ([0; 64], 0, 0), copied: 0, ended: false })
     }
@@ -131,7 +130,7 @@ impl TcpStream {
         let (file, mut left) = (file.as_fd(), bytes);
         while left > 0 {
             let asked = left.min(sys::MOST_BYTES as u64) as usize;
-            let sent = self.socket.operate(Direction::Write, |fd| sys::send_file(fd, file, *offset, asked)).await?;
+            let sent = self.socket.operate(Write, |fd| sys::send_file(fd, file, *offset, asked)).await?;
             if sent == 0 {
                 break;
             }

@@ -3,15 +3,15 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bourn_reactor::{Direction, Sleep};
 
-/// The time-outs of a socket, for which it pays only when one was set.
+/// The time-outs of a socket.
 #[derive(Debug, Default)]
-pub(crate) struct Stalls(OnceLock<Box<[Mutex<Stall>; 2]>>);
+pub(crate) struct Stalls([Mutex<Stall>; 2]);
 
 #[derive(Debug, Default)]
 struct Stall {
@@ -24,16 +24,13 @@ struct Stall {
 }
 
 impl Stalls {
-    #[inline]
-    fn of(&self, direction: Direction) -> Option<MutexGuard<'_, Stall>> {
-        let of = &self.0.get()?[direction as usize];
+    fn of(&self, direction: Direction) -> MutexGuard<'_, Stall> {
         // No foreign code runs under the lock, so poison means nothing.
-        Some(of.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0[direction as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set(&self, direction: Direction, limit: Option<Duration>) {
-        self.0.get_or_init(Box::default);
-        let Some(mut of) = self.of(direction) else { return };
+        let mut of = self.of(direction);
         of.limit = limit;
         // Whoever waits by the limit before waits by this one, from now on.
         if let (Some(limit), Some(sleep)) = (limit, &mut of.sleep) {
@@ -42,46 +39,36 @@ impl Stalls {
     }
 
     pub(crate) fn get(&self, direction: Direction) -> Option<Duration> {
-        self.of(direction)?.limit
+        self.of(direction).limit
     }
 
     /// Something was read or written: the next stall begins with the next wait.
-    #[inline]
+    #[cold]
     pub(crate) fn progress(&self, direction: Direction) {
-        if let Some(mut of) = self.of(direction) {
-            of.waits = false;
-        }
+        self.of(direction).waits = false;
     }
 
     /// Called by whoever has to wait: ready when that has been so for too long. Of
     /// several, the last is told.
-    #[inline]
-    pub(crate) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.0.get().is_none() { Poll::Pending } else { self.poll_limit(direction, cx) }
-    }
-
     #[cold]
-    fn poll_limit(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some((limit, mut sleep)) = self.of(direction).and_then(|mut of| {
-            let limit = of.limit?;
-            // Taken out meanwhile: the waker is foreign code.
-            let mut sleep = of.sleep.take().unwrap_or_else(|| Sleep::after(limit));
-            if !std::mem::replace(&mut of.waits, true) {
-                sleep.reset(Sleep::after(limit).deadline());
-            }
-            Some((limit, sleep))
-        }) else {
-            return Poll::Pending;
-        };
+    pub(crate) fn poll(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let mut of = self.of(direction);
+        let Some(limit) = of.limit else { return Poll::Pending };
+        // Taken out meanwhile: the waker is foreign code.
+        let mut sleep = of.sleep.take().unwrap_or_else(|| Sleep::after(limit));
+        if !std::mem::replace(&mut of.waits, true) {
+            sleep.reset(Sleep::after(limit).deadline());
+        }
+        drop(of);
         let over = Pin::new(&mut sleep).poll(cx);
-        let unwanted = self.of(direction).and_then(|mut of| {
-            of.waits &= over.is_pending();
-            // Another was set in between.
-            if let Some(now) = of.limit.filter(|now| *now != limit) {
-                sleep.reset(Sleep::after(now).deadline());
-            }
-            of.sleep.replace(sleep)
-        });
+        let mut of = self.of(direction);
+        of.waits &= over.is_pending();
+        // Another was set in between.
+        if let Some(now) = of.limit.filter(|now| *now != limit) {
+            sleep.reset(Sleep::after(now).deadline());
+        }
+        let unwanted = of.sleep.replace(sleep);
+        drop(of);
         drop(unwanted);
         over.map(|()| io::ErrorKind::TimedOut.into())
     }

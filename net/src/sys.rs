@@ -124,9 +124,10 @@ pub(crate) fn set_int(socket: &Socket, (level, name): (c_int, c_int), value: imp
 }
 
 /// Which calls move bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Calls {
     /// recv(2), send(2) and sendmsg(2).
+    #[default]
     Socket,
     /// read(2), write(2) and writev(2), of a pipe.
     Pipe,
@@ -255,6 +256,8 @@ pub(crate) fn send_flagged(fd: BorrowedFd<'_>, buf: &[u8], flags: c_int) -> io::
 
 /// `sendmsg(2)`, of at most [`MOST_SLICES`] slices and without a SIGPIPE, which
 /// `writev(2)` would not suppress.
+// Not inlined: or its slices would be made ready wherever a socket is written to.
+#[inline(never)]
 pub(crate) fn send_vectored(fd: BorrowedFd<'_>, calls: Calls, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
     let bufs = &bufs[empty(bufs)..];
     let slices = bufs.len().min(MOST_SLICES);
@@ -365,6 +368,13 @@ pub(crate) fn internet(addr: &SockAddr) -> io::Result<SocketAddr> {
 pub(crate) fn open(domain: Domain, kind: Type) -> io::Result<OwnedFd> {
     told(Call::Open, NONE, 0)?;
     Socket::new(domain, kind.nonblocking().cloexec(), None).map(OwnedFd::from)
+}
+
+/// A socket like that of the family of `addr`, bound to it (bind(2)).
+pub(crate) fn open_at(addr: &SockAddr, kind: Type) -> io::Result<OwnedFd> {
+    let fd = open(addr.domain(), kind)?;
+    option(&fd)?.bind(addr)?;
+    Ok(fd)
 }
 
 /// `socketpair(2)`: two non-blocking Unix sockets that are connected.

@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use bourn_reactor::Kind;
-use socket2::{Domain, Type};
+use socket2::Type;
 
 use crate::addr::{ToSocketAddrs, first_of};
 use crate::operation::operations;
@@ -44,10 +43,6 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    pub(crate) fn new(fd: OwnedFd) -> UdpSocket {
-        UdpSocket { socket: Socket::new(fd, Kind::Other) }
-    }
-
     /// Binds a socket to the first of the addresses that `addr` stands for to which
     /// it can be bound. Port 0 lets the kernel choose.
     ///
@@ -62,12 +57,7 @@ impl UdpSocket {
     /// # Cancel safety
     /// Nothing is bound unless the future completes.
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
-        first_of(addr, |addr| {
-            let fd = sys::open(Domain::for_address(addr), Type::DGRAM)?;
-            sys::option(&fd)?.bind(&addr.into())?;
-            Ok(UdpSocket::new(fd))
-        })
-        .await
+        first_of(addr, |addr| sys::open_at(&addr.into(), Type::DGRAM).map(UdpSocket::new)).await
     }
 
     /// Sends to, and receives from, only this peer from now on: the first of the
@@ -145,9 +135,7 @@ impl RecvBatch {
 
     fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         self.received.clear();
-        sys::recv_batch(fd, &mut self.slots, self.size, |length, sender, truncated| {
-            self.received.push((length, sender, truncated));
-        })
+        sys::recv_batch(fd, &mut self.slots, self.size, &mut self.received)
     }
 
     /// What the last call received, in that order.

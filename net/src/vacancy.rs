@@ -94,9 +94,8 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         WATCHES.fetch_sub(1, Ordering::SeqCst);
-        let mut board = board();
-        let waiter = board.waiting.remove(&self.number);
-        drop(board);
+        // Dropped outside the lock.
+        let waiter = board().waiting.remove(&self.number);
         drop(waiter);
     }
 }

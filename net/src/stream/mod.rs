@@ -67,17 +67,17 @@ pub(crate) fn close(socket: &Socket) -> io::Result<()> {
     }
 }
 
-/// Calls `$readers` with all that reads from a stream, and `$writers` with all that
-/// writes to one.
+/// Calls `$readers` with all that reads from a stream, and [`writers`] with all that writes
+/// to one.
 macro_rules! every_end {
-    ($readers:ident, $writers:ident) => {
+    ($readers:ident, $write:tt) => {
         $readers! {
             crate::TcpStream, &crate::TcpStream, crate::ReadHalf<'_>, crate::OwnedReadHalf,
             crate::UnixStream, &crate::UnixStream, crate::unix::ReadHalf<'_>, crate::unix::OwnedReadHalf,
             crate::unix::pipe::Receiver, &crate::unix::pipe::Receiver
         }
-        $writers! {
-            crate::TcpStream, &crate::TcpStream, crate::WriteHalf<'_>, crate::OwnedWriteHalf,
+        writers! {
+            $write crate::TcpStream, &crate::TcpStream, crate::WriteHalf<'_>, crate::OwnedWriteHalf,
             crate::UnixStream, &crate::UnixStream, crate::unix::WriteHalf<'_>, crate::unix::OwnedWriteHalf,
             crate::unix::pipe::Sender, &crate::unix::pipe::Sender
         }
@@ -86,8 +86,9 @@ macro_rules! every_end {
 
 /// A trait of writing, of which there are three that differ in how they call closing,
 /// and in what else (`$more`) they ask for.
-macro_rules! writer {
-    ($writer:ty, $of:ident, $close:ident $(, $more:item)?) => {
+macro_rules! writers {
+    ($write:tt $($writer:ty),*) => {$( writers! { @of $write $writer } )*};
+    (@of [$of:ident $close:ident $($more:item)?] $writer:ty) => {
         impl $of for $writer {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
                 self.get_mut().with(|socket, ticket| socket.poll_send(cx, ticket, buf))
@@ -116,4 +117,4 @@ macro_rules! writer {
     };
 }
 
-pub(crate) use {every_end, writer};
+pub(crate) use {every_end, writers};

@@ -3,8 +3,9 @@
 use std::io::{self, IoSliceMut};
 use std::task::{Context, Poll, ready};
 
-use bourn_reactor::{Direction, Interest, Ticket};
+use bourn_reactor::{Interest, Ticket};
 
+use crate::socket::Read;
 use crate::sys;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
@@ -25,7 +26,7 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost: bytes are read only when the future completes.
             pub fn read(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_recv(cx, ticket, buf))
+                self.socket.wait(Read, move |socket, cx, ticket| socket.poll_recv(cx, ticket, buf))
             }
 
             /// Like [`read`](Self::read), into several buffers, each filled before
@@ -37,7 +38,7 @@ macro_rules! read_methods {
             /// # Cancel safety
             /// Nothing is lost, as with `read`.
             pub fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_recv_vectored(cx, ticket, bufs))
+                self.socket.wait(Read, move |socket, cx, ticket| socket.poll_recv_vectored(cx, ticket, bufs))
             }
 
             /// Fills `buf`.
@@ -52,7 +53,7 @@ macro_rules! read_methods {
             /// `read` where that matters.
             pub fn read_exact(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<()>> {
                 let mut filled = 0;
-                self.socket.wait(Direction::Read, move |socket, cx, ticket| {
+                self.socket.wait(Read, move |socket, cx, ticket| {
                     while filled < buf.len() {
                         match ready!(socket.poll_recv(cx, ticket, &mut buf[filled..]))? {
                             0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
@@ -75,7 +76,7 @@ macro_rules! read_methods {
             /// from there.
             pub fn read_to_end(&self, buf: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
                 let start = buf.len();
-                self.socket.wait(Direction::Read, move |socket, cx, ticket| {
+                self.socket.wait(Read, move |socket, cx, ticket| {
                     while ready!(socket.poll_recv_spare(cx, ticket, buf))? > 0 {}
                     Poll::Ready(Ok(buf.len() - start))
                 })
@@ -116,7 +117,7 @@ macro_rules! socket_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub fn peek(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_peek(cx, ticket, buf))
+                self.socket.wait(Read, move |socket, cx, ticket| socket.poll_peek(cx, ticket, buf))
             }
 
             /// The `poll` form of [`peek`](Self::peek); see
@@ -146,7 +147,7 @@ macro_rules! socket_methods {
             /// # Cancel safety
             /// Nothing is lost.
             pub fn read_closed(&self) -> impl Future<Output = io::Result<()>> {
-                self.socket.wait(Direction::Read, move |socket, cx, ticket| socket.poll_reported(cx, Interest::CLOSED, ticket))
+                self.socket.wait(Read, move |socket, cx, ticket| socket.poll_reported(cx, Interest::CLOSED, ticket))
             }
         }
     )*};

@@ -8,9 +8,9 @@ use std::os::unix::net::SocketAddr as UnixAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bourn_reactor::{Direction, Ticket};
+use bourn_reactor::Ticket;
 
-use crate::socket::{Place, Socket};
+use crate::socket::{Place, Read, Socket, Write};
 use crate::stream::{End, close};
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
@@ -20,11 +20,11 @@ macro_rules! halves {
     ($kind:ident, $addr:ty) => {
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for reading, from [`split`](", stringify!($kind), "::split).")]
         #[derive(Debug)]
-        pub struct ReadHalf<'a>(Place<&'a $kind>);
+        pub struct ReadHalf<'a>(Place<&'a $kind, Read>);
 
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for writing, from [`split`](", stringify!($kind), "::split).")]
         #[derive(Debug)]
-        pub struct WriteHalf<'a>(Place<&'a $kind>);
+        pub struct WriteHalf<'a>(Place<&'a $kind, Write>);
 
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for reading, from")]
         #[doc = concat!(" [`into_split`](", stringify!($kind), "::into_split).")]
@@ -32,7 +32,7 @@ macro_rules! halves {
         /// Dropping it tells the peer nothing; the connection is closed with the second
         /// half that is dropped.
         #[derive(Debug)]
-        pub struct OwnedReadHalf(Place<Arc<$kind>>);
+        pub struct OwnedReadHalf(Place<Arc<$kind>, Read>);
 
         #[doc = concat!(" The half of a [`", stringify!($kind), "`] for writing, from")]
         #[doc = concat!(" [`into_split`](", stringify!($kind), "::into_split).")]
@@ -41,7 +41,7 @@ macro_rules! halves {
         /// drops it without.
         #[derive(Debug)]
         pub struct OwnedWriteHalf(
-            Place<Arc<$kind>>,
+            Place<Arc<$kind>, Write>,
             /// Whether it closes: no more once the stream is whole again, or the half forgotten.
             bool,
         );
@@ -49,15 +49,15 @@ macro_rules! halves {
         impl $kind {
             /// Lends out a half for reading and one for writing.
             pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-                (ReadHalf(Place::new(self, Direction::Read)), WriteHalf(Place::new(self, Direction::Write)))
+                (ReadHalf(Place::new(self, Read)), WriteHalf(Place::new(self, Write)))
             }
 
             /// Takes the stream apart into a half for reading and one for writing, each
             /// for a task of its own.
             pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
                 let stream = Arc::new(self);
-                let read = Place::new(Arc::clone(&stream), Direction::Read);
-                (OwnedReadHalf(read), OwnedWriteHalf(Place::new(stream, Direction::Write), true))
+                let read = Place::new(Arc::clone(&stream), Read);
+                (OwnedReadHalf(read), OwnedWriteHalf(Place::new(stream, Write), true))
             }
         }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::stream::{End, every_end, writer};
+use crate::stream::{End, every_end, writers};
 
 macro_rules! readers {
     ($($reader:ty),*) => {$(
@@ -18,8 +18,4 @@ macro_rules! readers {
     )*};
 }
 
-macro_rules! writers {
-    ($($writer:ty),*) => {$(writer!($writer, AsyncWrite, poll_shutdown, fn is_write_vectored(&self) -> bool { true });)*};
-}
-
-every_end!(readers, writers);
+every_end!(readers, [AsyncWrite poll_shutdown fn is_write_vectored(&self) -> bool { true }]);

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::stream::{End, every_end, writer};
+use crate::stream::{End, every_end, writers};
 
 macro_rules! readers {
     ($($reader:ty),*) => {$(
@@ -26,8 +26,4 @@ macro_rules! readers {
     )*};
 }
 
-macro_rules! writers {
-    ($($writer:ty),*) => {$(writer!($writer, AsyncWrite, poll_close);)*};
-}
-
-every_end!(readers, writers);
+every_end!(readers, [AsyncWrite poll_close]);

@@ -5,8 +5,9 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::task::{Poll, ready};
 
-use bourn_reactor::{Direction, Interest};
+use bourn_reactor::Interest;
 
+use crate::socket::Write;
 use crate::sys;
 use crate::tcp::TcpStream;
 use crate::unix::UnixStream;
@@ -30,7 +31,7 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Nothing is lost: bytes are written only when the future completes.
             pub fn write(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Write, move |socket, cx, ticket| socket.poll_send(cx, ticket, buf))
+                self.socket.wait(Write, move |socket, cx, ticket| socket.poll_send(cx, ticket, buf))
             }
 
             /// Like [`write`](Self::write), from several buffers, one after the
@@ -42,7 +43,7 @@ macro_rules! write_methods {
             /// # Cancel safety
             /// Nothing is lost, as with `write`.
             pub fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
-                self.socket.wait(Direction::Write, move |socket, cx, ticket| socket.poll_send_vectored(cx, ticket, bufs))
+                self.socket.wait(Write, move |socket, cx, ticket| socket.poll_send_vectored(cx, ticket, bufs))
             }
 
             /// Writes all of `buf`.
@@ -56,10 +57,12 @@ macro_rules! write_methods {
             /// Loop over `write` where that matters.
             pub fn write_all(&self, buf: &[u8]) -> impl Future<Output = io::Result<()>> {
                 let mut written = 0;
-                self.socket.wait(Direction::Write, move |socket, cx, ticket| {
+                self.socket.wait(Write, move |socket, cx, ticket| {
                     while written < buf.len() {
-                        let sent = ready!(socket.poll_send(cx, ticket, &buf[written..]));
-                        written += progress(sent, written)?;
+                        match ready!(socket.poll_send(cx, ticket, &buf[written..])) {
+                            Ok(sent @ 1..) => written += sent,
+                            end => return Poll::Ready(Err(unfinished(end, written))),
+                        }
                     }
                     Poll::Ready(Ok(()))
                 })
@@ -77,7 +80,7 @@ macro_rules! write_methods {
             pub fn write_all_vectored(&self, bufs: &mut [IoSlice<'_>]) -> impl Future<Output = io::Result<()>> {
                 let mut written = 0;
                 let mut first = 0;
-                self.socket.wait(Direction::Write, move |socket, cx, ticket| loop {
+                self.socket.wait(Write, move |socket, cx, ticket| loop {
                     while bufs.get(first).is_some_and(|buf| buf.is_empty()) {
                         first += 1;
                     }
@@ -85,8 +88,10 @@ macro_rules! write_methods {
                         return Poll::Ready(Ok(()));
                     }
                     let rest = &mut bufs[first..];
-                    let sent = ready!(socket.poll_send_vectored(cx, ticket, rest));
-                    let sent = progress(sent, written)?;
+                    let sent = match ready!(socket.poll_send_vectored(cx, ticket, rest)) {
+                        Ok(sent @ 1..) => sent,
+                        end => return Poll::Ready(Err(unfinished(end, written))),
+                    };
                     cut(rest, sent);
                     written += sent;
                 })
@@ -128,14 +133,11 @@ pub(crate) fn cut(bufs: &mut [IoSlice<'_>], mut count: usize) {
     }
 }
 
-/// How many bytes more were written, or the error with how many there were.
-#[inline]
-pub(crate) fn progress(sent: io::Result<usize>, written: usize) -> io::Result<usize> {
-    let sent = if matches!(sent, Ok(0)) { Err(io::ErrorKind::WriteZero.into()) } else { sent };
-    sent.map_err(|error| match written {
-        0 => error,
-        _ => io::Error::new(error.kind(), WriteAllError { written, error }),
-    })
+/// What to tell who had `written` bytes when this was the end.
+#[cold]
+pub(crate) fn unfinished(end: io::Result<usize>, written: usize) -> io::Error {
+    let error = end.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+    if written == 0 { error } else { io::Error::new(error.kind(), WriteAllError { written, error }) }
 }
 
 /// Not everything was written: the payload ([`get_ref`](io::Error::get_ref)) of

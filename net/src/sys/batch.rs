@@ -40,13 +40,13 @@ fn headers(
 }
 
 /// `recvmmsg(2)`: as many datagrams as are there, each into a slot of `size` bytes
-/// of `slots`. Calls `each` with the length, the sender, and whether the rest of
-/// it was lost.
+/// of `slots`. Adds the length, the sender, and whether the rest of it was lost, to
+/// `datagrams`.
 pub(crate) fn recv_batch(
     fd: BorrowedFd<'_>,
     slots: &mut [u8],
     size: usize,
-    mut each: impl FnMut(usize, SocketAddr, bool),
+    datagrams: &mut Vec<(usize, SocketAddr, bool)>,
 ) -> io::Result<usize> {
     let mut senders: [_; MOST_DATAGRAMS] = array::from_fn(|_| SockAddrStorage::zeroed());
     let mut slices = NO_SLICES;
@@ -65,7 +65,7 @@ pub(crate) fn recv_batch(
         // SAFETY: the kernel has stored an address of this length.
         let sender = unsafe { SockAddr::new(sender, message.msg_hdr.msg_namelen) };
         let truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-        each(message.msg_len as usize, internet(&sender)?, truncated);
+        datagrams.push((message.msg_len as usize, internet(&sender)?, truncated));
     }
     Ok(received)
 }

@@ -5,8 +5,9 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use bourn_reactor::{Direction, Sleep};
+use bourn_reactor::Sleep;
 
+use crate::socket::Read;
 use crate::stall::before;
 use crate::sys;
 use crate::tcp::{TcpState, TcpStream};
@@ -119,7 +120,7 @@ impl TcpStream {
         let mut drained = 0;
         let drain = async {
             loop {
-                match self.socket.operate(Direction::Read, sys::discard).await? {
+                match self.socket.operate(Read, sys::discard).await? {
                     0 => return io::Result::Ok(()),
                     dropped => drained += dropped as u64,
                 }

@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bourn_reactor::{Direction, Kind, Sleep};
+use bourn_reactor::{Kind, Sleep};
 
-use crate::socket::Socket;
+use crate::socket::{Socket, Write};
 use crate::sys;
 use crate::tcp::{TcpSocket, TcpStream};
 
@@ -22,7 +22,7 @@ pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStre
     let kind = sys::connect(fd.as_fd(), &addr)?;
     let socket = Socket::new(fd, kind);
     if kind == Kind::Connecting {
-        socket.operate(Direction::Write, sys::connected).await?;
+        socket.operate(Write, sys::connected).await?;
     }
     Ok(TcpStream::new(socket))
 }

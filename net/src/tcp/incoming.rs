@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bourn_reactor::{Direction, Sleep};
+use bourn_reactor::Sleep;
 use libc::{ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT, EPROTO};
 use libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM};
 
-use crate::socket::{Place, Socket};
+use crate::socket::{Place, Read, Socket};
 use crate::tcp::listener::accept;
 use crate::tcp::{TcpListener, TcpStream};
 use crate::vacancy::Watch;
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Several may exist for one listener, in several tasks.
 #[derive(Debug)]
 pub struct Incoming<'a> {
-    place: Place<&'a Socket>,
+    place: Place<&'a Socket, Read>,
     exhaustion: Option<Exhaustion>,
 }
 
@@ -54,7 +54,7 @@ pub enum AcceptErrorKind {
 
 impl<'a> Incoming<'a> {
     pub(super) fn new(listener: &'a TcpListener) -> Incoming<'a> {
-        Incoming { place: Place::new(&listener.socket, Direction::Read), exhaustion: None }
+        Incoming { place: Place::new(&listener.socket, Read), exhaustion: None }
     }
 
     /// The next connection.

@@ -35,10 +35,6 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    pub(super) fn new(fd: OwnedFd) -> TcpListener {
-        TcpListener { socket: Socket::new(fd, Kind::Other) }
-    }
-
     /// With `TCP_NODELAY`, for the streams to inherit.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
         sys::option(&fd)?.set_tcp_nodelay(true)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bourn_reactor::{Direction, Kind};
 
 use crate::addr::{ToSocketAddrs, lookup_host};
-use crate::socket::Socket;
+use crate::socket::{Socket, Write};
 use crate::sys;
 use crate::tcp::connect;
 
@@ -119,24 +119,24 @@ impl TcpStream {
     /// read that waits already takes over the new limit, from now on, unless there was
     /// none when it began to wait.
     pub fn set_read_timeout(&self, limit: Option<Duration>) {
-        self.socket.stalls().set(Direction::Read, limit);
+        self.socket.set_limit(Direction::Read, limit);
     }
 
     /// For how long reading may stall.
     pub fn read_timeout(&self) -> Option<Duration> {
-        self.socket.stalls().get(Direction::Read)
+        self.socket.limit(Direction::Read)
     }
 
     /// Sets for how long writing may stall: a write that finds no room fails with
     /// [`TimedOut`](io::ErrorKind::TimedOut) when there has been none since a write first
     /// found none. Otherwise as [`set_read_timeout`](TcpStream::set_read_timeout).
     pub fn set_write_timeout(&self, limit: Option<Duration>) {
-        self.socket.stalls().set(Direction::Write, limit);
+        self.socket.set_limit(Direction::Write, limit);
     }
 
     /// For how long writing may stall.
     pub fn write_timeout(&self) -> Option<Duration> {
-        self.socket.stalls().get(Direction::Write)
+        self.socket.limit(Direction::Write)
     }
 
     /// Sends `buf`, at least one byte of it, whose last byte is urgent (`MSG_OOB`;
@@ -148,7 +148,7 @@ impl TcpStream {
     /// # Cancel safety
     /// Nothing is sent unless the future completes.
     pub async fn send_oob(&self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.operate(Direction::Write, |fd| sys::send_flagged(fd, buf, libc::MSG_OOB)).await
+        self.socket.operate(Write, |fd| sys::send_flagged(fd, buf, libc::MSG_OOB)).await
     }
 
     /// Receives the urgent byte, if there is one that was not received yet; it is at

@@ -2,11 +2,10 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use bourn_reactor::Kind;
 use socket2::{Domain, SockAddr, Type};
 
 use crate::socket::Socket;
@@ -33,16 +32,12 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    pub(crate) fn new(fd: OwnedFd) -> UnixDatagram {
-        UnixDatagram { socket: Socket::new(fd, Kind::Other) }
-    }
-
     /// Binds a socket to `path`, which must not exist yet.
     ///
     /// # Errors
     /// As [`UnixListener::bind`](crate::UnixListener::bind).
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
-        UnixDatagram::bind_to(&SockAddr::unix(path)?)
+        sys::open_at(&SockAddr::unix(path)?, Type::DGRAM).map(UnixDatagram::new)
     }
 
     /// Binds a socket to an address, which may be an abstract name.
@@ -50,13 +45,7 @@ impl UnixDatagram {
     /// # Errors
     /// As [`bind`](UnixDatagram::bind).
     pub fn bind_addr(addr: &SocketAddr) -> io::Result<UnixDatagram> {
-        UnixDatagram::bind_to(&sys::unix_addr(addr)?)
-    }
-
-    fn bind_to(addr: &SockAddr) -> io::Result<UnixDatagram> {
-        let fd = sys::open(Domain::UNIX, Type::DGRAM)?;
-        sys::option(&fd)?.bind(addr)?;
-        Ok(UnixDatagram::new(fd))
+        sys::open_at(&sys::unix_addr(addr)?, Type::DGRAM).map(UnixDatagram::new)
     }
 
     /// A socket without an address, to which nobody can answer unless it is

@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use bourn_reactor::Direction;
 use bourn_reactor::faults::Call;
 
+use crate::socket::{Read, Write};
 use crate::sys;
 use crate::unix::{UnixDatagram, UnixStream};
 
@@ -29,7 +29,7 @@ macro_rules! descriptors {
                 if $needs_a_byte && buf.is_empty() {
                     return if fds.is_empty() { Ok(0) } else { Err(io::ErrorKind::InvalidInput.into()) };
                 }
-                self.socket.operate(Direction::Write, |fd| sys::send_with_fds(fd, $send, buf, fds)).await
+                self.socket.operate(Write, |fd| sys::send_with_fds(fd, $send, buf, fds)).await
             }
 
             /// Receives bytes, and the descriptors that came beside the first of them, which
@@ -47,7 +47,7 @@ macro_rules! descriptors {
                 if $needs_a_byte && buf.is_empty() {
                     return Ok((0, Vec::new()));
                 }
-                self.socket.operate(Direction::Read, |fd| sys::recv_with_fds(fd, $receive, buf)).await
+                self.socket.operate(Read, |fd| sys::recv_with_fds(fd, $receive, buf)).await
             }
         }
     };

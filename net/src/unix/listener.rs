@@ -1,12 +1,11 @@
 //! A socket that listens for connections.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use bourn_reactor::Kind;
-use socket2::{Domain, SockAddr, Type};
+use socket2::{SockAddr, Type};
 
 use crate::operation::operations;
 use crate::socket::Socket;
@@ -39,10 +38,6 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    pub(crate) fn new(fd: OwnedFd) -> UnixListener {
-        UnixListener { socket: Socket::new(fd, Kind::Other) }
-    }
-
     /// Listens at `path`, which must not exist yet. As many connections wait to be
     /// accepted as the kernel allows (`net.core.somaxconn`).
     ///
@@ -63,8 +58,7 @@ impl UnixListener {
     }
 
     fn bind_to(addr: &SockAddr) -> io::Result<UnixListener> {
-        let fd = sys::open(Domain::UNIX, Type::STREAM)?;
-        sys::option(&fd)?.bind(addr)?;
+        let fd = sys::open_at(addr, Type::STREAM)?;
         // The kernel cuts it.
         sys::listen(fd.as_fd(), u32::MAX)?;
         Ok(UnixListener::new(fd))

@@ -2,11 +2,10 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use bourn_reactor::Kind;
 use socket2::{Domain, SockAddr, Type};
 
 use crate::socket::Socket;
@@ -54,11 +53,6 @@ pub struct Credentials {
 }
 
 impl UnixStream {
-    /// A short read says nothing here: it also ends where a descriptor was passed.
-    pub(crate) fn new(fd: OwnedFd) -> UnixStream {
-        UnixStream { socket: Socket::new(fd, Kind::Other) }
-    }
-
     /// Connects to the listener at `path`.
     ///
     /// While the listener has no room for another connection, this tries again after

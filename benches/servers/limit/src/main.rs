@@ -12,13 +12,12 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 
-use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, Role, SMALL, Service, role, whole, work};
+use versus_common::{Arguments, CHUNK, HELLO, MESSAGE, Role, SMALL, Service, announce, role, whole, work};
 
 /// Taken from one wait.
 const EVENTS: usize = 256;
-/// What an event carries that is not a connection's: those carry the descriptor.
+/// What the listener's event carries; that of a connection carries its descriptor.
 const LISTENER: u64 = 1 << 32;
-const INPUT: u64 = 1 << 33;
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
@@ -28,8 +27,7 @@ fn main() -> io::Result<()> {
         epolls.push(sys::epoll()?);
     }
     sys::add(epolls[0], listener.as_raw_fd(), sys::LEVEL, LISTENER)?;
-    sys::add(epolls[0], 0, sys::LEVEL, INPUT)?;
-    println!("{}", listener.local_addr()?);
+    announce(&listener)?;
     for &epoll in &epolls[1..] {
         let arguments = arguments.clone();
         thread::spawn(move || Loop::new(epoll, &arguments).run());
@@ -72,7 +70,6 @@ impl Loop {
             for event in &events[..count] {
                 match event.u64 {
                     LISTENER => self.accept()?,
-                    INPUT => return Ok(()),
                     fd => _ = self.ready(fd as RawFd),
                 }
             }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -205,6 +206,11 @@ impl Server {
         }
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> Outcome<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/task", self.child.id()))?.count())
+    }
+
     /// How often its threads were taken off a processor, by themselves or by the kernel.
     pub fn switches(&self) -> Outcome<u64> {
         let mut switches = 0;
@@ -225,10 +231,14 @@ impl Server {
         Ok(kibibytes * 1024)
     }
 
-    /// Ends it and waits for that.
+    /// Ends it and waits for that. An error if it had ended by itself.
     pub fn end(mut self) -> Outcome<()> {
         drop(self.child.stdin.take());
-        self.child.wait()?;
+        let status = self.child.wait()?;
+        // Standard input did it; strace and valgrind end as what they run did.
+        if status.signal() != Some(libc::SIGIO) {
+            return Err(format!("the server at {} has ended by itself: {status}", self.address).into());
+        }
         Ok(())
     }
 }
