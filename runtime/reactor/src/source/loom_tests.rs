@@ -118,6 +118,70 @@ fn loom_source_a_wait_and_a_report_do_not_miss_each_other() {
     });
 }
 
+/// At home, with one report that says it may be read, of a socket of which a short read proves that it is empty.
+fn stream(reactor: &Arc<Reactor>) -> Arc<Source> {
+    let source = source();
+    source.registered.readiness.set(EXACT, true);
+    let mut ticket = Ticket::new();
+    assert!(Reader::default().waits(&source, reactor, &mut ticket));
+    source.forget(Direction::Read, &ticket);
+    report(&source, READABLE);
+    source
+}
+
+/// What follows a read that has emptied it, and was begun before this: the wait for more.
+fn reads_short(source: &Arc<Source>, seen: Seen, reactor: &Arc<Reactor>, reader: &Reader) -> thread::JoinHandle<bool> {
+    let (reactor, source, reader) = (Arc::clone(reactor), Arc::clone(source), reader.clone());
+    thread::spawn(move || {
+        source.clear_short(seen);
+        reader.waits(&source, &reactor, &mut Ticket::new())
+    })
+}
+
+/// Killed by it: `reactor-dry-at-a-later-tick`, `reactor-dry-for-good`.
+#[test]
+fn loom_source_a_short_read_and_a_report_do_not_miss_each_other() {
+    loom::model(|| {
+        let (reactor, reader) = (reactor(Backend::Epoll), Reader::default());
+        let source = stream(&reactor);
+        let waits = reads_short(&source, source.seen(Direction::Read).unwrap(), &reactor, &reader);
+        let kernel = {
+            let source = Arc::clone(&source);
+            thread::spawn(move || report(&source, READABLE))
+        };
+        kernel.join().unwrap();
+        assert!(!waits.join().unwrap() || reader.wakes.count() == 1, "the wake-up is lost");
+    });
+}
+
+#[test]
+fn loom_source_two_short_reads_and_a_report_do_not_miss_each_other() {
+    bounded(|| {
+        let (reactor, readers) = (reactor(Backend::Epoll), [Reader::default(), Reader::default()]);
+        let source = stream(&reactor);
+        let seen = source.seen(Direction::Read).unwrap();
+        let waits = readers.each_ref().map(|reader| reads_short(&source, seen, &reactor, reader));
+        report(&source, READABLE);
+        for (waits, reader) in waits.into_iter().zip(&readers) {
+            assert!(!waits.join().unwrap() || reader.wakes.count() == 1, "the wake-up is lost");
+        }
+    });
+}
+
+/// A tick that has passed is forgotten, or it would say the same again when it comes round.
+#[test]
+fn loom_source_a_dry_tick_that_has_passed_is_forgotten() {
+    loom::model(|| {
+        let source = stream(&reactor(Backend::Epoll));
+        let seen = source.seen(Direction::Read).unwrap();
+        source.clear_short(seen);
+        assert!(source.seen(Direction::Read).is_none());
+        report(&source, READABLE);
+        assert!(source.seen(Direction::Read).is_some());
+        assert_eq!(source.dry_at.load(crate::sync::atomic::Ordering::Relaxed), NEVER);
+    });
+}
+
 /// Killed by it: `reactor-registers-twice`.
 #[test]
 fn loom_source_two_waiters_register_once() {
