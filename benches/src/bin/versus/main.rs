@@ -6,8 +6,8 @@
 //!   workload    some of: echo churn http idle work blocked bulk slow calls instructions (all, without any)
 //!   --all       every cell, not the usual ones alone
 //!   --only TEXT those cells alone whose name contains it
-//!   --rounds N  how often each server is asked in each cell (3)
-//!   --passes N  how often all of that is done, with servers started anew; says whether the passes agree (3)
+//!   --rounds N  how often each server is started and asked in each cell (9)
+//!   --passes N  how often all of that is done; says whether the passes agree (3)
 //!   --write     into docs/, instead of the folder where the servers are built
 //!   --micro     nothing of this: the table of docs/benchmarks.md out of what `cargo bench` has left
 //!   --smoke     a moment of everything, to see that all servers answer rightly
@@ -85,7 +85,7 @@ impl Options {
             workloads: Vec::new(),
             all: false,
             only: String::new(),
-            rounds: 3,
+            rounds: 9,
             passes: 3,
             write: false,
             smoke: false,
@@ -141,7 +141,7 @@ fn main() -> Outcome<()> {
         Plan { slice: Duration::from_millis(20), rounds: 1, passes: 1, patient: false }
     } else {
         let Options { rounds, passes, .. } = options;
-        Plan { slice: Duration::from_millis(250), rounds: rounds.max(1), passes: passes.max(1), patient: true }
+        Plan { slice: Duration::from_millis(125), rounds: rounds.max(1), passes: passes.max(1), patient: true }
     };
     let mut failures = Vec::new();
     let mut rows = BTreeMap::new();
@@ -155,7 +155,8 @@ fn main() -> Outcome<()> {
     let mut sections = Vec::new();
     for workload in workload::ALL.into_iter().filter(|workload| options.wants(workload)) {
         let section = match workload {
-            workload::WORK => work::requests(plan),
+            // A slice has to hold enough requests for a percentile.
+            workload::WORK => work::requests(Plan { slice: plan.slice * 2, rounds: plan.rounds.div_ceil(3), ..plan }),
             workload::BLOCKED => work::blocked(plan),
             workload::IDLE => idle::measure(plan, io_uring),
             workload::CALLS => count::system_calls(options.smoke, io_uring),

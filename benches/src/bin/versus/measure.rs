@@ -8,7 +8,7 @@ use bourn_bench::random::Random;
 use crate::histogram::Histogram;
 use crate::load::Load;
 use crate::peer::{LIMIT, Peer, Server, TOKIO};
-use crate::workload::Cell;
+use crate::workload::{self, Cell};
 use crate::{Outcome, sys};
 
 /// How long and how often.
@@ -17,7 +17,7 @@ pub struct Plan {
     pub slice: Duration,
     /// Of each pass.
     pub rounds: usize,
-    /// How often all of it is done, with servers started anew.
+    /// How often all of it is done.
     pub passes: usize,
     /// Whether noisy rounds are measured again.
     pub patient: bool,
@@ -40,7 +40,7 @@ pub struct Result {
     /// One for each round.
     pub figures: Vec<Figures>,
     pub latencies: Histogram,
-    /// How many it had in the end.
+    /// How many threads it had in the end.
     pub threads: usize,
     /// Context switches of its threads; none for who ends threads meanwhile.
     switches: Option<u64>,
@@ -205,64 +205,74 @@ impl Machine {
 struct Asked {
     server: Server,
     load: Box<dyn Load>,
-    result: Result,
     switches: u64,
 }
 
-/// Measures a cell, in one of the passes.
+/// Starts the servers of a cell, in the order of its peers, and has each be asked for a moment.
+fn start(cell: &Cell, peers: &[Peer], plan: Plan) -> Outcome<Vec<Asked>> {
+    let mut all = Vec::new();
+    for peer in peers {
+        let server = Server::start(peer, cell.service, cell.is_pinned())?;
+        let mut load = cell.load(server.address)?;
+        load.slice(plan.slice / 4).map_err(|error| format!("{}, {}: {error}", cell.key(), peer.name))?;
+        let switches = server.switches()?;
+        all.push(Asked { server, load, switches });
+    }
+    Ok(all)
+}
+
+/// Measures a cell, in one of the passes. Its servers are started anew for each round: the same program is dearer or cheaper
+/// each time, by where its memory lies.
 pub fn measure(cell: &Cell, plan: Plan, pass: usize, io_uring: bool) -> Outcome<Row> {
     sys::pin(if cell.is_pinned() { &sys::processors()[1..2] } else { sys::processors() })?;
-    let mut all = Vec::new();
-    for peer in cell.peers(io_uring) {
-        let started = Server::start(&peer, cell.service, cell.is_pinned())?;
-        let mut load = cell.load(started.address)?;
-        load.slice(plan.slice / 4).map_err(|error| format!("{}, {}: {error}", cell.key(), peer.name))?;
-        let switches = started.switches()?;
-        let (figures, latencies) = (Vec::new(), Histogram::default());
-        let result = Result { peer, figures, latencies, threads: 0, switches: None, units: 0.0 };
-        all.push(Asked { server: started, load, result, switches });
-    }
+    let peers = cell.peers(io_uring);
+    let result = |peer: &Peer| Result {
+        peer: *peer,
+        figures: Vec::new(),
+        latencies: Histogram::default(),
+        threads: 0,
+        switches: if peer.is_blocking() && cell.workload == workload::CHURN { None } else { Some(0) },
+        units: 0.0,
+    };
+    let mut results: Vec<Result> = peers.iter().map(result).collect();
     let mut noise = Noise::default();
     let mut random = Random::new(pass as u64);
     let mut rounds = 0;
     while rounds < plan.rounds {
+        let mut all = start(cell, &peers, plan)?;
         let before = Machine::now()?;
         let mut own = Duration::ZERO;
         let mut round = Vec::new();
         for index in random.order(all.len()) {
-            let asked = &mut all[index];
-            let used = asked.server.processor_time()?;
+            let Asked { server, load, .. } = &mut all[index];
+            let used = server.processor_time()?;
             let own_before = sys::own_processor_time()?;
-            let slice = asked
-                .load
-                .slice(plan.slice)
-                .map_err(|error| format!("{}, {}: {error}", cell.key(), asked.result.peer.name))?;
-            let spent = asked.server.settled()?.saturating_sub(used);
+            let slice =
+                load.slice(plan.slice).map_err(|error| format!("{}, {}: {error}", cell.key(), peers[index].name))?;
+            let spent = server.settled()?.saturating_sub(used);
             own += spent + (sys::own_processor_time()? - own_before);
-            asked.result.units += slice.units;
             let each = |time: Duration| time.as_secs_f64() * 1e6 / slice.units;
             let rate = slice.units / slice.wall.as_secs_f64();
             let figures = Figures { rate, cost: each(spent), generator: each(slice.generator) };
-            round.push((index, figures, slice.latencies));
+            round.push((index, figures, slice));
         }
-        if noise.counts(&before, own, plan)? {
-            for (index, figures, latencies) in round {
-                all[index].result.figures.push(figures);
-                all[index].result.latencies.merge(&latencies);
+        let counts = noise.counts(&before, own, plan)?;
+        for (result, Asked { server, load, switches }) in results.iter_mut().zip(all) {
+            result.threads = server.threads()?;
+            if let (Some(sum), true) = (&mut result.switches, counts) {
+                *sum += server.switches()?.saturating_sub(switches);
+            }
+            drop(load);
+            server.end()?;
+        }
+        if counts {
+            for (index, figures, slice) in round {
+                results[index].figures.push(figures);
+                results[index].latencies.merge(&slice.latencies);
+                results[index].units += slice.units;
             }
             rounds += 1;
         }
-    }
-    let mut results = Vec::new();
-    for mut asked in all {
-        let threads_end = asked.result.peer.is_blocking() && cell.workload == crate::workload::CHURN;
-        if !threads_end {
-            asked.result.switches = Some(asked.server.switches()?.saturating_sub(asked.switches));
-        }
-        asked.result.threads = asked.server.threads()?;
-        drop(asked.load);
-        asked.server.end()?;
-        results.push(asked.result);
     }
     let row = Row { cell: cell.clone(), results, noise };
     eprintln!("{}", summary(&row));

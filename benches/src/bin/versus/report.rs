@@ -336,7 +336,8 @@ fn head(command: &str, plan: Plan, took: Duration) -> Outcome<String> {
          * Servers of one thread run on the first processor, the generator on another. With several workers nothing is\n\
          \x20 pinned, and on two processors the generator takes part of them.\n\
          * All servers of a row are up; each is asked for {} ms, in an order that is shuffled for each round from a fixed\n\
-         \x20 seed. {} rounds, {} times (passes), for which the servers are started anew. Ratios are between slices of the same\n\
+         \x20 seed. {} rounds, {} times (passes). For each round the servers are started anew: a process costs some 3 % more or\n\
+         \x20 less than the next one of the same program, by where its memory lies. Ratios are between slices of the same\n\
          \x20 round: the median of all rounds, and in brackets {}. A target is met when the median of all rounds meets\n\
          \x20 it and that of each pass does.\n\
          * *CPU* is the processor time of all threads of the server, from the kernel's clock of that process, which is what\n\

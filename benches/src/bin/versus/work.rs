@@ -276,8 +276,11 @@ pub fn requests(plan: Plan) -> Outcome<Section> {
         "Over {CONNECTIONS} connections, at random moments (Poisson, the same for all servers), the load being a share of\n\
          the {processors} processors, which the generator uses, too. The answer is what was computed, and the generator knows\n\
          it. Microseconds from when a request was due to its answer: percentiles of all rounds; ratios of rounds, the median\n\
-         and in brackets {}. Nothing is pinned; the servers are the same in all passes.\n\n",
+         and in brackets {}. {} rounds of {} ms, {} times. Nothing is pinned; the servers are the same in all passes.\n\n",
         spread_of(plan.rounds * plan.passes),
+        plan.rounds,
+        plan.slice.as_millis(),
+        plan.passes,
     ));
     section.table(&["cost, load, workers", "server", "p50 us", "p99 us", "p50 over tokio", "p99 over tokio"]);
     sys::pin(sys::processors())?;
