@@ -18,7 +18,7 @@ const SLACK: u64 = 1;
 per_thread! {
     static ENTERED: RefCell<Vec<(u64, Arc<Reactor>)>> = const { RefCell::new(Vec::new()) };
     static ENTRIES: Cell<u64> = const { Cell::new(0) };
-    // The address of the last of `ENTERED`, or 0, also if that is the parent's of this forked child.
+    // The address of the last of `ENTERED`, or 0.
     static LAST: Cell<usize> = const { Cell::new(0) };
     static SLACK_BEFORE: Cell<Option<u64>> = const { Cell::new(None) };
     static BATCH: Cell<Option<Batch>> = const { Cell::new(None) };
@@ -39,13 +39,14 @@ pub(crate) fn enter(reactor: &Arc<Reactor>) -> Entered {
     // A thread whose locals are gone has no context to enter: a runtime may be dropped on it.
     let _gone = ENTERED.try_with(|entered| {
         entered.borrow_mut().push((number, Arc::clone(reactor)));
-        note_last(Some(reactor));
+        note_last(&entered.borrow());
     });
     Entered { number, thread: PhantomData }
 }
 
-fn note_last(last: Option<&Arc<Reactor>>) {
-    LAST.with(|place| place.set(last.map_or(0, |reactor| Arc::as_ptr(reactor).addr())));
+fn note_last(entered: &[(u64, Arc<Reactor>)]) {
+    let last = entered.last().map_or(0, |(_, reactor)| Arc::as_ptr(reactor).addr());
+    LAST.with(|place| place.set(last));
 }
 
 impl Drop for Entered {
@@ -54,7 +55,7 @@ impl Drop for Entered {
             let mut entered = entered.borrow_mut();
             let place = entered.iter().rposition(|(number, _)| *number == self.number);
             let left = place.map(|place| entered.remove(place));
-            note_last(entered.last().map(|(_, reactor)| reactor).filter(|reactor| !reactor.is_forked()));
+            note_last(&entered);
             (left, entered.is_empty())
         });
         let outermost = matches!(left, Ok((_, true)));
@@ -64,11 +65,6 @@ impl Drop for Entered {
             sys::set_timer_slack(slack);
         }
     }
-}
-
-/// Called in a forked child, by the one thread that it has: nothing but a store, for a signal's handler may have forked.
-pub(crate) fn forget_parent() {
-    LAST.try_with(|place| place.set(0)).ok();
 }
 
 /// The address of the reactor that the thread has entered last, or 0.

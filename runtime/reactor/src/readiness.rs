@@ -141,11 +141,6 @@ impl Seen {
         self.word & of(self.direction, flags) != 0
     }
 
-    #[inline]
-    pub(crate) fn without(self, flags: u64) -> Seen {
-        Seen { word: self.word & !of(self.direction, flags), ..self }
-    }
-
     /// The tick of reading, of 24 bits.
     #[inline]
     pub(crate) fn read_tick(self) -> u32 {
@@ -201,10 +196,10 @@ impl Readiness {
         {
             word = found;
         }
-        if word & waits & SLOT != 0 {
-            if let Some(waker) = (Owned { readiness: self, taken: word }).take() {
-                wakers.push(waker);
-            }
+        if word & waits & SLOT != 0
+            && let Some(waker) = (Owned { readiness: self, taken: word }).take()
+        {
+            wakers.push(waker);
         }
         word & waits & !SLOT
     }

@@ -160,8 +160,7 @@ impl Registered {
     }
 
     /// Whether the home is the reactor that the thread has entered, and nobody strayed, or
-    /// there is one that was `settled` on. In a forked child, nobody has entered a parent's: settling tells what may be
-    /// waited for.
+    /// there is one that was `settled` on.
     #[inline]
     fn is_at_home(&self, settled: bool) -> bool {
         let home = self.home.load(Ordering::Relaxed);
@@ -173,7 +172,8 @@ impl Registered {
     /// that it may wait there.
     #[inline(never)]
     pub(crate) fn wait(&self, direction: Direction, ticket: &mut Ticket, waker: &Waker, settled: bool) -> Option<Seen> {
-        if !self.is_at_home(settled) {
+        // In a forked child, settling tells what may be waited for and what is the parent's.
+        if (self.is_forked() && !settled) || !self.is_at_home(settled) {
             return None;
         }
         let seen = if direction == Direction::Read { self.readiness.wait(ticket, waker) } else { None };

@@ -53,12 +53,6 @@ impl Source {
         Source { registered: Arc::new(registered), fd: Some(fd), dry_at: AtomicU32::new(NEVER) }
     }
 
-    /// What is known of `direction` now.
-    #[inline]
-    fn load(&self, direction: Direction) -> Seen {
-        self.less_dry(self.registered.readiness.load(direction))
-    }
-
     /// What was `seen`, less what a short read has found out since that report.
     #[inline]
     fn less_dry(&self, seen: Seen) -> Seen {
@@ -67,7 +61,7 @@ impl Source {
             return seen;
         }
         if dry_at == seen.read_tick() {
-            return seen.without(READY);
+            return Seen { word: seen.word & !READY, ..seen };
         }
         // It must not be here any more when its tick comes round.
         self.dry_at.store(NEVER, Ordering::Relaxed);
@@ -194,7 +188,7 @@ impl Source {
     /// What is known of `direction` now, if an operation may succeed.
     #[inline]
     pub fn seen(&self, direction: Direction) -> Option<Seen> {
-        Some(self.load(direction)).filter(|seen| seen.has(READY | CLOSED))
+        Some(self.less_dry(self.registered.readiness.load(direction))).filter(|seen| seen.has(READY | CLOSED))
     }
 
     /// Runs a non-blocking operation once, and clears what was known before it if
@@ -259,7 +253,7 @@ impl fmt::Debug for Source {
         formatter
             .debug_struct("Source")
             .field("fd", &self.registered.fd)
-            .field("readiness", &self.load(Direction::Read))
+            .field("readiness", &self.registered.readiness.load(Direction::Read))
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use libc::c_int;
 
-use crate::context;
 use crate::faults::{Call, told};
 
 /// No descriptor: what a call is about that is about none.
@@ -255,12 +254,11 @@ pub(crate) fn forks() -> u32 {
 
     extern "C" fn count() {
         FORKS.fetch_add(1, Ordering::Relaxed);
-        context::forget_parent();
     }
 
     WATCH.call_once(|| {
-        // SAFETY: `count` is async-signal-safe (an atomic add, and a store to a local of the thread that needs no making),
-        // which is what pthread_atfork(3) asks of a child handler.
+        // SAFETY: `count` is async-signal-safe (one atomic add), which is what
+        // pthread_atfork(3) asks of a child handler.
         unsafe { libc::pthread_atfork(None, None, Some(count)) };
     });
     FORKS.load(Ordering::Relaxed)
