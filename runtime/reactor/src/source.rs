@@ -57,14 +57,13 @@ impl Source {
     #[inline]
     fn less_dry(&self, seen: Seen) -> Seen {
         let dry_at = self.dry_at.load(Ordering::Relaxed);
-        if seen.direction == Direction::Write || dry_at == NEVER {
-            return seen;
-        }
-        if dry_at == seen.read_tick() {
+        if seen.direction == Direction::Read && dry_at == seen.read_tick() {
             return Seen { word: seen.word & !READY, ..seen };
         }
-        // It must not be here any more when its tick comes round.
-        self.dry_at.store(NEVER, Ordering::Relaxed);
+        if seen.direction == Direction::Read && dry_at != NEVER {
+            // It must not be here any more when its tick comes round.
+            self.dry_at.store(NEVER, Ordering::Relaxed);
+        }
         seen
     }
 
