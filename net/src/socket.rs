@@ -9,11 +9,11 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bourn_reactor::{Direction, Interest, Kind, Seen, Sleep, Source, Ticket, budget};
+use once_cell::race::OnceBox;
 
 use crate::stall::Stalls;
 use crate::sys::{self, Calls, Room};
@@ -30,13 +30,13 @@ type Polled<R> = Poll<io::Result<R>>;
 #[derive(Debug)]
 pub(crate) struct Socket {
     source: Source,
-    rare: OnceLock<Box<Rare>>,
+    rare: OnceBox<Rare>,
     /// After the source, for fields are dropped in this order: the descriptor is
     /// closed before its vacancy is announced.
     occupancy: Occupancy,
 }
 
-/// What few sockets have. All others pay two words and one look for it.
+/// What few sockets have. All others pay a word and a look for it.
 #[derive(Debug, Default)]
 struct Rare {
     calls: Calls,
@@ -45,13 +45,13 @@ struct Rare {
 
 impl Socket {
     pub(crate) fn new(fd: OwnedFd, kind: Kind) -> Socket {
-        Socket { source: Source::new(fd, kind), rare: OnceLock::new(), occupancy: Occupancy }
+        Socket { source: Source::new(fd, kind), rare: OnceBox::new(), occupancy: Occupancy }
     }
 
     /// One end of a pipe.
     pub(crate) fn of_pipe(fd: OwnedFd) -> Socket {
         let rare = Box::new(Rare { calls: Calls::Pipe, ..Rare::default() });
-        Socket { rare: rare.into(), ..Socket::new(fd, Kind::Other) }
+        Socket { rare: OnceBox::with_value(rare), ..Socket::new(fd, Kind::Other) }
     }
 
     #[inline]
