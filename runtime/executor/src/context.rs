@@ -14,6 +14,14 @@ thread_local! {
     static CONTEXT: Context = const { Context::new() };
 }
 
+thread_local! {
+    /// The address of the task that the thread polls, or 0, and how many clones of its waker it has made meanwhile.
+    static POLLED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+/// Of the clones that a task makes of its own waker, so many in one poll are counted aside, without an atomic operation.
+pub(crate) const MOST_LENT: usize = 1 << 16;
+
 /// What a thread is in its runtime.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
@@ -131,29 +139,49 @@ fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
     CONTEXT.try_with(body).unwrap_or_default()
 }
 
-/// Queues a task on the calling thread, if that thread has a core of the runtime; else gives it back.
+/// Queues what `make` makes on the calling thread, if that thread has a core of the runtime; else `false`.
 #[inline]
-pub(crate) fn push_driven(runtime: usize, task: Task) -> Result<(), Task> {
-    push_where(task, |context| context.core.get() > 0 && context.runtime.get() == runtime)
+pub(crate) fn push_driven(runtime: usize, make: impl FnOnce() -> Option<Task>) -> bool {
+    push_where(make, |context| context.core.get() > 0 && context.runtime.get() == runtime)
 }
 
-/// Queues a task on the calling thread, if that thread sits on the seat; else gives it back.
-pub(crate) fn push_seated(seat: usize, task: Task) -> Result<(), Task> {
-    push_where(task, |context| context.seat.get() == seat)
+/// Queues what `make` makes on the calling thread, if that thread sits on the seat; else `false`.
+#[inline]
+pub(crate) fn push_seated(seat: usize, make: impl FnOnce() -> Option<Task>) -> bool {
+    push_where(make, |context| context.seat.get() == seat)
 }
 
 #[inline]
-fn push_where(task: Task, is_here: impl FnOnce(&Context) -> bool) -> Result<(), Task> {
-    let mut task = Some(task);
+fn push_where(make: impl FnOnce() -> Option<Task>, is_here: impl FnOnce(&Context) -> bool) -> bool {
     // While the thread's locals are destroyed there is no context, and every push is one from elsewhere.
-    let _gone = CONTEXT.try_with(|context| {
-        if is_here(context)
-            && let Some(task) = task.take()
-        {
+    read(|context| {
+        let is_here = is_here(context);
+        if is_here && let Some(task) = make() {
             context.push(task);
         }
-    });
-    task.map_or(Ok(()), Err)
+        is_here
+    })
+}
+
+/// Calls `poll`, which polls the task at this address. Returns also how many clones of its waker were counted aside.
+#[inline]
+pub(crate) fn while_polled<R>(task: usize, poll: impl FnOnce() -> R) -> (R, usize) {
+    let outer = POLLED.with(|polled| polled.replace((task, 0)));
+    let result = poll();
+    (result, POLLED.with(|polled| polled.replace(outer)).1)
+}
+
+/// Counts a clone of the waker of the task at this address aside, if the calling thread polls it; else `false`.
+#[inline]
+pub(crate) fn lend(task: usize) -> bool {
+    POLLED.with(|polled| {
+        let (address, lent) = polled.get();
+        let may_lend = address == task && lent < MOST_LENT;
+        if may_lend {
+            polled.set((address, lent + 1));
+        }
+        may_lend
+    })
 }
 
 /// The number of the calling thread's core in the runtime, if it has one, and whether the thread is inside a turn.

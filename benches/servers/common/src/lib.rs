@@ -179,7 +179,9 @@ impl Requests {
         // A request that came at once, which is nearly every one, is not copied.
         if self.left.is_empty() {
             let (count, used) = whole(bytes);
-            self.left.extend_from_slice(&bytes[used..]);
+            if used < bytes.len() {
+                self.left.extend_from_slice(&bytes[used..]);
+            }
             count
         } else {
             self.left.extend_from_slice(bytes);

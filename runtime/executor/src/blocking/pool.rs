@@ -381,7 +381,7 @@ impl Shared {
 impl Schedule for Arc<Shared> {
     const LOCAL: bool = false;
 
-    fn schedule(&self, task: Task) {
+    fn queue(&self, task: Task) {
         let mut crew = lock(&self.crew);
         crew.queue.push_back((task, Instant::now()));
         if crew.closed {

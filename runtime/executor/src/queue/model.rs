@@ -18,7 +18,7 @@ struct Nowhere;
 impl Schedule for Nowhere {
     const LOCAL: bool = false;
 
-    fn schedule(&self, task: Task) {
+    fn queue(&self, task: Task) {
         task.cancel();
     }
 
@@ -80,11 +80,11 @@ fn loom_ring_gives_each_task_once() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(|| {
-        let (ring, taken) = (Arc::new(Ring::new()), Taken::new());
+        let (ring, taken) = (Arc::new(Ring::new(false)), Taken::new());
         let thief = thread::spawn({
             let (ring, taken) = (Arc::clone(&ring), Arc::clone(&taken));
             move || {
-                let own = Ring::new();
+                let own = Ring::new(false);
                 for _ in 0..2 {
                     // SAFETY: `own` is this thread's, and was emptied.
                     let (first, count) = unsafe { ring.steal_into(&own) };

@@ -35,16 +35,9 @@ pub(crate) struct Ring {
 struct Line(AtomicUsize);
 
 impl Ring {
-    pub(crate) fn new() -> Self {
-        Self::with_places(CAPACITY)
-    }
-
-    /// One that nothing is ever pushed to.
-    pub(crate) fn unused() -> Self {
-        Self::with_places(0)
-    }
-
-    fn with_places(count: usize) -> Self {
+    /// An empty one. With `private`, nothing is ever pushed to it, and it has no places.
+    pub(crate) fn new(private: bool) -> Self {
+        let count = if private { 0 } else { CAPACITY };
         Self {
             head: Line(AtomicUsize::new(0)),
             tail: Line(AtomicUsize::new(0)),

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use super::info::Id;
 use super::join_error::Failure;
 use super::reference::{Task, release};
-use super::state::{Cancel, Pend, Start, State, Wake};
+use super::state::{Pend, Start, State};
 use crate::context;
 use crate::sync::{AtomicU32, UnsafeCell};
 use crate::unwind::{self, Payload};
@@ -24,8 +24,24 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Its tasks stay on one thread.
     const LOCAL: bool;
 
-    /// Queues a task that has just become runnable. Any thread may call it.
-    fn schedule(&self, task: Task);
+    /// Calls `make`, and queues on the calling thread what it makes: from there only this thread takes it, later. Where
+    /// that is not so, it does neither, and returns `false`.
+    fn queue_here(&self, _make: impl FnOnce() -> Option<Task>) -> bool {
+        false
+    }
+
+    /// Queues a task where `queue_here` does not. Another thread may run it at once.
+    fn queue(&self, task: Task);
+
+    /// Queues a task that has just become runnable. Any thread may call it, and keeps the scheduler.
+    fn schedule(&self, task: Task) {
+        let mut task = Some(task);
+        if !self.queue_here(|| task.take())
+            && let Some(task) = task
+        {
+            self.queue(task);
+        }
+    }
 
     /// Enters a task into the live table when it first returns `Pending`, or, if it has a name, when it is made; gives it
     /// back if the table is closed. What is in the table may be cancelled at once.
@@ -122,21 +138,35 @@ impl<S: Schedule> Head<S> {
     }
 
     unsafe fn clone_waker(data: *const ()) -> RawWaker {
-        Self::from_data(data).header.state.retain();
+        // The poll's end counts those that the task itself has made.
+        if !context::lend(data.addr()) {
+            Self::from_data(data).header.state.retain();
+        }
         RawWaker::new(data, Self::WAKER)
     }
 
     unsafe fn wake(data: *const ()) {
-        // The reference is given up at the end only: the scheduler lives in the cell, and another thread may have run
-        // and freed the task before `schedule` is through.
-        // SAFETY: the same contract, and the reference is still held.
-        unsafe { Self::wake_by_ref(data) };
-        release(Self::cell(data), 1);
+        let head = Self::from_data(data);
+        let mut is_given = false;
+        // What this thread alone takes out of a queue keeps the cell, and so the scheduler, until `queue_here` is
+        // through: the waker's reference can go to that queue.
+        let is_here = head.scheduler.queue_here(|| {
+            is_given = head.header.state.wake(true);
+            is_given.then(|| Task { cell: Self::cell(data) })
+        });
+        if !is_here {
+            // Otherwise it is given up at the end only: another thread may have run and freed the task before.
+            // SAFETY: the same contract, and the reference is still held.
+            unsafe { Self::wake_by_ref(data) };
+        }
+        if !is_given {
+            release(Self::cell(data), 1);
+        }
     }
 
     unsafe fn wake_by_ref(data: *const ()) {
         let head = Self::from_data(data);
-        if head.header.state.wake() == Wake::Queue {
+        if head.header.state.wake(false) {
             // `wake` added the reference that goes to the queue.
             head.scheduler.schedule(Task { cell: Self::cell(data) });
         }
@@ -210,21 +240,21 @@ where
     unsafe fn run(pointer: NonNull<Header>) -> bool {
         // SAFETY: the contract of `Calls`; every path below gives the reference up, or hands it back, last.
         let cell = unsafe { Self::from_header(pointer) };
-        let result = match cell.head.header.state.start() {
+        let (result, lent) = match cell.head.header.state.start() {
             Start::Skip => {
                 release(pointer, 1);
                 return false;
             }
-            Start::Cancel => Err(Failure::Cancelled),
-            Start::Poll => match cell.poll(pointer) {
+            Start::Cancel => (Err(Failure::Cancelled), 0),
+            Start::Poll => match context::while_polled(pointer.addr().get(), || cell.poll(pointer)) {
                 // SAFETY: this is the runner, which hands its reference over.
-                Ok(Poll::Pending) => return unsafe { Self::pend(pointer) },
-                Ok(Poll::Ready(output)) => Ok(output),
-                Err(payload) => Err(Failure::panicked(payload)),
+                (Ok(Poll::Pending), lent) => return unsafe { Self::pend(pointer, lent) },
+                (Ok(Poll::Ready(output)), lent) => (Ok(output), lent),
+                (Err(payload), lent) => (Err(Failure::panicked(payload)), lent),
             },
         };
         // SAFETY: this is the runner, which hands its reference over.
-        unsafe { Self::end(pointer, result) };
+        unsafe { Self::end(pointer, result, lent) };
         false
     }
 
@@ -233,8 +263,8 @@ where
         let cell = unsafe { Self::from_header(pointer) };
         match cell.head.header.state.cancel() {
             // SAFETY: `cancel` made this the runner, which hands its reference over.
-            Cancel::Drop => unsafe { Self::end(pointer, Err(failure)) },
-            Cancel::Nothing => release(pointer, 1),
+            Start::Cancel => unsafe { Self::end(pointer, Err(failure), 0) },
+            Start::Skip | Start::Poll => release(pointer, 1),
         }
     }
 
@@ -280,14 +310,20 @@ where
     }
 
     unsafe fn free(pointer: NonNull<Header>) {
+        // Loom knows of accesses to what is in a cell, not of its end. Before anything is freed, so that what fails here in
+        // a model fails, and does not crash.
+        #[cfg(loom)]
+        {
+            // SAFETY: the contract of `Calls`.
+            let cell = unsafe { Self::from_header(pointer) };
+            assert!(cell.head.header.state.is_complete(), "an unfinished task was freed");
+            cell.stage.with_mut(|_stage| ());
+        }
         // No join waker is left: whoever took it out of its cell last put none in.
         // SAFETY: the pointer comes from a leaked box of this type, and its last reference is gone.
         let cell = unsafe { Box::from_raw(pointer.cast::<Self>().as_ptr()) };
         // The future of an unfinished task could not be without a reference: see the head of the parent module.
         debug_assert!(cell.head.header.state.is_complete());
-        // Loom knows of accesses to what is in a cell, not of its end.
-        #[cfg(loom)]
-        cell.stage.with_mut(|_stage| ());
         drop(cell);
     }
 
@@ -307,7 +343,8 @@ where
         })
     }
 
-    /// After a poll that returned `Pending`; gives the runner's reference up, or returns `true` and leaves it to the caller.
+    /// After a poll that returned `Pending` and has lent as many references to wakers; gives the runner's reference up, or
+    /// returns `true` and leaves it to the caller.
     ///
     /// It takes no `&self`, and `end` likewise: an argument counts as alive until the function returns, and another
     /// thread may free the cell before that.
@@ -315,7 +352,7 @@ where
     /// # Safety
     ///
     /// Only for the runner, with the pointer to a cell of this type.
-    unsafe fn pend(pointer: NonNull<Header>) -> bool {
+    unsafe fn pend(pointer: NonNull<Header>, lent: usize) -> bool {
         // SAFETY: the caller's promise; it is not used after the reference is given up.
         let cell = unsafe { Self::from_header(pointer) };
         let admit = cell.head.header.live.load(Relaxed) == NOT_LIVE;
@@ -325,14 +362,14 @@ where
             if let Err(task) = cell.head.scheduler.admit(Task { cell: pointer }) {
                 mem::forget(task);
                 // SAFETY: the caller's promise, handed on.
-                unsafe { Self::end(pointer, Err(Failure::Cancelled)) };
+                unsafe { Self::end(pointer, Err(Failure::Cancelled), lent) };
                 return false;
             }
         }
-        let pend = cell.head.header.state.pend(admit);
+        let pend = cell.head.header.state.pend(lent + usize::from(admit));
         if pend == Pend::Cancel {
             // SAFETY: the caller's promise, handed on.
-            unsafe { Self::end(pointer, Err(Failure::Cancelled)) };
+            unsafe { Self::end(pointer, Err(Failure::Cancelled), 0) };
         }
         pend == Pend::Again
     }
@@ -367,7 +404,7 @@ where
     /// # Safety
     ///
     /// As for `pend`.
-    unsafe fn end(pointer: NonNull<Header>, result: Result<F::Output, Failure>) {
+    unsafe fn end(pointer: NonNull<Header>, result: Result<F::Output, Failure>, lent: usize) {
         // SAFETY: the caller's promise; it is not used after the reference is given up.
         let cell = unsafe { Self::from_header(pointer) };
         cell.replace(Stage::Ended(cell.drop_future(result)));
@@ -377,7 +414,7 @@ where
             mem::forget(cell.head.scheduler.retire(key));
             references = 2;
         }
-        let Some(left) = cell.head.header.state.complete(references) else { return };
+        let Some(left) = cell.head.header.state.complete(lent, references) else { return };
         if left.waker {
             // SAFETY: COMPLETE was set while JOIN_WAKER was, so the waker is the runner's.
             let waker = unsafe { Self::swap_waker(pointer, None) };

@@ -72,9 +72,7 @@ impl JoinError {
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
         match self.try_into_panic() {
             Ok(payload) => payload,
-            Err(error) => {
-                panic!("into_panic on an error that is no panic: {error}; ask is_panic first")
-            }
+            Err(error) => panic!("into_panic on an error that is no panic: {error}; ask is_panic first"),
         }
     }
 
@@ -97,9 +95,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             Failure::Cancelled => write!(f, "task {} was cancelled", self.id),
-            Failure::Refused(error) => {
-                write!(f, "no thread could be started for task {}: {error}", self.id)
-            }
+            Failure::Refused(error) => write!(f, "no thread could be started for task {}: {error}", self.id),
             Failure::Panicked(payload) => {
                 // Copied out: the formatter is foreign code, which runs under no lock.
                 let message = {

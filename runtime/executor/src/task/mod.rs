@@ -29,6 +29,13 @@
 //! again; both fail once `COMPLETE` is set. `complete` reads the bit in the very step that sets `COMPLETE`: if it was set, the
 //! runner takes the waker and wakes it; if not, the handle has yet to offer, fails, and finds the result.
 //!
+//! **The count is never too low, and right while nobody runs the task.** A clone of its waker that a task makes in its own
+//! poll, as it does for nearly every wait, is counted in a thread-local ([`context::lend`](crate::context::lend)): no atomic
+//! operation. Such a waker may go to another thread and be dropped there at once; so whoever sets `RUNNING` adds as many
+//! references as may be lent in one poll, in the same step, and the step that clears it takes them off and adds those
+//! that were lent. A wake by value gives the waker's reference to the queue where only the calling thread takes tasks out
+//! of that: the scheduler, which lives in the cell, is not needed after it.
+//!
 //! An unfinished task is always in a queue, running, or in the live table, which refuses newcomers once it is closed:
 //! that is how shutdown finds every one of them.
 //!

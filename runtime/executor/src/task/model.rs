@@ -11,12 +11,15 @@ use std::task::{Context, Poll, Wake as StdWake, Waker};
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize};
 use loom::sync::{Arc, Mutex};
+use loom::thread::ThreadId;
 
 use super::{JoinHandle, Live, Options, Schedule, Task};
 
 struct Queue {
     tasks: Mutex<VecDeque<Task>>,
     live: Live,
+    /// The thread that alone takes tasks out of the queue, if there is one.
+    owner: Option<ThreadId>,
 }
 
 #[derive(Clone)]
@@ -24,7 +27,11 @@ struct Scheduler(Arc<Queue>);
 
 impl Scheduler {
     fn new() -> Self {
-        Self(Arc::new(Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new(1) }))
+        Self::owned_by(None)
+    }
+
+    fn owned_by(owner: Option<ThreadId>) -> Self {
+        Self(Arc::new(Queue { tasks: Mutex::new(VecDeque::new()), live: Live::new(1), owner }))
     }
 
     #[track_caller]
@@ -49,7 +56,16 @@ impl Scheduler {
 impl Schedule for Scheduler {
     const LOCAL: bool = false;
 
-    fn schedule(&self, task: Task) {
+    fn queue_here(&self, make: impl FnOnce() -> Option<Task>) -> bool {
+        let is_here = self.0.owner.is_some_and(|owner| owner == loom::thread::current().id());
+        if is_here {
+            let made = make();
+            self.0.tasks.lock().unwrap().extend(made);
+        }
+        is_here
+    }
+
+    fn queue(&self, task: Task) {
         self.0.tasks.lock().unwrap().push_back(task);
     }
 
@@ -141,6 +157,62 @@ fn loom_task_wake_is_not_lost() {
         scheduler.run();
         assert!(handle.is_finished(), "the wake was lost");
         assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
+/// Of two wakes by value, one from the thread that has the queue to itself, one gives its reference to the queue, and the
+/// other gives it up: in the end the cell is freed, once. Killed by: executor-task-wake-keeps,
+/// executor-task-wake-adds.
+#[test]
+fn loom_task_wake_gives_its_reference() {
+    model(|| {
+        let scheduler = Scheduler::owned_by(Some(loom::thread::current().id()));
+        let ready = std::sync::Arc::new(AtomicBool::new(false));
+        let drops = counter();
+        let (handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
+        drop(handle);
+        ready.store(true, Relaxed);
+        let second = waker.clone();
+        let other = loom::thread::spawn(move || second.wake());
+        waker.wake();
+        scheduler.run();
+        other.join().unwrap();
+        scheduler.run();
+        assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
+/// A waker that a task has cloned in its poll is called by another thread before the poll is over, or dropped at once: the
+/// cell stays until the last one is gone, and goes then. Killed by: executor-task-lends-on-credit,
+/// executor-task-lent-uncounted, executor-task-lent-at-the-end.
+#[test]
+fn loom_task_lends_wakers() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let (drops, polls) = (counter(), counter());
+        let slot = std::sync::Arc::new(Mutex::new(None::<Waker>));
+        let take = |slot: &Mutex<Option<Waker>>| slot.lock().unwrap().take();
+        let handle = scheduler.spawn({
+            let (slot, kept, polls) = (slot.clone(), Counted(drops.clone()), polls.clone());
+            poll_fn(move |cx| {
+                let _kept = &kept;
+                drop(cx.waker().clone());
+                let before = slot.lock().unwrap().replace(cx.waker().clone());
+                drop(before);
+                if polls.fetch_add(1, Relaxed) == 1 { Poll::Ready(()) } else { Poll::Pending }
+            })
+        });
+        drop(handle);
+        let other = loom::thread::spawn({
+            let slot = slot.clone();
+            move || take(&slot).into_iter().for_each(Waker::wake)
+        });
+        scheduler.run();
+        other.join().unwrap();
+        take(&slot).into_iter().for_each(Waker::wake);
+        scheduler.run();
+        drop(take(&slot));
+        assert_eq!((polls.load(Acquire), drops.load(Acquire)), (2, 1));
     });
 }
 

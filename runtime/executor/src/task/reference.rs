@@ -15,7 +15,6 @@ use super::info::{Id, Options, TaskInfo};
 use super::join::JoinHandle;
 use super::join_error::Failure;
 use super::local::Local;
-use super::state::Wake;
 
 /// A reference to a task.
 pub(crate) struct Task {
@@ -103,7 +102,7 @@ impl Task {
     /// Asks whoever runs the task to drop the future.
     pub(crate) fn abort(&self) {
         let header = self.header();
-        if header.state.abort() == Wake::Queue {
+        if header.state.abort() {
             // SAFETY: `calls` is the table of this cell's type; `abort` added the reference that is consumed, and
             // `self` keeps the cell meanwhile.
             unsafe { (header.calls.schedule)(self.cell) };

@@ -9,6 +9,7 @@ use std::process;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use super::info::TaskState;
+use crate::context::MOST_LENT;
 use crate::sync::AtomicUsize;
 
 /// The task is in a queue, or will be put there by the thread that runs it.
@@ -25,15 +26,18 @@ const HANDLE: usize = 1 << 4;
 const JOIN_WAKER: usize = 1 << 5;
 /// What one reference adds.
 const REFERENCE: usize = 1 << 6;
+/// What a runner adds: its bit, and as many references as it may lend to wakers before it counts them. So the count is
+/// never too low, whoever drops such a waker meanwhile.
+const RUNNER: usize = RUNNING + MOST_LENT * REFERENCE;
 
-/// What to do with a task that came out of a queue.
+/// What to do with a task that came out of a queue, or shall end now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Start {
     /// Poll the future.
     Poll,
     /// Drop the future and complete.
     Cancel,
-    /// Nothing is left to do but to give the reference up.
+    /// Nothing is left to do but to give the reference up: it is done, or its runner sees to it.
     Skip,
 }
 
@@ -46,24 +50,6 @@ pub(super) enum Pend {
     Again,
     /// Drop the future and complete.
     Cancel,
-}
-
-/// What to do after a wake or an abort.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wake {
-    /// Nothing: it is queued, done, or its runner will see to it.
-    Nothing,
-    /// Queue the task with the reference that was added for it.
-    Queue,
-}
-
-/// What to do with a task that shall end now.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Cancel {
-    /// The future is the caller's: drop it and complete.
-    Drop,
-    /// Nothing: it is done, or its runner will drop the future.
-    Nothing,
 }
 
 /// What whoever is the second to be done with a task, its runner or its handle, has to do with what is left of it.
@@ -93,74 +79,76 @@ impl State {
                 // It was cancelled where it lay.
                 (word & !SCHEDULED, Start::Skip)
             } else if word & CANCELLED != 0 {
-                (word & !SCHEDULED | RUNNING, Start::Cancel)
+                ((word & !SCHEDULED) + RUNNER, Start::Cancel)
             } else {
-                (word & !SCHEDULED | RUNNING, Start::Poll)
+                ((word & !SCHEDULED) + RUNNER, Start::Poll)
             }
         })
     }
 
-    /// The poll returned `Pending`. With `admitted`, the task has just entered the live table, whose reference this
-    /// adds.
+    /// The poll returned `Pending`. Adds the references that came about meanwhile: of wakers, and, if the task has just
+    /// entered the live table, of that.
     #[inline]
-    pub(super) fn pend(&self, admitted: bool) -> Pend {
-        let table = if admitted { REFERENCE } else { 0 };
+    pub(super) fn pend(&self, added: usize) -> Pend {
         self.update(|word| {
             debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
+            let word = word + added * REFERENCE;
             if word & CANCELLED != 0 {
-                (word + table, Pend::Cancel)
+                (word, Pend::Cancel)
             } else if word & SCHEDULED != 0 {
-                ((word & !RUNNING) + table, Pend::Again)
+                (word - RUNNER, Pend::Again)
             } else {
                 // Never the last reference: the live table has one.
-                ((word & !RUNNING) + table - REFERENCE, Pend::Idle)
+                (word - RUNNER - REFERENCE, Pend::Idle)
             }
         })
     }
 
-    /// A wake by someone who keeps the reference that the waker holds.
+    /// A wake. `true`: the caller is to queue the task, with the waker's reference, if that is `given`, or a new one;
+    /// `false`: it is queued, done, or its runner will see to it.
     #[inline]
-    pub(super) fn wake(&self) -> Wake {
+    pub(super) fn wake(&self, given: bool) -> bool {
         self.update(|word| {
             if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
-                (word | SCHEDULED, Wake::Nothing)
+                (word | SCHEDULED, false)
             } else {
                 Self::check(word);
-                ((word | SCHEDULED) + REFERENCE, Wake::Queue)
+                ((word | SCHEDULED) + if given { 0 } else { REFERENCE }, true)
             }
         })
     }
 
-    /// Asks for the future to be dropped by whoever runs the task.
-    pub(super) fn abort(&self) -> Wake {
+    /// Asks for the future to be dropped by whoever runs the task. `true`: the caller is to queue it, with a new reference.
+    pub(super) fn abort(&self) -> bool {
         self.update(|word| {
             if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
-                (word | CANCELLED, Wake::Nothing)
+                (word | CANCELLED, false)
             } else {
                 Self::check(word);
-                ((word | CANCELLED | SCHEDULED) + REFERENCE, Wake::Queue)
+                ((word | CANCELLED | SCHEDULED) + REFERENCE, true)
             }
         })
     }
 
     /// Claims the future in order to drop it. The caller's reference becomes the runner's.
-    pub(super) fn cancel(&self) -> Cancel {
+    pub(super) fn cancel(&self) -> Start {
         self.update(|word| {
             if word & (RUNNING | COMPLETE) != 0 {
-                (word | CANCELLED, Cancel::Nothing)
+                (word | CANCELLED, Start::Skip)
             } else {
                 // SCHEDULED stays: whoever finds the task in a queue later meets COMPLETE and skips it.
-                (word | CANCELLED | RUNNING, Cancel::Drop)
+                ((word | CANCELLED) + RUNNER, Start::Cancel)
             }
         })
     }
 
-    /// The result is stored. Where nothing is left to do but to give `count` references up, this does.
+    /// The result is stored. Adds the references `lent` to wakers. Where nothing is left to do but to give `count` up, this
+    /// does.
     #[inline]
-    pub(super) fn complete(&self, count: usize) -> Option<Leftovers> {
+    pub(super) fn complete(&self, lent: usize, count: usize) -> Option<Leftovers> {
         self.update(|word| {
             debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
-            let next = word ^ (RUNNING | COMPLETE);
+            let next = word + lent * REFERENCE - RUNNER + COMPLETE;
             let left = Leftovers { waker: word & JOIN_WAKER != 0, output: word & HANDLE == 0 };
             // Never the last ones: the handle has one.
             if left.waker || left.output { (next, Some(left)) } else { (next - count * REFERENCE, None) }

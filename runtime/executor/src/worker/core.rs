@@ -38,7 +38,7 @@ impl Core {
     /// With `private`, nothing is ever in its ring and its slot.
     pub(super) fn new(group: usize, private: bool) -> Self {
         Self {
-            ring: if private { Ring::unused() } else { Ring::new() },
+            ring: Ring::new(private),
             lifo: LifoSlot::new(),
             watch: Watch::new(),
             sleeper: Sleeper::new(),

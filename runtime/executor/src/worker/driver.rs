@@ -10,6 +10,7 @@
 //! own queue, which the look around fills with all that is in the injector.
 
 use std::mem;
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +23,6 @@ use super::shared::Shared;
 use super::sleeper::{Post, guarded};
 use crate::context::{self, Context};
 use crate::park::{Park, Turn, Wait};
-use crate::signal::WORK;
 use crate::task::Task;
 
 /// A prime, so that it keeps no step with a pattern among the tasks.
@@ -63,7 +63,7 @@ pub(super) struct Driver<'a, P: Park> {
     /// When a sample was begun, if one is under way: at a look around, or at the end of a rest.
     sampled_from: Option<Instant>,
     /// Polls since then.
-    polls: u32,
+    polls: u64,
     /// Above zero: polls here are so long that no event should wait for their end. Falls with each short sample.
     long_polls: u8,
     searching: bool,
@@ -76,15 +76,15 @@ pub(super) struct Driver<'a, P: Park> {
 }
 
 impl<'a, P: Park> Driver<'a, P> {
-    /// Takes core `index`, if nobody has it.
+    /// Takes the first of these cores that nobody has.
     pub(super) fn take(
         context: &'a Context,
         shared: &'a Arc<Shared<P>>,
         seat: &'a Arc<Seat<P>>,
-        index: usize,
+        mut cores: Range<usize>,
     ) -> Option<Self> {
-        let lease = Lease::take(context, shared, index)?;
-        seat.core.store(index, Relaxed);
+        let lease = cores.find_map(|index| Lease::take(context, shared, index))?;
+        seat.core.store(lease.index, Relaxed);
         seat.signal.set_driving(true, seat.is_alone());
         lease.core.watch.set_thread(context.thread_number());
         lease.core.watch.begin(None, None);
@@ -96,6 +96,7 @@ impl<'a, P: Park> Driver<'a, P> {
             shared,
             seat,
             park: shared.park_of(lease.core),
+            random: 0x9e37_79b9 ^ lease.index as u32,
             lease,
             steps: 0,
             lifo_in_a_row: 0,
@@ -106,7 +107,6 @@ impl<'a, P: Park> Driver<'a, P> {
             searching: false,
             had_post: false,
             was_for_others: false,
-            random: 0x9e37_79b9 ^ index as u32,
         };
         if shared.options.private && !shared.injector.is_empty() {
             driver.collect_injector();
@@ -171,7 +171,7 @@ impl<'a, P: Park> Driver<'a, P> {
             self.look_around(hurry);
         }
         if self.shared.options.private {
-            return self.next_local().or_else(|| self.share_of_injector());
+            return self.context.pop().or_else(|| self.share_of_injector());
         }
         if self.injector_first > 0 {
             self.injector_first -= 1;
@@ -186,7 +186,7 @@ impl<'a, P: Park> Driver<'a, P> {
         let is_host = self.seat.is_host();
         if is_host
             && self.steps.is_multiple_of(2)
-            && let Some(task) = self.next_local()
+            && let Some(task) = self.context.pop()
         {
             return Some(task);
         }
@@ -201,7 +201,7 @@ impl<'a, P: Park> Driver<'a, P> {
         core.ring
             .pop()
             .or_else(|| core.lifo.take())
-            .or_else(|| if is_host { self.next_local() } else { None })
+            .or_else(|| if is_host { self.context.pop() } else { None })
             .or_else(|| self.share_of_injector())
     }
 
@@ -209,14 +209,6 @@ impl<'a, P: Park> Driver<'a, P> {
     pub(super) fn queued(&self) -> usize {
         let core = self.core();
         self.context.queued() + core.ring.len() + usize::from(!core.lifo.is_empty())
-    }
-
-    #[inline]
-    fn next_local(&self) -> Option<Task> {
-        if self.seat.signal.has(WORK) {
-            self.seat.collect(self.context);
-        }
-        self.context.pop()
     }
 
     /// Takes what is this thread's share of the injector if all workers come for theirs, and returns the first of it.
@@ -285,7 +277,8 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// Ends a sample, if one is under way: how long a poll has taken.
     fn time_polls(&mut self) -> Option<Duration> {
-        let per_poll = self.sampled_from.take()?.elapsed().checked_div(self.polls)?;
+        let per_poll =
+            self.sampled_from.take()?.elapsed().checked_div(u32::try_from(self.polls).unwrap_or(u32::MAX))?;
         let is_long = per_poll >= LONG_POLL && !self.shared.options.private;
         self.long_polls = if is_long { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
         Some(per_poll)
@@ -350,7 +343,9 @@ impl<'a, P: Park> Driver<'a, P> {
     /// Before a task is polled: the last of those who searched sees to it that somebody goes on, if there is more.
     #[inline]
     fn stop_searching(&mut self) {
-        if mem::take(&mut self.searching) && self.shared.idle.stop_search() && self.shared.has_work() {
+        // Looks before it writes: this comes before every poll.
+        if self.searching && mem::take(&mut self.searching) && self.shared.idle.stop_search() && self.shared.has_work()
+        {
             self.shared.notify();
         }
     }
@@ -359,7 +354,7 @@ impl<'a, P: Park> Driver<'a, P> {
     #[inline]
     fn before_poll(&mut self) {
         self.stop_searching();
-        self.polls = self.polls.saturating_add(1);
+        self.polls += 1;
         if self.long_polls > 0 {
             self.shared.attend(self.core().group());
         }

@@ -18,7 +18,7 @@ use super::shared::Shared;
 use crate::context::{self, Context, Place};
 use crate::misuse;
 use crate::park::{Park, Wait};
-use crate::signal::WOKEN;
+use crate::signal::{WOKEN, WORK};
 
 /// Panics if this thread is inside a `block_on` already.
 #[track_caller]
@@ -44,6 +44,7 @@ impl<'a, P: Park> Stay<'a, P> {
     }
 
     /// Empties the thread's queue.
+    #[inline]
     fn evict(&self) {
         if self.context.queued() > 0 || !self.sitting.seat.is_alone() {
             self.sitting.seat.evict(self.context, self.shared, self.keep && !self.shared.is_closed());
@@ -52,8 +53,8 @@ impl<'a, P: Park> Stay<'a, P> {
 
     /// Takes one of the cores for callers, if one is free.
     fn claim_core(&self) -> Option<Driver<'_, P>> {
-        let mut cores = if self.shared.is_closed() { 0..0 } else { self.shared.callers() };
-        cores.find_map(|index| Driver::take(self.context, self.shared, &self.sitting.seat, index))
+        let cores = if self.shared.is_closed() { 0..0 } else { self.shared.callers() };
+        Driver::take(self.context, self.shared, &self.sitting.seat, cores)
     }
 
     /// Whether local tasks live here.
@@ -96,7 +97,7 @@ pub(super) fn serve<P: Park>(
 ) {
     context::with(|context| {
         let stay = Stay::begin(context, shared, None, Place::Worker(shared.location));
-        let Some(mut driver) = Driver::take(context, shared, &stay.sitting.seat, index) else {
+        let Some(mut driver) = Driver::take(context, shared, &stay.sitting.seat, index..index + 1) else {
             return;
         };
         let _entered = driver.park().enter();
@@ -167,6 +168,10 @@ impl<P: Park> Caller<'_, P> {
     /// those that they queue, for tasks that are always woken must not starve the future. If there is none and it may,
     /// rests. Returns whether it ran one.
     fn run_round(&self, may_rest: bool) -> bool {
+        // Those that waited for the thread to come back, and those that others have woken during the future's poll.
+        if self.stay.sitting.seat.signal.has(WORK) {
+            self.stay.sitting.seat.collect(self.stay.context);
+        }
         // No borrow by others: tasks cannot get here, for `block_on` does not nest.
         if let Some(driver) = &mut *self.driver.borrow_mut() {
             let mut left = driver.queued().clamp(1, STEPS_PER_LOOK as usize);

@@ -115,6 +115,7 @@ impl<P: Park> Seat<P> {
 
     /// Empties the thread's queue: local tasks are kept for the thread's next stay, or, unless they are to be kept,
     /// dropped, those that wait included; the others go to the injector. Only on the seat's thread.
+    #[cold]
     pub(super) fn evict(self: &Arc<Self>, context: &Context, shared: &Shared<P>, keep: bool) {
         let mut moved = false;
         // A destructor may wake and spawn further tasks, hence the loop.
@@ -201,18 +202,21 @@ impl<P: Park> Wake for Seat<P> {
 impl<P: Park> Schedule for Arc<Seat<P>> {
     const LOCAL: bool = true;
 
-    fn schedule(&self, task: Task) {
-        if let Err(task) = context::push_seated(self.address(), task) {
-            lock(&self.returning).push(task);
-            let door = self.signal.raise(WORK);
-            if door == Door::Closed {
-                // The thread is leaving, and drops every local future: what waits is in the live table besides, so that
-                // these are mere references. The swap that raised WORK came after the one that closed the signal, or
-                // the thread would have seen the push.
-                drop(self.take_returning());
-            } else {
-                self.knock(door);
-            }
+    #[inline]
+    fn queue_here(&self, make: impl FnOnce() -> Option<Task>) -> bool {
+        context::push_seated(self.address(), make)
+    }
+
+    fn queue(&self, task: Task) {
+        lock(&self.returning).push(task);
+        let door = self.signal.raise(WORK);
+        if door == Door::Closed {
+            // The thread is leaving, and drops every local future: what waits is in the live table besides, so that these
+            // are mere references. The swap that raised WORK came after the one that closed the signal, or the thread
+            // would have seen the push.
+            drop(self.take_returning());
+        } else {
+            self.knock(door);
         }
     }
 

@@ -446,9 +446,17 @@ impl<P: Park> Shared<P> {
     }
 }
 
-impl<P: Park> Shared<P> {
-    /// Queues a task where others may take it.
-    fn schedule_shared(self: &Arc<Self>, task: Task) {
+impl<P: Park> Schedule for Arc<Shared<P>> {
+    const LOCAL: bool = false;
+
+    #[inline]
+    fn queue_here(&self, make: impl FnOnce() -> Option<Task>) -> bool {
+        // A private core's thread needs no ring: the task goes to the end of its own queue.
+        self.options.private && context::push_driven(self.address(), make)
+    }
+
+    #[inline(never)]
+    fn queue(&self, task: Task) {
         match Owned::here(self) {
             None => self.inject(task),
             // What a turn wakes is announced once, after it, and runs in the order of its wakes.
@@ -461,22 +469,6 @@ impl<P: Park> Shared<P> {
                 }
             }
         }
-    }
-}
-
-impl<P: Park> Schedule for Arc<Shared<P>> {
-    const LOCAL: bool = false;
-
-    #[inline]
-    fn schedule(&self, task: Task) {
-        if self.options.private {
-            // Nobody else may take it, so it needs no ring: it goes to the end of the thread's own queue.
-            if let Err(task) = context::push_driven(self.address(), task) {
-                self.inject(task);
-            }
-            return;
-        }
-        self.schedule_shared(task);
     }
 
     fn admit(&self, task: Task) -> Result<(), Task> {
