@@ -144,7 +144,7 @@ impl Seen {
     /// The tick of reading, of 24 bits.
     #[inline]
     pub(crate) fn read_tick(self) -> u32 {
-        (self.word / TICK >> READ_TICK) as u32
+        (self.word / (TICK << READ_TICK)) as u32
     }
 }
 
