@@ -144,11 +144,13 @@ fn loom_source_a_short_read_and_a_report_do_not_miss_each_other() {
     loom::model(|| {
         let (reactor, reader) = (reactor(Backend::Epoll), Reader::default());
         let source = stream(&reactor);
-        let waits = reads_short(&source, source.seen(Direction::Read).unwrap(), &reactor, &reader);
+        let seen = source.seen(Direction::Read).unwrap();
+        // First, or loom leaves the orders out in which the report comes before all of the reader's.
         let kernel = {
             let source = Arc::clone(&source);
             thread::spawn(move || report(&source, READABLE))
         };
+        let waits = reads_short(&source, seen, &reactor, &reader);
         kernel.join().unwrap();
         assert!(!waits.join().unwrap() || reader.wakes.count() == 1, "the wake-up is lost");
     });
