@@ -9,10 +9,11 @@ use std::str::FromStr;
 ///
 /// The default is [`Epoll`](Backend::Epoll); the environment variable
 /// `BOURN_BACKEND` overrides it wherever [`from_env`](Backend::from_env) is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
     /// `epoll(7)`, edge-triggered.
+    #[default]
     Epoll,
     /// `poll(2)`: every wait hands the whole list of descriptors to the kernel.
     Poll,
@@ -57,12 +58,6 @@ impl Backend {
     }
 }
 
-impl Default for Backend {
-    fn default() -> Self {
-        Self::ALL[0]
-    }
-}
-
 impl fmt::Display for Backend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
@@ -73,11 +68,8 @@ impl FromStr for Backend {
     type Err = UnknownBackend;
 
     fn from_str(name: &str) -> Result<Self, UnknownBackend> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|backend| backend.name() == name)
-            .ok_or_else(|| UnknownBackend { name: name.to_owned() })
+        let known = Self::ALL.iter().find(|backend| backend.name() == name);
+        known.copied().ok_or_else(|| UnknownBackend { name: name.to_owned() })
     }
 }
 

@@ -237,15 +237,8 @@ impl Watch {
 
 /// What to ask `poll(2)` for.
 pub(super) fn poll_bits(interest: Interest) -> libc::c_short {
-    let mut bits = 0;
-    if interest.contains(Interest::READ) {
-        bits |= libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP;
-    }
-    if interest.contains(Interest::CLOSED) {
-        bits |= libc::POLLRDHUP;
-    }
-    if interest.contains(Interest::WRITE) {
-        bits |= libc::POLLOUT;
-    }
-    bits
+    let bits = |asked, bits| if interest.contains(asked) { bits } else { 0 };
+    bits(Interest::READ, libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP)
+        | bits(Interest::CLOSED, libc::POLLRDHUP)
+        | bits(Interest::WRITE, libc::POLLOUT)
 }

@@ -73,16 +73,10 @@ pub(super) fn report(watches: &mut Watches, list: &mut List, events: &mut Vec<Ev
     }
     watches.collect();
     list.clear();
-    for (key, fd) in suspects {
-        if watches.holds(key, fd) {
-            list.push(key, fd, 0);
-        }
-    }
+    suspects.retain(|&(key, fd)| watches.holds(key, fd));
+    suspects.into_iter().for_each(|(key, fd)| list.push(key, fd, 0));
     list.ask()?;
-    for (key, _, bits) in list.answers() {
-        if bits & libc::POLLNVAL != 0 {
-            events.push(watches.expel(key));
-        }
-    }
+    let bad = list.answers().filter(|(_, _, bits)| bits & libc::POLLNVAL != 0);
+    events.extend(bad.map(|(key, ..)| watches.expel(key)));
     Ok(())
 }
