@@ -155,9 +155,7 @@ impl Watches {
                     let watch = Watch { fd, interest: Interest::ALL, pause: Duration::ZERO, resume: None };
                     self.by_key.insert(key, watch);
                 }
-                Change::Remove { key } => {
-                    self.by_key.remove(&key);
-                }
+                Change::Remove { key } => drop(self.by_key.remove(&key)),
                 // A descriptor that was removed meanwhile needs no watch.
                 Change::Rearm { key, interest } => {
                     if let Some(watch) = self.by_key.get_mut(&key) {
