@@ -170,7 +170,10 @@ setters! {
     workers_per_reactor(workers: usize): executor.workers_per_park = workers;
     /// Whether threads that a task blocks are noticed, reported and, beside workers
     /// that share their tasks, stood in for. Default: yes. Without it, events and timers
-    /// of the future in `block_on` may also have to wait for a worker's task.
+    /// of the future in `block_on` may also have to wait for a worker's task. What notices
+    /// them is a thread. A runtime without workers has no other: without it, the process may
+    /// have one thread alone, and then each system call costs some nanoseconds less, for the
+    /// kernel counts no references to descriptors that one thread has to itself.
     rescue(rescue: bool): executor.rescue = rescue;
     /// The most threads that may stand in for blocked ones at a time. Default: the
     /// number of workers, but at least 4. (Call it after

@@ -12,6 +12,8 @@ fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let builder = match arguments.flavor.as_str() {
         "current_thread" => Builder::new_current_thread(),
+        // The process has one thread, as tokio's.
+        "alone" => Builder::new_current_thread().rescue(false),
         "multi_thread" => Builder::new_multi_thread(),
         "thread_per_core" => Builder::new_thread_per_core(),
         other => panic!("bourn has no flavor {other}"),
@@ -36,7 +38,7 @@ fn main() -> io::Result<()> {
         let listener = versus_common::listener(&arguments)?;
         announce(&listener)?;
         let serving = async move { serve(TcpListener::try_from(OwnedFd::from(listener))?, service, buffer).await };
-        if arguments.flavor == "current_thread" {
+        if arguments.flavor != "multi_thread" {
             return runtime.block_on(serving);
         }
         // This thread waits outside, as tokio's does.

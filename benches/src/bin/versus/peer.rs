@@ -32,7 +32,7 @@ pub const TOKIO: &str = "tokio";
 pub const BOURN: &str = "bourn";
 
 /// On one thread. The first three stand side by side, so that their slices do.
-pub const ONE: [Peer; 12] = [
+pub const ONE: [Peer; 13] = [
     peer(LIMIT, "limit", "", ""),
     peer(BOURN, "bourn", "current_thread", "epoll"),
     peer(TOKIO, "tokio", "current_thread", ""),
@@ -40,6 +40,7 @@ pub const ONE: [Peer; 12] = [
     peer("monoio, epoll", "monoio", "", "epoll"),
     peer("monoio, io_uring", "monoio", "", "io_uring"),
     peer("threads", "threads", "", ""),
+    peer("bourn, rescue(false)", "bourn", "alone", "epoll"),
     peer("bourn, multi_thread", "bourn", "multi_thread", "epoll"),
     peer("bourn, thread_per_core", "bourn", "thread_per_core", "epoll"),
     peer("bourn, poll", "bourn", "current_thread", "poll"),
