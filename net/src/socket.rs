@@ -4,6 +4,7 @@
 //! direction before it asked the kernel is what it clears afterwards. Another way
 //! to reach the kernel has to provide these functions and nothing else.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Deref;
@@ -27,7 +28,6 @@ const LAST_PAUSE: Duration = Duration::from_millis(50);
 type Polled<R> = Poll<io::Result<R>>;
 
 /// A non-blocking socket, or an end of a pipe, that can be waited for.
-#[derive(Debug)]
 pub(crate) struct Socket {
     source: Source,
     rare: OnceBox<Rare>,
@@ -284,6 +284,12 @@ impl Socket {
         F: FnMut(&Socket, &mut Context<'_>, &mut Ticket) -> Poll<R>,
     {
         Waiting { place: Place::new(self, way), poll: Some(poll) }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Socket").field("source", &self.source).field("rare", &self.rare.get()).finish()
     }
 }
 

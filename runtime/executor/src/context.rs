@@ -177,9 +177,7 @@ pub(crate) fn lend(task: usize) -> bool {
     POLLED.with(|polled| {
         let (address, lent) = polled.get();
         let may_lend = address == task && lent < MOST_LENT;
-        if may_lend {
-            polled.set((address, lent + 1));
-        }
+        polled.set((address, lent + usize::from(may_lend)));
         may_lend
     })
 }

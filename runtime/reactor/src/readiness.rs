@@ -9,7 +9,8 @@
 //! came in between is never lost. The ticks are separate because every read edge
 //! of epoll also says that the descriptor is writable: with one tick for both, a
 //! busy reader would keep a writer from ever clearing. A tick that comes round
-//! (16 million reports between one load and one clear) would cost one wake-up. Each time
+//! (16 million reports between one load and one clear, or, of a socket that a short read has emptied, until the next look at
+//! reading) would cost one wake-up. Each time
 //! that of writing comes round it counts that of reading too, which costs at most one
 //! attempt.
 //!

@@ -8,7 +8,8 @@
 //! lock; any other in the list, both steps under the source's lock. A mark changes
 //! the word first, and takes the lock and the list's wakers only if the word said that
 //! somebody waits there. Both changes of the word are read-modify-writes, so one comes
-//! first: either the wait reads the mark, or a clear by somebody who tried after it,
+//! first: either the wait reads the mark, or a clear by somebody who tried after it (or its tick is the one at which a short
+//! read found the socket empty, who had seen that tick before he read: what comes after his read is another report's),
 //! and knows as much as a try would tell; or the mark sees the wait and
 //! finds the waker: it owns the slot by that step, or takes the lock.
 //!

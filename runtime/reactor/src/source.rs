@@ -252,7 +252,7 @@ impl fmt::Debug for Source {
         formatter
             .debug_struct("Source")
             .field("fd", &self.registered.fd)
-            .field("readiness", &self.registered.readiness.load(Direction::Read))
+            .field("readiness", &self.less_dry(self.registered.readiness.load(Direction::Read)))
             .finish_non_exhaustive()
     }
 }

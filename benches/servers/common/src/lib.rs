@@ -152,7 +152,7 @@ fn listen(address: SocketAddr, arguments: &Arguments, shared: bool) -> io::Resul
 /// `recv` or `send` that a runtime of one thread would not pay.
 ///
 /// # Errors
-/// If the listener has no address, or standard input is closed.
+/// If the listener has no address. Where standard input is a file, or none, the process ends at once.
 pub fn announce(listener: &TcpListener) -> io::Result<()> {
     if sys::end_with_input()? {
         std::process::exit(0);

@@ -5,7 +5,11 @@ use std::io;
 
 /// Has the kernel send `SIGIO` when something happens at standard input, which ends a process that does not handle it: no
 /// thread has to wait for it, and no loop to look (`O_ASYNC`, fcntl(2) and pipe(7)). True if something has happened before.
+/// The flag is the pipe's or terminal's, not the descriptor's: it stays when the process has ended.
 pub fn end_with_input() -> io::Result<bool> {
+    // Whoever started this may have ignored it, which is inherited (signal(7)).
+    // SAFETY: no handler.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_DFL) };
     // SAFETY: no pointers. The process is its own.
     checked(unsafe { libc::fcntl(libc::STDIN_FILENO, libc::F_SETOWN, libc::getpid()) })?;
     // SAFETY: no pointers.

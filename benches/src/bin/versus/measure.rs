@@ -222,7 +222,7 @@ fn start(cell: &Cell, peers: &[Peer], plan: Plan) -> Outcome<Vec<Asked>> {
 }
 
 /// Measures a cell, in one of the passes. Its servers are started anew for each round: the same program is dearer or cheaper
-/// each time, by where its memory lies.
+/// each time, partly by where its memory lies.
 pub fn measure(cell: &Cell, plan: Plan, pass: usize, io_uring: bool) -> Outcome<Row> {
     sys::pin(if cell.is_pinned() { &sys::processors()[1..2] } else { sys::processors() })?;
     let peers = cell.peers(io_uring);

@@ -337,12 +337,12 @@ fn head(command: &str, plan: Plan, took: Duration) -> Outcome<String> {
          \x20 pinned, and on two processors the generator takes part of them.\n\
          * All servers of a row are up; each is asked for {} ms, in an order that is shuffled for each round from a fixed\n\
          \x20 seed. {} rounds, {} times (passes). For each round the servers are started anew: a process costs some 3 % more or\n\
-         \x20 less than the next one of the same program, by where its memory lies. Ratios are between slices of the same\n\
+         \x20 less than the next one of the same program, partly by where its memory lies. Ratios are between slices of the same\n\
          \x20 round: the median of all rounds, and in brackets {}. A target is met when the median of all rounds meets\n\
          \x20 it and that of each pass does.\n\
          * *CPU* is the processor time of all threads of the server, from the kernel's clock of that process, which is what\n\
          \x20 `/proc/PID/task/*/schedstat` counts, with threads that have ended.\n\
-         * *Threads* is how many the server's process has at the end of a row. A second one, whatever it does, makes each\n\
+         * *Threads* is how many the server's process has at the end of a round. A second one, whatever it does, makes each\n\
          \x20 system call of the first dearer: the kernel then counts the users of a descriptor in each call, and libc's can be\n\
          \x20 cancelled. None of them is there for the comparison.\n\
          * A round is repeated when more than 2 % of the machine's processor time went to others (`/proc/stat`), stolen time\n\

@@ -30,6 +30,9 @@ const REFERENCE: usize = 1 << 6;
 /// never too low, whoever drops such a waker meanwhile.
 const RUNNER: usize = RUNNING + MOST_LENT * REFERENCE;
 
+// The count then does not run over before it is checked; nor do the indices of rings.
+const _: () = assert!(size_of::<usize>() == 8, "the executor needs a 64-bit system");
+
 /// What to do with a task that came out of a queue, or shall end now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Start {
@@ -78,10 +81,9 @@ impl State {
             if word & (RUNNING | COMPLETE) != 0 {
                 // It was cancelled where it lay.
                 (word & !SCHEDULED, Start::Skip)
-            } else if word & CANCELLED != 0 {
-                ((word & !SCHEDULED) + RUNNER, Start::Cancel)
             } else {
-                ((word & !SCHEDULED) + RUNNER, Start::Poll)
+                let start = if word & CANCELLED != 0 { Start::Cancel } else { Start::Poll };
+                ((word & !SCHEDULED) + RUNNER, start)
             }
         })
     }
@@ -112,7 +114,6 @@ impl State {
             if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
                 (word | SCHEDULED, false)
             } else {
-                Self::check(word);
                 ((word | SCHEDULED) + if given { 0 } else { REFERENCE }, true)
             }
         })
@@ -124,7 +125,6 @@ impl State {
             if word & (RUNNING | SCHEDULED | COMPLETE) != 0 {
                 (word | CANCELLED, false)
             } else {
-                Self::check(word);
                 ((word | CANCELLED | SCHEDULED) + REFERENCE, true)
             }
         })
@@ -211,7 +211,8 @@ impl State {
         }
     }
 
-    /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free.
+    /// Ends the process before the count of references, swollen by forgotten wakers, runs over into a wrong free. What one
+    /// step adds, and many threads do before they look, is far less than half of what there is room for.
     fn check(word: usize) {
         if word > isize::MAX as usize {
             process::abort();
@@ -221,6 +222,7 @@ impl State {
     fn update<A>(&self, step: impl Fn(usize) -> (usize, A)) -> A {
         let mut word = self.word.load(Relaxed);
         loop {
+            Self::check(word);
             let (next, action) = step(word);
             match self.word.compare_exchange_weak(word, next, AcqRel, Relaxed) {
                 Ok(_) => return action,

@@ -66,14 +66,13 @@ pub(crate) struct Selector {
 impl Selector {
     pub(super) fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let stored = sys::epoll_wait(self.epoll.as_fd(), &mut self.buffer, timeout)?;
-        let mut notified = false;
-        events.extend(self.buffer[..stored].iter().map(|event| {
-            notified |= event.u64 == NOTIFIER;
-            // The bits of interest are poll's and lie within 16 bits.
-            Event { key: event.u64, ready: Ready::from_poll(event.events as libc::c_short) }
-        }));
-        if notified {
-            events.retain(|event| event.key != NOTIFIER);
+        for event in &self.buffer[..stored] {
+            let key = event.u64;
+            if key != NOTIFIER {
+                // The bits of interest are poll's and lie within 16 bits.
+                let ready = Ready::from_poll(event.events as libc::c_short);
+                events.push(Event { key, ready });
+            }
         }
         Ok(())
     }
