@@ -12,7 +12,7 @@ use support::{watchdog, with, workers_with};
 fn a_guest_runs_what_is_spawned_while_every_worker_blocks_in_place() {
     let _watchdog = watchdog();
     let options = with(ExecutorOptions::multi_thread().workers(1), |options| {
-        (options.spares, options.rescue) = (0, false);
+        (options.spares, options.rescue) = (0, Some(false));
     });
     let runtime = workers_with(options);
     let (handle, spawner) = (runtime.handle(), runtime.handle());

@@ -16,7 +16,7 @@ use support::{CountingPark, Door, Drops, watchdog, with, workers_with};
 const LONG: Duration = Duration::from_secs(5);
 
 fn unwatched(workers: usize) -> ExecutorOptions {
-    with(ExecutorOptions::multi_thread().workers(workers), |options| options.rescue = false)
+    with(ExecutorOptions::multi_thread().workers(workers), |options| options.rescue = Some(false))
 }
 
 #[test]

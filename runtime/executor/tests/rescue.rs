@@ -270,7 +270,7 @@ fn many_medium_polls_are_not_reported_but_hurried() {
 #[test]
 fn without_rescue_nothing_is_noticed() {
     let _watchdog = watchdog();
-    let runtime = workers_with(with(quiet(1), |options| options.rescue = false));
+    let runtime = workers_with(with(quiet(1), |options| options.rescue = Some(false)));
     let handle = runtime.handle();
     let task = handle.spawn(async { thread::sleep(BLOCK / 8) });
     let later = handle.spawn(poll_fn(|_| Poll::Ready(Instant::now())));

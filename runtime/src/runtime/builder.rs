@@ -174,7 +174,7 @@ setters! {
     /// them is a thread. A runtime without workers has no other: without it, the process may
     /// have one thread alone, and then each system call costs some nanoseconds less, for the
     /// kernel counts no references to descriptors that one thread has to itself.
-    rescue(rescue: bool): executor.rescue = rescue;
+    rescue(rescue: bool): executor.rescue = Some(rescue);
     /// The most threads that may stand in for blocked ones at a time. Default: the
     /// number of workers, but at least 4. (Call it after
     /// [`worker_threads`](Builder::worker_threads), which sets it too.)

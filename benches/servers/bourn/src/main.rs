@@ -12,8 +12,8 @@ fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let builder = match arguments.flavor.as_str() {
         "current_thread" => Builder::new_current_thread(),
-        // The process has one thread, as tokio's.
-        "alone" => Builder::new_current_thread().rescue(false),
+        // With the thread that notices blocked ones, as in a debug build.
+        "watched" => Builder::new_current_thread().rescue(true),
         "multi_thread" => Builder::new_multi_thread(),
         "thread_per_core" => Builder::new_thread_per_core(),
         other => panic!("bourn has no flavor {other}"),

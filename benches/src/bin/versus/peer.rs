@@ -40,7 +40,7 @@ pub const ONE: [Peer; 13] = [
     peer("monoio, epoll", "monoio", "", "epoll"),
     peer("monoio, io_uring", "monoio", "", "io_uring"),
     peer("threads", "threads", "", ""),
-    peer("bourn, rescue(false)", "bourn", "alone", "epoll"),
+    peer("bourn, rescue(true)", "bourn", "watched", "epoll"),
     peer("bourn, multi_thread", "bourn", "multi_thread", "epoll"),
     peer("bourn, thread_per_core", "bourn", "thread_per_core", "epoll"),
     peer("bourn, poll", "bourn", "current_thread", "poll"),

@@ -88,9 +88,7 @@ impl<'a, P: Park> Driver<'a, P> {
         seat.signal.set_driving(true, seat.is_alone());
         lease.core.watch.set_thread(context.thread_number());
         lease.core.watch.begin(None, None);
-        if !shared.sentinel.is_unborn() {
-            shared.rouse_sentinel();
-        }
+        shared.sentinel.rouse();
         let driver = Self {
             context,
             shared,
@@ -245,18 +243,19 @@ impl<'a, P: Park> Driver<'a, P> {
         // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
         self.stop_searching();
         self.core().watch.begin(None, None);
-        if self.shared.sentinel.is_unborn() {
-            self.shared.rouse_sentinel();
-        }
+        let mut next = STEPS_PER_LOOK;
         if self.steps >= STEPS_PER_LOOK {
             // The clock is read once for 61 steps.
             if let Some(per_poll) = self.time_polls() {
                 self.core().counters.sample(per_poll, self.queued());
+                next = next.min(TICK.div_duration_f32(per_poll) as u32).max(1);
             }
             (self.sampled_from, self.polls) = (Some(Instant::now()), 0);
         }
         self.steps = 0;
         if self.shared.options.private {
+            // There may be no sentinel: polls of medium length are to delay no event for long.
+            self.steps = STEPS_PER_LOOK - next;
             self.turn(self.park());
             return self.collect_injector();
         }
@@ -378,7 +377,7 @@ impl<'a, P: Park> Driver<'a, P> {
                 // Before any waker runs, which may block: from here on nobody counts on this thread.
                 picked = Some(shared.idle.withdraw(index));
                 core.watch.begin(None, None);
-                shared.rouse_sentinel();
+                shared.sentinel.rouse();
             });
             self.context.turning.set(false);
             self.was_for_others = !self.seat.signal.is_raised() && self.context.queued() == 0;

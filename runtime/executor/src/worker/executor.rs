@@ -72,7 +72,7 @@ impl<P: Park> Executor<P> {
     pub fn new(options: ExecutorOptions, make_park: impl FnMut() -> io::Result<Arc<P>>) -> io::Result<Self> {
         let location = Location::caller();
         let mut make_park = make_park;
-        let sentinel = Arc::new(Sentinel::new(options.is_lazy() && options.rescue));
+        let sentinel = Arc::new(Sentinel::new(options.is_watched()));
         let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
         let shards = (0..options.shards)
             .map(|shard| {
@@ -114,8 +114,7 @@ impl<P: Park> Executor<P> {
                 })?;
             }
         }
-        let options = &self.shards[0].options;
-        if options.rescue && !options.is_lazy() { sentinel::start(self.shards.to_vec()) } else { Ok(()) }
+        if self.shards[0].options.is_watched() { sentinel::start(self.shards.to_vec()) } else { Ok(()) }
     }
 
     /// Panics as [`block_on`](Self::block_on) would on this thread, for whoever builds an executor only to call it.

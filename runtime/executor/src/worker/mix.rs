@@ -67,7 +67,7 @@ fn start(options: ExecutorOptions) -> (Executor<ThreadPark>, Arc<ThreadPark>) {
 
 fn workers(count: usize) -> ExecutorOptions {
     let mut options = ExecutorOptions::multi_thread().workers(count);
-    (options.spares, options.rescue, options.callers) = (0, false, 1);
+    (options.spares, options.rescue, options.callers) = (0, Some(false), 1);
     options
 }
 
@@ -324,7 +324,7 @@ fn shuttle_everything_ends_on_three_workers_of_two_groups() {
 fn shuttle_everything_ends_on_one_thread() {
     let body = || {
         let mut options = ExecutorOptions::current_thread();
-        options.rescue = false;
+        options.rescue = Some(false);
         everything_ends(options);
     };
     explore(body);
@@ -335,7 +335,7 @@ fn shuttle_everything_ends_on_one_thread() {
 fn shuttle_everything_ends_on_shards() {
     explore(|| {
         let mut options = ExecutorOptions::thread_per_core().workers(2);
-        options.rescue = false;
+        options.rescue = Some(false);
         let (runtime, _) = start(options);
         let (tally, level) = (Tally::default(), Arc::new(Level::default()));
         let each = runtime.handle().spawn_on_each({
@@ -368,7 +368,7 @@ fn shuttle_shutdown_at_any_time_on_two_workers() {
 fn shuttle_shutdown_at_any_time_on_shards() {
     explore(|| {
         let mut options = ExecutorOptions::thread_per_core().workers(2);
-        options.rescue = false;
+        options.rescue = Some(false);
         shutdown_at_any_time(options);
     });
 }
@@ -380,7 +380,7 @@ fn shuttle_shutdown_at_any_time_on_shards() {
 fn shuttle_stuck_workers_are_stood_in_for() {
     explore(|| {
         let mut options = workers(2);
-        (options.spares, options.rescue) = (2, true);
+        (options.spares, options.rescue) = (2, Some(true));
         let (runtime, park) = start(options);
         let (tally, level, release) = (Tally::default(), Arc::new(Level::default()), Arc::new(Level::default()));
         let handle = runtime.handle();

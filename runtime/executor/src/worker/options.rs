@@ -34,8 +34,9 @@ pub struct ExecutorOptions {
     pub stack_size: Option<usize>,
     /// What becomes of panics that nobody sees.
     pub unhandled_panic: UnhandledPanic,
-    /// Whether stuck threads are noticed, reported and, beside workers that share, stood in for. Default: yes.
-    pub rescue: bool,
+    /// Whether stuck threads are noticed, reported and, beside workers that share, stood in for. Default: beside workers
+    /// yes. Without, where nobody could stand in, yes in debug builds, and where `stall_threshold` or `on_stall` are set.
+    pub rescue: Option<bool>,
     /// How long a poll may take before it is reported. Default: 10 milliseconds.
     pub stall_threshold: Duration,
     /// Called for each report of a stall, instead of a line on stderr.
@@ -63,7 +64,7 @@ impl ExecutorOptions {
             thread_name: Cow::Borrowed("bourn-worker"),
             stack_size: None,
             unhandled_panic: UnhandledPanic::default(),
-            rescue: true,
+            rescue: None,
             stall_threshold: STALL_THRESHOLD,
             on_stall: None,
         }
@@ -111,9 +112,10 @@ impl ExecutorOptions {
         if self.private { 0 } else { self.spares }
     }
 
-    /// Whether the sentinel is started only when it is needed.
-    pub(super) fn is_lazy(&self) -> bool {
-        self.workers == 0 && self.on_stall.is_none() && self.stall_threshold == STALL_THRESHOLD
+    /// Whether there is a sentinel.
+    pub(super) fn is_watched(&self) -> bool {
+        let is_asked_for = self.on_stall.is_some() || self.stall_threshold != STALL_THRESHOLD;
+        self.rescue.unwrap_or(self.workers > 0 || is_asked_for || cfg!(debug_assertions))
     }
 }
 
@@ -132,7 +134,7 @@ impl fmt::Debug for ExecutorOptions {
             .field("workers", &self.workers)
             .field("workers_per_park", &self.workers_per_park)
             .field("spares", &self.spares)
-            .field("rescue", &self.rescue)
+            .field("rescue", &self.is_watched())
             .finish_non_exhaustive()
     }
 }

@@ -15,8 +15,6 @@
 //!     fence                              fence
 //!     anybody up? stay awake             asleep? asleep = false; ring
 //! ```
-//!
-//! A runtime without workers has no sentinel until a thread in it has rested, or made 61 steps.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -32,7 +30,6 @@ use super::stall::{Clocks, Reporter};
 use crate::context::{self, Place};
 use crate::park::{Park, ThreadPark, Wait};
 use crate::sync::{AtomicUsize, fence, is_over, now};
-use crate::unwind;
 
 /// A thread that blocks has helpers after at most two of them, and after one at the least.
 pub(super) const TICK: Duration = Duration::from_millis(4);
@@ -43,8 +40,8 @@ const CALM_TICKS: u32 = if cfg!(any(loom, shuttle)) { 0 } else { 25 };
 const AWAKE: usize = 0;
 /// It sleeps until it is roused.
 const ASLEEP: usize = 1;
-/// Its thread is started when it is needed.
-const UNBORN: usize = 2;
+/// There is none.
+const ABSENT: usize = 2;
 
 pub(super) struct Sentinel {
     state: AtomicUsize,
@@ -56,10 +53,9 @@ pub(super) struct Sentinel {
 }
 
 impl Sentinel {
-    /// With `lazy`, its thread is started when it is needed.
-    pub(super) fn new(lazy: bool) -> Self {
+    pub(super) fn new(exists: bool) -> Self {
         Self {
-            state: AtomicUsize::new(if lazy { UNBORN } else { AWAKE }),
+            state: AtomicUsize::new(if exists { AWAKE } else { ABSENT }),
             bell: ThreadPark::new(),
             stalls: AtomicU64::new(0),
             rescues: AtomicU64::new(0),
@@ -67,20 +63,17 @@ impl Sentinel {
         }
     }
 
-    pub(super) fn is_unborn(&self) -> bool {
-        self.state.load(Relaxed) == UNBORN
-    }
-
-    /// After a thread has stored that it is up. `true`: the caller has to start the sentinel's thread.
-    #[must_use]
-    pub(super) fn rouse(&self) -> bool {
+    /// After a thread has stored that it is up.
+    #[inline]
+    pub(super) fn rouse(&self) {
+        if self.state.load(Relaxed) == ABSENT {
+            return;
+        }
         // Pairs with the fence in `pause`; see the head of this module.
         fence(SeqCst);
-        let before = if self.state.load(Relaxed) == AWAKE { AWAKE } else { self.state.swap(AWAKE, Relaxed) };
-        if before == ASLEEP {
+        if self.state.load(Relaxed) == ASLEEP && self.state.swap(AWAKE, Relaxed) == ASLEEP {
             self.ring();
         }
-        before == UNBORN
     }
 
     /// Has it look at once.
@@ -103,19 +96,6 @@ impl Sentinel {
         }
         self.bell.turn(wait);
         self.state.store(AWAKE, Relaxed);
-    }
-}
-
-impl<P: Park> Shared<P> {
-    /// Has the sentinel watch, after this thread has stored that it is up.
-    #[inline]
-    pub(super) fn rouse_sentinel(self: &Arc<Self>) {
-        if self.sentinel.rouse() {
-            let started = start(vec![Arc::clone(self)]);
-            if let Err(error) = started {
-                unwind::report(format_args!("bourn: no thread can be started to notice blocked ones: {error}"));
-            }
-        }
     }
 }
 
@@ -259,7 +239,7 @@ mod tests {
         let mut options = ExecutorOptions::multi_thread().workers(1);
         options.spares = 0;
         let unhandled = Arc::new(Unhandled::new(options.unhandled_panic));
-        let sentinel = Arc::new(Sentinel::new(false));
+        let sentinel = Arc::new(Sentinel::new(true));
         let shared = Arc::new(Shared::new(parks, options, 0, unhandled, sentinel, Location::caller()));
         let mut sighting = Sighting::new(None, &shared.options);
         let mut reporter = Reporter::new();

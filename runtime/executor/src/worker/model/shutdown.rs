@@ -54,7 +54,7 @@ fn loom_shutdown_meets_a_running_task() {
 fn loom_shutdown_meets_the_sentinel() {
     bounded(2, || {
         let mut options = options(1, 0);
-        options.rescue = true;
+        options.rescue = Some(true);
         let runtime = runtime(options);
         runtime.start(None).unwrap();
         assert!(runtime.shutdown(Duration::MAX).is_empty());
