@@ -5,6 +5,7 @@ mod support;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bourn_executor::{Executor, yield_now};
 use support::{CountingPark, Door, runtime, watchdog};
@@ -72,6 +73,39 @@ fn a_busy_task_starves_neither_the_caller_nor_events_nor_other_threads() {
     runtime.block_on(door.pass());
     other.join().unwrap();
     busy.abort();
+}
+
+/// Without a sentinel, which this one has not, for nobody has started it.
+#[test]
+fn events_wait_for_few_polls_of_medium_length() {
+    let _watchdog = watchdog();
+    let park = Arc::new(CountingPark::default());
+    let runtime = Executor::current_thread(park.clone());
+    let polls = async |count| {
+        for _ in 0..count {
+            std::thread::sleep(Duration::from_millis(2));
+            yield_now().await;
+        }
+        park.glances.load(SeqCst)
+    };
+    runtime.block_on(async {
+        // Two steps a poll, and a look every 61st, until it is known how long they take.
+        let at_first = polls(55).await;
+        assert!((1..=2).contains(&at_first), "{at_first} looks at the events");
+        let before = polls(10).await;
+        let after = polls(60).await;
+        assert!(after - before >= 15, "{} looks in 60 polls of 2 ms", after - before);
+    });
+    // And back: nothing is looked at more often than is worth it.
+    let quick = Executor::current_thread(park.clone());
+    let before = park.glances.load(SeqCst);
+    quick.block_on(async {
+        for _ in 0..610 {
+            yield_now().await;
+        }
+    });
+    let glances = park.glances.load(SeqCst) - before;
+    assert!((8..=12).contains(&glances), "{glances} looks at the events");
 }
 
 #[test]

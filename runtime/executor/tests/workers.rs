@@ -228,7 +228,8 @@ fn local_tasks_stay_on_their_worker() {
 fn a_victim_waits_at_most_61_polls_of_a_busy_worker() {
     let _watchdog = watchdog();
     // One worker and nobody else: what the victim waits for are the polls of the others.
-    let runtime = workers_with(with(ExecutorOptions::multi_thread().workers(1), |options| options.rescue = Some(false)));
+    let runtime =
+        workers_with(with(ExecutorOptions::multi_thread().workers(1), |options| options.rescue = Some(false)));
     let handle = runtime.handle();
     let polls = Arc::new(AtomicUsize::new(0));
     let busy: Vec<_> = (0..2)

@@ -169,17 +169,21 @@ setters! {
     /// nothing have one each.
     workers_per_reactor(workers: usize): executor.workers_per_park = workers;
     /// Whether threads that a task blocks are noticed, reported and, beside workers
-    /// that share their tasks, stood in for. Default: yes. Without it, events and timers
-    /// of the future in `block_on` may also have to wait for a worker's task. What notices
-    /// them is a thread. A runtime without workers has no other: without it, the process may
-    /// have one thread alone, and then each system call costs some nanoseconds less, for the
+    /// that share their tasks, stood in for. What notices them is a thread.
+    ///
+    /// Default: with workers, yes; without it, events and timers of the future in
+    /// `block_on` may also have to wait for a worker's task. Without workers, where nobody could stand in:
+    /// in debug builds, and where [`stall_threshold`](Builder::stall_threshold) or
+    /// [`on_stall`](Builder::on_stall) was called. In other builds such a runtime starts no thread of its
+    /// own, and a process of one thread pays some nanoseconds less for each system call: the
     /// kernel counts no references to descriptors that one thread has to itself.
     rescue(rescue: bool): executor.rescue = Some(rescue);
     /// The most threads that may stand in for blocked ones at a time. Default: the
     /// number of workers, but at least 4. (Call it after
     /// [`worker_threads`](Builder::worker_threads), which sets it too.)
     max_spare_threads(threads: usize): executor.spares = threads;
-    /// How long a poll may take before it is reported. Default: 10 ms.
+    /// How long a poll may take before it is reported, where that is (see
+    /// [`rescue`](Builder::rescue)). Default: 10 ms.
     stall_threshold(threshold: Duration): executor.stall_threshold = threshold;
     /// Has `hook` called for each poll that takes too long, and again each time that
     /// it has taken twice as long, instead of a line on stderr. It should be quick:

@@ -138,3 +138,21 @@ impl fmt::Debug for ExecutorOptions {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_workers_a_sentinel_has_to_be_asked_for() {
+        let (alone, shared) = (ExecutorOptions::current_thread(), ExecutorOptions::multi_thread());
+        assert!(shared.is_watched() && ExecutorOptions::thread_per_core().is_watched());
+        let not_in_release = cfg!(debug_assertions);
+        assert_eq!(alone.is_watched(), not_in_release);
+        assert_eq!(shared.clone().without_workers().is_watched(), not_in_release);
+        assert!(ExecutorOptions { on_stall: Some(Arc::new(|_| {})), ..alone.clone() }.is_watched());
+        assert!(ExecutorOptions { stall_threshold: Duration::from_millis(5), ..alone.clone() }.is_watched());
+        assert!(ExecutorOptions { rescue: Some(true), ..alone }.is_watched());
+        assert!(!ExecutorOptions { rescue: Some(false), ..shared }.is_watched());
+    }
+}
