@@ -15,11 +15,29 @@ thread_local! {
 }
 
 thread_local! {
-    /// The address of the task that the thread polls, or 0, and how many clones of its waker it has made meanwhile.
-    static POLLED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    /// The address of the task that the thread polls, or 0, and what it has done to itself meanwhile.
+    static POLLED: Cell<(usize, Notes)> = const { Cell::new((0, Notes(0))) };
 }
 
-/// Of the clones that a task makes of its own waker, so many in one poll are counted aside, without an atomic operation.
+/// What a task does to itself while it is polled, noted without an atomic operation until the poll is over: whether it has
+/// woken itself, and, in the bits above, how many clones of its waker it has made.
+#[derive(Clone, Copy)]
+pub(crate) struct Notes(usize);
+
+impl Notes {
+    const WOKEN: usize = 1;
+    const LENT: usize = 2;
+
+    pub(crate) fn woken(self) -> bool {
+        self.0 & Self::WOKEN != 0
+    }
+
+    pub(crate) fn lent(self) -> usize {
+        self.0 / Self::LENT
+    }
+}
+
+/// Of the clones that a task makes of its own waker, so many in one poll are noted.
 pub(crate) const MOST_LENT: usize = 1 << 16;
 
 /// What a thread is in its runtime.
@@ -163,22 +181,33 @@ fn push_where(make: impl FnOnce() -> Option<Task>, is_here: impl FnOnce(&Context
     })
 }
 
-/// Calls `poll`, which polls the task at this address. Returns also how many clones of its waker were counted aside.
+/// Calls `poll`, which polls the task at this address. Returns also what was noted.
 #[inline]
-pub(crate) fn while_polled<R>(task: usize, poll: impl FnOnce() -> R) -> (R, usize) {
-    let outer = POLLED.with(|polled| polled.replace((task, 0)));
+pub(crate) fn while_polled<R>(task: usize, poll: impl FnOnce() -> R) -> (R, Notes) {
+    let outer = POLLED.with(|polled| polled.replace((task, Notes(0))));
     let result = poll();
     (result, POLLED.with(|polled| polled.replace(outer)).1)
 }
 
-/// Counts a clone of the waker of the task at this address aside, if the calling thread polls it; else `false`.
+/// Notes a clone of the waker of the task at this address, if the calling thread polls it; else `false`.
 #[inline]
 pub(crate) fn lend(task: usize) -> bool {
     POLLED.with(|polled| {
-        let (address, lent) = polled.get();
-        let may_lend = address == task && lent < MOST_LENT;
-        polled.set((address, lent + usize::from(may_lend)));
+        let (address, Notes(notes)) = polled.get();
+        let may_lend = address == task && notes < MOST_LENT * Notes::LENT;
+        polled.set((address, Notes(notes + usize::from(may_lend) * Notes::LENT)));
         may_lend
+    })
+}
+
+/// Notes a wake of the task at this address, if the calling thread polls it; else `false`.
+#[inline]
+pub(crate) fn wake_polled(task: usize) -> bool {
+    POLLED.with(|polled| {
+        let (address, Notes(notes)) = polled.get();
+        let is_it = address == task;
+        polled.set((address, Notes(notes | usize::from(is_it) * Notes::WOKEN)));
+        is_it
     })
 }
 

@@ -15,7 +15,7 @@ use super::info::Id;
 use super::join_error::Failure;
 use super::reference::{Task, release};
 use super::state::{Pend, Start, State};
-use crate::context;
+use crate::context::{self, Notes};
 use crate::sync::{AtomicU32, UnsafeCell};
 use crate::unwind::{self, Payload};
 
@@ -165,6 +165,10 @@ impl<S: Schedule> Head<S> {
     }
 
     unsafe fn wake_by_ref(data: *const ()) {
+        // The poll's end sees to it.
+        if context::wake_polled(data.addr()) {
+            return;
+        }
         let head = Self::from_data(data);
         if head.header.state.wake(false) {
             // `wake` added the reference that goes to the queue.
@@ -248,9 +252,9 @@ where
             Start::Cancel => (Err(Failure::Cancelled), 0),
             Start::Poll => match context::while_polled(pointer.addr().get(), || cell.poll(pointer)) {
                 // SAFETY: this is the runner, which hands its reference over.
-                (Ok(Poll::Pending), lent) => return unsafe { Self::pend(pointer, lent) },
-                (Ok(Poll::Ready(output)), lent) => (Ok(output), lent),
-                (Err(payload), lent) => (Err(Failure::panicked(payload)), lent),
+                (Ok(Poll::Pending), notes) => return unsafe { Self::pend(pointer, notes) },
+                (Ok(Poll::Ready(output)), notes) => (Ok(output), notes.lent()),
+                (Err(payload), notes) => (Err(Failure::panicked(payload)), notes.lent()),
             },
         };
         // SAFETY: this is the runner, which hands its reference over.
@@ -343,8 +347,8 @@ where
         })
     }
 
-    /// After a poll that returned `Pending` and has lent as many references to wakers; gives the runner's reference up, or
-    /// returns `true` and leaves it to the caller.
+    /// After a poll that returned `Pending`, with what was noted in it; gives the runner's reference up, or returns `true`
+    /// and leaves it to the caller.
     ///
     /// It takes no `&self`, and `end` likewise: an argument counts as alive until the function returns, and another
     /// thread may free the cell before that.
@@ -352,7 +356,7 @@ where
     /// # Safety
     ///
     /// Only for the runner, with the pointer to a cell of this type.
-    unsafe fn pend(pointer: NonNull<Header>, lent: usize) -> bool {
+    unsafe fn pend(pointer: NonNull<Header>, notes: Notes) -> bool {
         // SAFETY: the caller's promise; it is not used after the reference is given up.
         let cell = unsafe { Self::from_header(pointer) };
         let admit = cell.head.header.live.load(Relaxed) == NOT_LIVE;
@@ -362,11 +366,11 @@ where
             if let Err(task) = cell.head.scheduler.admit(Task { cell: pointer }) {
                 mem::forget(task);
                 // SAFETY: the caller's promise, handed on.
-                unsafe { Self::end(pointer, Err(Failure::Cancelled), lent) };
+                unsafe { Self::end(pointer, Err(Failure::Cancelled), notes.lent()) };
                 return false;
             }
         }
-        let pend = cell.head.header.state.pend(lent + usize::from(admit));
+        let pend = cell.head.header.state.pend(notes.lent() + usize::from(admit), notes.woken());
         if pend == Pend::Cancel {
             // SAFETY: the caller's promise, handed on.
             unsafe { Self::end(pointer, Err(Failure::Cancelled), 0) };

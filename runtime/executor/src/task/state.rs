@@ -88,13 +88,13 @@ impl State {
         })
     }
 
-    /// The poll returned `Pending`. Adds the references that came about meanwhile: of wakers, and, if the task has just
-    /// entered the live table, of that.
+    /// The poll returned `Pending`, and the task may have `woken` itself. Adds the references that came about meanwhile: of
+    /// wakers, and, if the task has just entered the live table, of that.
     #[inline]
-    pub(super) fn pend(&self, added: usize) -> Pend {
+    pub(super) fn pend(&self, added: usize, woken: bool) -> Pend {
         self.update(|word| {
             debug_assert!(word & RUNNING != 0 && word & COMPLETE == 0);
-            let word = word + added * REFERENCE;
+            let word = (word + added * REFERENCE) | if woken { SCHEDULED } else { 0 };
             if word & CANCELLED != 0 {
                 (word, Pend::Cancel)
             } else if word & SCHEDULED != 0 {
@@ -192,6 +192,10 @@ impl State {
     /// Gives `count` references up. `true`: they were the last, and the cell is the caller's to free.
     #[inline]
     pub(super) fn release(&self, count: usize) -> bool {
+        // Nobody else has any, nor can get one. Acquire: what those did who gave theirs up is over.
+        if self.word.load(Acquire) / REFERENCE == count {
+            return true;
+        }
         let word = self.word.fetch_sub(count * REFERENCE, AcqRel);
         debug_assert!(word / REFERENCE >= count);
         word / REFERENCE == count
