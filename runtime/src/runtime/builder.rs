@@ -173,7 +173,7 @@ setters! {
     ///
     /// Default: with workers, yes; without it, events and timers of the future in
     /// `block_on` may also have to wait for a worker's task. Without workers, where nobody could stand in:
-    /// in debug builds, and where [`stall_threshold`](Builder::stall_threshold) or
+    /// in debug builds (where bourn is built with `debug_assertions`), and where [`stall_threshold`](Builder::stall_threshold) or
     /// [`on_stall`](Builder::on_stall) was called. In other builds such a runtime starts no thread of its
     /// own, and a process of one thread pays some nanoseconds less for each system call: the
     /// kernel counts no references to descriptors that one thread has to itself.
@@ -184,7 +184,7 @@ setters! {
     max_spare_threads(threads: usize): executor.spares = threads;
     /// How long a poll may take before it is reported, where that is (see
     /// [`rescue`](Builder::rescue)). Default: 10 ms.
-    stall_threshold(threshold: Duration): executor.stall_threshold = threshold;
+    stall_threshold(threshold: Duration): executor.stall_threshold = Some(threshold);
     /// Has `hook` called for each poll that takes too long, and again each time that
     /// it has taken twice as long, instead of a line on stderr. It should be quick:
     /// while it runs, no other blocked thread is noticed. (A line on stderr waits for

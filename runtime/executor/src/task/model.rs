@@ -216,6 +216,42 @@ fn loom_task_lends_wakers() {
     });
 }
 
+/// A task wakes itself, which is noted aside, while another thread wakes it as well: it is polled once more or twice, and is
+/// freed once. Killed by: executor-task-own-wake-is-lost.
+#[test]
+fn loom_task_wakes_itself() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let (drops, polls) = (counter(), counter());
+        let slot = std::sync::Arc::new(Mutex::new(None::<Waker>));
+        let handle = scheduler.spawn({
+            let (slot, kept, polls) = (slot.clone(), Counted(drops.clone()), polls.clone());
+            poll_fn(move |cx| {
+                let _kept = &kept;
+                let poll = polls.fetch_add(1, Relaxed);
+                if poll == 0 {
+                    *slot.lock().unwrap() = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                cx.waker().wake_by_ref();
+                if poll == 1 { Poll::Pending } else { Poll::Ready(()) }
+            })
+        });
+        drop(handle);
+        scheduler.run();
+        let waker = slot.lock().unwrap().take().unwrap();
+        let other = loom::thread::spawn({
+            let waker = waker.clone();
+            move || waker.wake()
+        });
+        waker.wake();
+        scheduler.run();
+        other.join().unwrap();
+        scheduler.run();
+        assert_eq!((polls.load(Acquire), drops.load(Acquire)), (3, 1));
+    });
+}
+
 /// An abort from elsewhere drops the future once, whatever the runner and a waker do meanwhile. Killed by:
 /// executor-task-abort.
 #[test]

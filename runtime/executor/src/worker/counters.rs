@@ -15,6 +15,10 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
     }
 
+    pub(super) fn set(&self, count: u64) {
+        self.0.store(count, Relaxed);
+    }
+
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -29,6 +33,9 @@ pub(super) struct Counters {
     pub(super) overflows: Counter,
     pub(super) parks: Counter,
     pub(super) turns: Counter,
+    /// See [`Driver`](super::driver::Driver), which keeps them here while nobody has the core.
+    pub(super) steps: Counter,
+    pub(super) skip: Counter,
     /// In nanoseconds. The sentinel stores it, too.
     pub(super) longest_poll: Counter,
     /// In nanoseconds.
@@ -41,7 +48,7 @@ impl Counters {
         self.longest_poll.0.fetch_max(nanos(lasted), Relaxed);
     }
 
-    /// The last 61 steps took so long each, and as many tasks wait.
+    /// The steps since the last look around took so long each, and as many tasks wait.
     pub(super) fn sample(&self, per_step: Duration, queued: usize) {
         self.note_poll(per_step);
         self.latency.0.store(nanos(per_step).saturating_mul(queued as u64), Relaxed);

@@ -1,6 +1,7 @@
 //! The run loop of every thread that has a core.
 //!
-//! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector.
+//! A *step* is one poll. Every 61st step comes a look around: a turn that does not wait, and a task from the injector; on
+//! private cores, which may be without a sentinel, sooner where polls were long, so that it comes about once in a tick.
 //! The same happens when the sentinel asks for it, with what the turn wakes and the injector has. Otherwise the next task is the
 //! one in the LIFO slot, but at most three times in a row while the ring has others; then the ring's first; then a share
 //! of the injector; then half of what somebody else has. Local tasks take every other step. When nothing is found, the
@@ -55,8 +56,10 @@ pub(super) struct Driver<'a, P: Park> {
     /// That of the core's group.
     park: &'a Arc<P>,
     lease: Lease<'a, P>,
-    /// Since the last look around.
+    /// Since the last look around, and those that it has skipped.
     steps: u32,
+    /// How many steps each look around skips of those to the next.
+    skip: u32,
     lifo_in_a_row: u32,
     /// In as many of the next steps tasks from the injector go first, but for one step in five.
     injector_first: u32,
@@ -95,8 +98,9 @@ impl<'a, P: Park> Driver<'a, P> {
             seat,
             park: shared.park_of(lease.core),
             random: 0x9e37_79b9 ^ lease.index as u32,
+            steps: lease.core.counters.steps.get() as u32,
+            skip: lease.core.counters.skip.get() as u32,
             lease,
-            steps: 0,
             lifo_in_a_row: 0,
             injector_first: 0,
             sampled_from: None,
@@ -243,24 +247,16 @@ impl<'a, P: Park> Driver<'a, P> {
         // A turn calls wakers, which may block: as long as this thread counts as searching, pushes wake nobody.
         self.stop_searching();
         self.core().watch.begin(None, None);
-        let mut next = STEPS_PER_LOOK;
-        if self.steps >= STEPS_PER_LOOK {
-            // The clock is read once for 61 steps.
-            if let Some(per_poll) = self.time_polls() {
-                self.core().counters.sample(per_poll, self.queued());
-                next = next.min(TICK.div_duration_f32(per_poll) as u32).max(1);
-            }
-            (self.sampled_from, self.polls) = (Some(Instant::now()), 0);
+        let is_due = self.steps >= STEPS_PER_LOOK;
+        if is_due && let Some(per_poll) = self.time_polls() {
+            self.core().counters.sample(per_poll, self.queued());
         }
-        self.steps = 0;
-        if self.shared.options.private {
-            // There may be no sentinel: polls of medium length are to delay no event for long.
-            self.steps = STEPS_PER_LOOK - next;
-            self.turn(self.park());
-            return self.collect_injector();
-        }
+        self.steps = self.skip;
         let mut first = 1;
-        if hurry {
+        if self.shared.options.private {
+            self.turn(self.park());
+            self.collect_injector();
+        } else if hurry {
             // In the time of one tick few polls of medium length fit: what this turn wakes, and what many threads push, does
             // not go behind all that is in the ring.
             context::without_core(|| self.turn(self.park()));
@@ -268,7 +264,11 @@ impl<'a, P: Park> Driver<'a, P> {
         } else {
             self.turn(self.park());
         }
-        if self.injector_first == 0 {
+        if is_due {
+            // The clock is read once between two looks, and the turn is no poll.
+            (self.sampled_from, self.polls) = (Some(Instant::now()), 0);
+        }
+        if self.injector_first == 0 && !self.shared.options.private {
             let others = first / INJECTED_IN_A_ROW as usize;
             self.injector_first = u32::try_from(first + others + 1).unwrap_or(u32::MAX);
         }
@@ -278,7 +278,14 @@ impl<'a, P: Park> Driver<'a, P> {
     fn time_polls(&mut self) -> Option<Duration> {
         let per_poll =
             self.sampled_from.take()?.elapsed().checked_div(u32::try_from(self.polls).unwrap_or(u32::MAX))?;
-        let is_long = per_poll >= LONG_POLL && !self.shared.options.private;
+        let is_private = self.shared.options.private;
+        if is_private && !cfg!(any(loom, shuttle)) {
+            // Shorter at once, longer by and by: some long ones may be among many that are short.
+            let polls = TICK.div_duration_f32(per_poll) as u32;
+            let pace = polls.min(2 * (STEPS_PER_LOOK - self.skip)).clamp(1, STEPS_PER_LOOK);
+            self.skip = STEPS_PER_LOOK - pace;
+        }
+        let is_long = per_poll >= LONG_POLL && !is_private;
         self.long_polls = if is_long { SHORT_SAMPLES } else { self.long_polls.saturating_sub(1) };
         Some(per_poll)
     }
@@ -389,7 +396,7 @@ impl<'a, P: Park> Driver<'a, P> {
             false
         });
         core.counters.turns.add(has_turned.into());
-        let is_sample = !found && !shared.options.private && self.random(RESTS_PER_SAMPLE) == 0;
+        let is_sample = !found && self.random(RESTS_PER_SAMPLE) == 0;
         (self.sampled_from, self.polls) = (is_sample.then(Instant::now), 0);
         if found && !self.searching {
             // There is work; the limit of those who search is not to keep this one from it, or it would be back at once.
@@ -445,6 +452,9 @@ impl<P: Park> Drop for Driver<'_, P> {
         self.stop_searching();
         self.seat.signal.set_driving(false, self.seat.is_alone());
         let core = self.core();
+        // They go on with the next one who takes the core, or a thread that comes and goes would never look around.
+        core.counters.steps.set(self.steps.into());
+        core.counters.skip.set(self.skip.into());
         let mut moved = false;
         while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
             self.shared.injector.push(task);

@@ -35,10 +35,11 @@ pub struct ExecutorOptions {
     /// What becomes of panics that nobody sees.
     pub unhandled_panic: UnhandledPanic,
     /// Whether stuck threads are noticed, reported and, beside workers that share, stood in for. Default: beside workers
-    /// yes. Without, where nobody could stand in, yes in debug builds, and where `stall_threshold` or `on_stall` are set.
+    /// yes. Without, where nobody could stand in, yes where this crate has `debug_assertions`, and where `stall_threshold` or
+    /// `on_stall` are set. [`Executor::start`](crate::Executor::start) starts the thread that does it.
     pub rescue: Option<bool>,
-    /// How long a poll may take before it is reported. Default: 10 milliseconds.
-    pub stall_threshold: Duration,
+    /// How long a poll may take before it is reported. Default (`None`): 10 milliseconds.
+    pub stall_threshold: Option<Duration>,
     /// Called for each report of a stall, instead of a line on stderr.
     ///
     /// It runs on the thread that notices stalls, which meanwhile notices none: it should be quick. As on a
@@ -48,7 +49,7 @@ pub struct ExecutorOptions {
 
 type StallHook = dyn Fn(&Stall) + Send + Sync;
 
-const STALL_THRESHOLD: Duration = Duration::from_millis(10);
+pub(super) const STALL_THRESHOLD: Duration = Duration::from_millis(10);
 
 impl ExecutorOptions {
     /// No workers: tasks run on the thread that is inside `block_on`, and rest while there is none.
@@ -65,7 +66,7 @@ impl ExecutorOptions {
             stack_size: None,
             unhandled_panic: UnhandledPanic::default(),
             rescue: None,
-            stall_threshold: STALL_THRESHOLD,
+            stall_threshold: None,
             on_stall: None,
         }
     }
@@ -114,7 +115,7 @@ impl ExecutorOptions {
 
     /// Whether there is a sentinel.
     pub(super) fn is_watched(&self) -> bool {
-        let is_asked_for = self.on_stall.is_some() || self.stall_threshold != STALL_THRESHOLD;
+        let is_asked_for = self.on_stall.is_some() || self.stall_threshold.is_some();
         self.rescue.unwrap_or(self.workers > 0 || is_asked_for || cfg!(debug_assertions))
     }
 }
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(alone.is_watched(), not_in_release);
         assert_eq!(shared.clone().without_workers().is_watched(), not_in_release);
         assert!(ExecutorOptions { on_stall: Some(Arc::new(|_| {})), ..alone.clone() }.is_watched());
-        assert!(ExecutorOptions { stall_threshold: Duration::from_millis(5), ..alone.clone() }.is_watched());
+        assert!(ExecutorOptions { stall_threshold: Some(STALL_THRESHOLD), ..alone.clone() }.is_watched());
         assert!(ExecutorOptions { rescue: Some(true), ..alone }.is_watched());
         assert!(!ExecutorOptions { rescue: Some(false), ..shared }.is_watched());
     }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::executor;
-use super::options::ExecutorOptions;
+use super::options::{ExecutorOptions, STALL_THRESHOLD};
 use super::shared::Shared;
 use super::spare::Spares;
 use super::stall::{Clocks, Reporter};
@@ -118,7 +118,7 @@ struct Sighting {
 
 impl Sighting {
     fn new(progress: Option<usize>, options: &ExecutorOptions) -> Self {
-        Self { progress, since: now(), clocks: None, report_after: options.stall_threshold }
+        Self { progress, since: now(), clocks: None, report_after: options.stall_threshold.unwrap_or(STALL_THRESHOLD) }
     }
 }
 
