@@ -77,7 +77,7 @@ fn main() -> Outcome<()> {
 
 fn serve_bourn(backend: bourn::Backend) -> Outcome<()> {
     // A traced process stands still for long; reports of that would be counted.
-    let runtime = bourn::Builder::new_current_thread().backend(backend).build()?;
+    let runtime = bourn::Builder::new_current_thread().backend(backend).rescue(false).build()?;
     runtime.block_on(async {
         let listener = bourn::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);

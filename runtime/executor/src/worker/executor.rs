@@ -87,7 +87,8 @@ impl<P: Park> Executor<P> {
         Ok(Self { shards, is_ended: AtomicBool::new(false) })
     }
 
-    /// Makes one without workers, with the defaults of [`ExecutorOptions::current_thread`].
+    /// Makes one without workers, with the defaults of [`ExecutorOptions::current_thread`]. Nobody notices blocked threads
+    /// until [`start`](Self::start) is called.
     #[must_use]
     #[track_caller]
     pub fn current_thread(park: Arc<P>) -> Self {
@@ -95,7 +96,7 @@ impl<P: Park> Executor<P> {
         executor.unwrap_or_else(|_| unreachable!("the park is there already"))
     }
 
-    /// Starts the threads. Each of them, and each that is started later, runs inside `around` of `host`.
+    /// Starts the threads: the workers, and what notices blocked ones. Each of them, and each that is started later, runs inside `around` of `host`.
     ///
     /// # Errors
     ///

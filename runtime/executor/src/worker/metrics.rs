@@ -49,10 +49,10 @@ pub struct WorkerMetrics {
     pub turns: u64,
     /// Tasks in its ring and its LIFO slot. Those of a private core, which has neither, are not counted.
     pub queued: usize,
-    /// The longest poll, as far as is known: the mean of 61 in a row, of whichever row it was greatest, and what the
-    /// sentinel has noticed.
+    /// The longest poll, as far as is known: the mean of up to 61 in a row, of whichever row it was greatest, and what the
+    /// sentinel, if there is one, has noticed.
     pub longest_poll: Duration,
-    /// How long a task that is queued now waits for its turn: the mean of the last 61 polls for each that is before it.
+    /// How long a task that is queued now waits for its turn: the mean of the last polls (up to 61) for each that is before it.
     pub schedule_latency: Duration,
 }
 
