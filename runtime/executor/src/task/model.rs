@@ -252,6 +252,30 @@ fn loom_task_wakes_itself() {
     });
 }
 
+/// The last reference is the runner's or that of a waker that another thread drops: whoever frees the cell has seen what the
+/// other did. Killed by: executor-task-release-relaxed.
+#[test]
+fn loom_task_is_freed_by_the_last() {
+    model(|| {
+        let scheduler = Scheduler::new();
+        let ready = std::sync::Arc::new(AtomicBool::new(false));
+        let drops = counter();
+        let (handle, waker) = waiting(&scheduler, &ready, Counted(drops.clone()));
+        drop(handle);
+        ready.store(true, Relaxed);
+        let second = waker.clone();
+        // In this order, or loom 0.7 lets the other thread never be the last.
+        let runner = loom::thread::spawn(move || {
+            waker.wake();
+            scheduler.run();
+        });
+        let other = loom::thread::spawn(move || drop(second));
+        runner.join().unwrap();
+        other.join().unwrap();
+        assert_eq!(drops.load(Acquire), 1);
+    });
+}
+
 /// An abort from elsewhere drops the future once, whatever the runner and a waker do meanwhile. Killed by:
 /// executor-task-abort.
 #[test]
