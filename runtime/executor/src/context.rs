@@ -75,6 +75,8 @@ pub(crate) struct Context {
     pub(crate) sitting: RefCell<Option<Rc<dyn Any>>>,
     /// The thread's own run queue: local tasks, and, where a runtime's cores are private, all others too.
     queue: RefCell<VecDeque<Task>>,
+    /// How many references to the runtime, of which it has a core, the thread keeps.
+    pub(crate) spares: Cell<usize>,
 }
 
 impl Context {
@@ -91,6 +93,7 @@ impl Context {
             left_to_drop: RefCell::new(Vec::new()),
             sitting: RefCell::new(None),
             queue: RefCell::new(VecDeque::new()),
+            spares: Cell::new(0),
         }
     }
 
@@ -118,6 +121,12 @@ impl Context {
     /// Makes core number `core` of its runtime the thread's own, or with `None` takes it away.
     pub(crate) fn set_core(&self, core: Option<usize>) {
         self.core.set(core.map_or(0, |core| core + 1));
+    }
+
+    /// Whether the thread has a core of that runtime.
+    #[inline]
+    fn drives(&self, runtime: usize) -> bool {
+        self.core.get() > 0 && self.runtime.get() == runtime
     }
 
     /// The kernel's number of the thread, or 0 where it does not tell.
@@ -160,7 +169,7 @@ fn read<R: Default>(body: impl FnOnce(&Context) -> R) -> R {
 /// Queues what `make` makes on the calling thread, if that thread has a core of the runtime; else `false`.
 #[inline]
 pub(crate) fn push_driven(runtime: usize, make: impl FnOnce() -> Option<Task>) -> bool {
-    push_where(make, |context| context.core.get() > 0 && context.runtime.get() == runtime)
+    push_where(make, |context| context.drives(runtime))
 }
 
 /// Queues what `make` makes on the calling thread, if that thread sits on the seat; else `false`.
@@ -206,7 +215,7 @@ pub(crate) fn wake_polled(task: usize) -> bool {
     POLLED.with(|polled| {
         let (address, Notes(notes)) = polled.get();
         let is_it = address == task;
-        polled.set((address, Notes(notes | usize::from(is_it) * Notes::WOKEN)));
+        polled.set((address, Notes(notes | (usize::from(is_it) * Notes::WOKEN))));
         is_it
     })
 }
@@ -214,9 +223,16 @@ pub(crate) fn wake_polled(task: usize) -> bool {
 /// The number of the calling thread's core in the runtime, if it has one, and whether the thread is inside a turn.
 #[inline]
 pub(crate) fn core_in(runtime: usize) -> Option<(usize, bool)> {
+    read(|context| context.drives(runtime).then(|| (context.core.get() - 1, context.turning.get())))
+}
+
+/// Changes the number of references to that runtime that the calling thread keeps, if it has a core there and `change` has
+/// a new number; else `false`.
+#[inline]
+pub(crate) fn change_spares(runtime: usize, change: impl FnOnce(usize) -> Option<usize>) -> bool {
     read(|context| {
-        let is_here = context.core.get() > 0 && context.runtime.get() == runtime;
-        is_here.then(|| (context.core.get() - 1, context.turning.get()))
+        let changed = if context.drives(runtime) { change(context.spares.get()) } else { None };
+        changed.inspect(|&spares| context.spares.set(spares)).is_some()
     })
 }
 

@@ -220,7 +220,7 @@ where
     // The thread that has forked is in the child, and goes on with what it has there.
     let is_lost = context::core_in(shared.address()).is_none() && shared.is_forked();
     assert!(!is_lost, "{}", misuse::forked("a task", "runtime", location));
-    let (task, handle) = Task::new(future, Arc::clone(shared), options, location);
+    let (task, handle) = Task::new(future, shared.for_task(), options, location);
     shared.schedule(task);
     handle
 }

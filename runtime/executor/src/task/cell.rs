@@ -50,6 +50,13 @@ pub(crate) trait Schedule: Send + Sync + 'static {
     /// Takes a task that has ended out of the live table.
     fn retire(&self, key: u32) -> Task;
 
+    /// Is dropped, for a task that has ended.
+    fn let_go(self)
+    where
+        Self: Sized,
+    {
+    }
+
     /// Hears, in one line, of a panic in a task whose handle nobody holds. May run foreign code.
     fn unhandled_panic(&self, line: &str) {
         unwind::report(format_args!("{line}"));
@@ -76,7 +83,8 @@ pub(super) struct Header {
 #[repr(C)]
 struct Head<S> {
     header: Header,
-    scheduler: S,
+    /// Taken out when the cell is freed.
+    scheduler: ManuallyDrop<S>,
 }
 
 /// The allocation.
@@ -214,7 +222,7 @@ where
             live: AtomicU32::new(NOT_LIVE),
         };
         let cell = Box::new(Self {
-            head: Head { header, scheduler },
+            head: Head { header, scheduler: ManuallyDrop::new(scheduler) },
             stage: UnsafeCell::new(Stage::Future(future)),
             join_waker: UnsafeCell::new(None),
         });
@@ -326,10 +334,13 @@ where
         }
         // No join waker is left: whoever took it out of its cell last put none in.
         // SAFETY: the pointer comes from a leaked box of this type, and its last reference is gone.
-        let cell = unsafe { Box::from_raw(pointer.cast::<Self>().as_ptr()) };
+        let mut cell = unsafe { Box::from_raw(pointer.cast::<Self>().as_ptr()) };
         // The future of an unfinished task could not be without a reference: see the head of the parent module.
         debug_assert!(cell.head.header.state.is_complete());
+        // SAFETY: nobody uses it any more, and the cell is dropped without it.
+        let scheduler = unsafe { ManuallyDrop::take(&mut cell.head.scheduler) };
         drop(cell);
+        scheduler.let_go();
     }
 
     /// Only for the runner.

@@ -1,6 +1,7 @@
 //! What a thread that runs tasks owns, and how it comes to own it.
 
 use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -78,12 +79,12 @@ pub(super) struct Lease<'a, P: Park> {
     pub(super) index: usize,
     pub(super) core: &'a Core,
     context: &'a Context,
-    shared: &'a Shared<P>,
+    shared: &'a Arc<Shared<P>>,
 }
 
 impl<'a, P: Park> Lease<'a, P> {
     /// Takes core `index`, if nobody has it. The thread, in this runtime, has none.
-    pub(super) fn take(context: &'a Context, shared: &'a Shared<P>, index: usize) -> Option<Self> {
+    pub(super) fn take(context: &'a Context, shared: &'a Arc<Shared<P>>, index: usize) -> Option<Self> {
         let core = &shared.cores[index];
         // Acquire: pairs with the Release in `drop`, for what only the owner may touch.
         if core.is_taken() || core.taken.compare_exchange(FREE, TAKEN, Acquire, Relaxed).is_err() {
@@ -107,9 +108,34 @@ impl<'a, P: Park> Lease<'a, P> {
 
 impl<P: Park> Drop for Lease<'_, P> {
     fn drop(&mut self) {
+        for _ in 0..self.context.spares.take() {
+            // SAFETY: `keep` forgot as many, all of this runtime; and the lease's own is not among them.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(self.shared)) };
+        }
         self.context.set_core(None);
         if self.core.taken.swap(FREE, Release) == WANTED {
             self.shared.call_strangers();
+        }
+    }
+}
+
+/// A thread keeps no more references.
+const MOST_SPARES: usize = 1024;
+
+/// A thread that has a core keeps references of tasks that have ended for those that it spawns: the count of all is written
+/// by all threads.
+impl<P: Park> Shared<P> {
+    pub(crate) fn for_task(self: &Arc<Self>) -> Arc<Self> {
+        if context::change_spares(self.address(), |spares| spares.checked_sub(1)) {
+            // SAFETY: `keep` forgot a reference to this runtime, and whoever gives the core up counts those down.
+            return unsafe { Arc::from_raw(Arc::as_ptr(self)) };
+        }
+        Arc::clone(self)
+    }
+
+    pub(super) fn keep(self: Arc<Self>) {
+        if context::change_spares(self.address(), |spares| (spares < MOST_SPARES).then_some(spares + 1)) {
+            mem::forget(self);
         }
     }
 }

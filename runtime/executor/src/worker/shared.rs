@@ -480,6 +480,10 @@ impl<P: Park> Schedule for Arc<Shared<P>> {
         self.live.retire(key)
     }
 
+    fn let_go(self) {
+        self.keep();
+    }
+
     fn unhandled_panic(&self, line: &str) {
         self.meet_panic(line);
     }
