@@ -117,14 +117,8 @@ pub(crate) async fn first_of<R>(
     addr: impl ToSocketAddrs,
     mut attempt: impl FnMut(SocketAddr) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut result = Err(io::ErrorKind::InvalidInput.into());
-    for addr in lookup_host(addr).await? {
-        result = attempt(addr);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
+    let none = Err(io::ErrorKind::InvalidInput.into());
+    lookup_host(addr).await?.into_iter().fold(none, |before, addr| before.or_else(|_| attempt(addr)))
 }
 
 macro_rules! to_socket_addrs {

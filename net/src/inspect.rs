@@ -100,26 +100,15 @@ fn describe(fd: BorrowedFd<'_>) -> io::Result<SocketInfo> {
         (Domain::UNIX, Type::SEQPACKET, _) => "unix-seq",
         _ => "other",
     };
-    let mut info = SocketInfo {
-        fd: fd.as_raw_fd(),
-        protocol,
-        local: text(socket.local_addr()),
-        peer: text(socket.peer_addr()),
-        state: None,
-        received: sys::queue(fd, libc::FIONREAD).ok(),
-        unsent: sys::queue(fd, libc::TIOCOUTQ).ok(),
+    let (local, peer) = (text(socket.local_addr()), text(socket.peer_addr()));
+    let raw = if protocol == "tcp" { sys::tcp_info(fd).ok() } else { None };
+    let state = raw.as_ref().map(|raw| TcpInfo::of(raw).state);
+    let (received, unsent) = match raw {
+        // As in `TcpListener::queue`.
+        Some(raw) if state == Some(TcpState::Listen) => (Some(raw.word(24) as usize), Some(raw.word(28) as usize)),
+        _ => (sys::queue(fd, libc::FIONREAD).ok(), sys::queue(fd, libc::TIOCOUTQ).ok()),
     };
-    if protocol == "tcp"
-        && let Ok(raw) = sys::tcp_info(fd)
-    {
-        let state = TcpInfo::of(&raw).state;
-        if state == TcpState::Listen {
-            // As in `TcpListener::queue`.
-            (info.received, info.unsent) = (Some(raw.word(24) as usize), Some(raw.word(28) as usize));
-        }
-        info.state = Some(state);
-    }
-    Ok(info)
+    Ok(SocketInfo { fd: fd.as_raw_fd(), protocol, local, peer, state, received, unsent })
 }
 
 fn text(addr: io::Result<SockAddr>) -> String {

@@ -125,11 +125,15 @@ options! { [TcpSocket TcpListener TcpStream UdpSocket UnixStream UnixDatagram] {
 options! { [TcpSocket TcpListener TcpStream UdpSocket] {
     /// Sets how many routers may forward a packet to one receiver, 1 to 255 (`IP_TTL`,
     /// `IPV6_UNICAST_HOPS`). 64 by default.
-    ttl, set_ttl: u32 = ttl, set_ttl;
+    ttl, set_ttl: u32 =
+        |socket| of_packets(socket, Socket::ttl_v4, Socket::unicast_hops_v6),
+        |socket, hops| set_of_packets(socket, in_range(hops)?, Socket::set_ttl_v4, Socket::set_unicast_hops_v6);
     /// Sets the type-of-service byte of packets: DSCP in the upper 6 bits (`IP_TOS`,
     /// `IPV6_TCLASS`). 0 by default. The lower 2 bits are TCP's own (ECN); it ignores
     /// them here.
-    tos, set_tos: u8 = tos, set_tos;
+    tos, set_tos: u8 =
+        |socket| of_packets(socket, Socket::tos_v4, Socket::tclass_v6).map(|tos| tos as u8),
+        |socket, tos| set_of_packets(socket, tos.into(), Socket::set_tos_v4, Socket::set_tclass_v6);
     /// Sets the mark of packets, for routing and firewalls (`SO_MARK`). 0 by default;
     /// needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
     mark, set_mark: u32 = Socket::mark, Socket::set_mark;
@@ -289,24 +293,23 @@ facts! { [UdpSocket] {
 /// More than an `int` holds, the kernel would take for something else.
 const MOST: usize = c_int::MAX as usize;
 
-/// Whichever is used towards the peer.
-fn ttl(socket: &Socket) -> io::Result<u32> {
-    if uses_v6(socket)? { socket.unicast_hops_v6() } else { socket.ttl_v4() }
-}
+type Ask = fn(&Socket) -> io::Result<u32>;
+type Tell = fn(&Socket, u32) -> io::Result<()>;
 
-fn set_ttl(socket: &Socket, hops: u32) -> io::Result<()> {
-    let hops = in_range(hops)?;
-    if socket.domain()? == Domain::IPV6 {
-        socket.set_unicast_hops_v6(hops)?;
-    }
-    socket.set_ttl_v4(hops)
-}
-
-/// Whether packets to the peer, or to any, are of IPv6. An IPv6 socket may have IPv4
-/// peers (ipv6(7), mapped addresses), for whom the options of IPv4 hold; both are set.
-fn uses_v6(socket: &Socket) -> io::Result<bool> {
+/// Whichever is used for packets to the peer, or to any. An IPv6 socket may have IPv4
+/// peers (ipv6(7), mapped addresses), for whom the options of IPv4 hold.
+fn of_packets(socket: &Socket, v4: Ask, v6: Ask) -> io::Result<u32> {
     let addr = socket.peer_addr().or_else(|_| socket.local_addr())?;
-    Ok(addr.as_socket_ipv6().is_some_and(|addr| addr.ip().to_ipv4_mapped().is_none()))
+    let is_v6 = addr.as_socket_ipv6().is_some_and(|addr| addr.ip().to_ipv4_mapped().is_none());
+    if is_v6 { v6(socket) } else { v4(socket) }
+}
+
+/// Sets both of an IPv6 socket, whatever its peers are.
+fn set_of_packets(socket: &Socket, value: u32, v4: Tell, v6: Tell) -> io::Result<()> {
+    if socket.domain()? == Domain::IPV6 {
+        v6(socket, value)?;
+    }
+    v4(socket, value)
 }
 
 /// A number of hops that an IP header has room for. The kernel would take what turns
@@ -363,18 +366,6 @@ const ZEROCOPY: (c_int, c_int) = (libc::SOL_SOCKET, libc::SO_ZEROCOPY);
 const DEFER_ACCEPT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
 const FASTOPEN: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN);
 const FASTOPEN_CONNECT: (c_int, c_int) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT);
-
-fn tos(socket: &Socket) -> io::Result<u8> {
-    let tos = if uses_v6(socket)? { socket.tclass_v6() } else { socket.tos_v4() };
-    tos.map(|tos| tos as u8)
-}
-
-fn set_tos(socket: &Socket, tos: u8) -> io::Result<()> {
-    if socket.domain()? == Domain::IPV6 {
-        socket.set_tclass_v6(tos.into())?;
-    }
-    socket.set_tos_v4(tos.into())
-}
 
 #[cfg(test)]
 mod tests {

@@ -18,9 +18,9 @@ use crate::unix::{UnixDatagram, UnixListener, UnixStream};
 
 /// Methods that wait for reports, for types with a field `socket`.
 macro_rules! readiness_methods {
-    ($([$($generic:ident)?] $kind:ty;)*) => {$(
+    ($($kind:ident $(<$generic:ident>)?)*) => {$(
         /// Waiting without an operation.
-        impl<$($generic)?> $kind {
+        impl$(<$generic>)? $kind$(<$generic>)? {
             /// Ready when something was reported of a direction in `interest` that no
             /// operation has cleared since; returns what of `interest` that is.
             ///
@@ -93,15 +93,7 @@ macro_rules! readiness_methods {
     )*};
 }
 
-readiness_methods! {
-    [] TcpStream;
-    [] UdpSocket;
-    [] UnixStream;
-    [] UnixDatagram;
-    [] Receiver;
-    [] Sender;
-    [T] AsyncFd<T>;
-}
+readiness_methods! { TcpStream UdpSocket UnixStream UnixDatagram Receiver Sender AsyncFd<T> }
 
 /// The conversions to and from a descriptor and std's `$std`, for types with a field
 /// `socket`. `$adopt` makes one of a descriptor that is non-blocking.

@@ -2,7 +2,7 @@
 //! the blocking calls of the sockets too.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -31,11 +31,8 @@ impl Blocking {
     pub(crate) fn new(handle: &Handle, pool: BlockingPool, grace: Duration) -> Blocking {
         let host = host(handle);
         pool.set_host(&host);
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| {
-            // One that the program has set before stays.
-            let _ours = offload::set(&PoolOffload);
-        });
+        // One that was set before stays: the program's own, or that of an earlier runtime, which is the same.
+        let _ours = offload::set(&PoolOffload);
         Blocking { pool, _host: host, grace: Some(grace), _listed: crate::inspect::Listed::new(handle) }
     }
 

@@ -53,12 +53,9 @@ impl Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let mut runtimes = runtimes();
-        let place = runtimes.iter().position(|handle| std::ptr::eq(handle.executor.park(), self.0.executor.park()));
-        let handle = place.map(|place| runtimes.swap_remove(place));
-        // Outside the lock: it may be the last.
-        drop(runtimes);
-        drop(handle);
+        let is_ours = |handle: &mut Handle| std::ptr::eq(handle.executor.park(), self.0.executor.park());
+        // Dropped outside the lock: it may be the last.
+        let _ours: Vec<Handle> = runtimes().extract_if(.., is_ours).collect();
     }
 }
 

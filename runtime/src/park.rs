@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bourn_executor::{BlockingPool, Park, Turn, Wait};
-use bourn_reactor::{Backend, Reactor, RuntimeId, Turned, budget};
+use bourn_reactor::{Reactor, Turned, budget};
 
 /// What the threads of a runtime sleep in.
 #[derive(Debug)]
@@ -22,13 +22,6 @@ pub(crate) struct Entered {
     _reactor: bourn_reactor::Entered,
     /// Entered from outside any task; a guard inside one leaves its budget alone.
     outside: bool,
-}
-
-impl ReactorPark {
-    pub(crate) fn new(backend: Backend, runtime: RuntimeId, blocking: BlockingPool) -> io::Result<Self> {
-        let reactor = Reactor::new(backend, runtime)?;
-        Ok(Self { reactor, blocking })
-    }
 }
 
 impl Park for ReactorPark {

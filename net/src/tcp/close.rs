@@ -136,6 +136,7 @@ impl TcpStream {
         let info = self.info()?;
         let queues = self.queues()?;
         let error = if error.is_none() { self.take_error()? } else { error };
+        let unread = drained + queues.unread as u64;
         // The FIN is the last byte of what was written.
         let fin = u64::from(has_fin);
         let unacknowledged = (queues.unacknowledged as u64).saturating_sub(fin);
@@ -145,14 +146,7 @@ impl TcpStream {
         let sent_once = info.bytes_sent.saturating_sub(info.bytes_retrans);
         let at_least = info.bytes_acked.saturating_sub(2);
         let acknowledged = sent_once.saturating_sub(on_the_way).clamp(at_least, info.bytes_acked);
-        Ok(CloseReport {
-            unread: drained + queues.unread as u64,
-            unsent,
-            unacknowledged,
-            acknowledged,
-            peer_closed,
-            error,
-        })
+        Ok(CloseReport { unread, unsent, unacknowledged, acknowledged, peer_closed, error })
     }
 
     /// Waits until the peer's kernel has acknowledged everything that was written, its

@@ -5,27 +5,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bourn_reactor::{Kind, Sleep};
+use bourn_reactor::Sleep;
 
-use crate::socket::{Socket, Write};
-use crate::sys;
 use crate::tcp::{TcpSocket, TcpStream};
-
-/// Connects `fd` to `addr`: connect(2) first, then the wait for its end. Dropping
-/// the future closes the descriptor.
-pub(super) async fn connect(fd: OwnedFd, addr: SocketAddr) -> io::Result<TcpStream> {
-    let kind = sys::connect(fd.as_fd(), &addr)?;
-    let socket = Socket::new(fd, kind);
-    if kind == Kind::Connecting {
-        socket.operate(Write, sys::connected).await?;
-    }
-    Ok(TcpStream::new(socket))
-}
 
 /// How long an attempt goes on before the next address is tried beside it
 /// (RFC 8305, section 8, "Connection Attempt Delay").

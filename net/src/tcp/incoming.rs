@@ -96,7 +96,8 @@ impl<'a> Incoming<'a> {
                     // First tried once more, for the last vacancy may just have been
                     // before this watch for the next.
                     wait = self.exhaustion.is_some();
-                    self.exhaustion.get_or_insert_with(Exhaustion::new);
+                    let begin = || Exhaustion { vacancy: Watch::new(), retry: Sleep::after(RETRY) };
+                    self.exhaustion.get_or_insert_with(begin);
                 }
                 _ => return Poll::Ready(Err(error)),
             }
@@ -105,10 +106,6 @@ impl<'a> Incoming<'a> {
 }
 
 impl Exhaustion {
-    fn new() -> Exhaustion {
-        Exhaustion { vacancy: Watch::new(), retry: Sleep::after(RETRY) }
-    }
-
     /// Ready when it is worth while to try again; the next wait is a new one.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let vacancy = self.vacancy.poll_vacancy(cx).is_ready();

@@ -97,6 +97,6 @@ operations! {
 
 pub(super) fn accept(fd: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
     let (fd, peer) = sys::accept(fd)?;
-    let stream = TcpStream::new(Socket::new(fd, Kind::Stream));
+    let stream = TcpStream { socket: Socket::new(fd, Kind::Stream) };
     Ok((stream, sys::internet(&peer)?))
 }

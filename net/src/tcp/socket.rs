@@ -4,10 +4,12 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use bourn_reactor::Kind;
 use socket2::{Domain, Type};
 
+use crate::socket::{Socket, Write};
 use crate::sys;
-use crate::tcp::{TcpListener, TcpStream, connect};
+use crate::tcp::{TcpListener, TcpStream};
 
 /// A TCP socket on which options are set before it listens or connects.
 ///
@@ -95,6 +97,11 @@ impl TcpSocket {
     /// Dropping the future closes the socket, whatever has become of the
     /// connection.
     pub async fn connect(self, addr: SocketAddr) -> io::Result<TcpStream> {
-        connect::connect(self.socket, addr).await
+        let kind = sys::connect(self.as_fd(), &addr)?;
+        let socket = Socket::new(self.socket, kind);
+        if kind == Kind::Connecting {
+            socket.operate(Write, sys::connected).await?;
+        }
+        Ok(TcpStream { socket })
     }
 }

@@ -51,13 +51,9 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    pub(super) fn new(socket: Socket) -> TcpStream {
-        TcpStream { socket }
-    }
-
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<TcpStream> {
         let kind = if sys::is_plain_tcp(fd.as_fd()) { Kind::Stream } else { Kind::Other };
-        Ok(TcpStream::new(Socket::new(fd, kind)))
+        Ok(TcpStream { socket: Socket::new(fd, kind) })
     }
 
     /// Connects to the first of the addresses that `addr` stands for that

@@ -1,7 +1,7 @@
 //! From the function as written to the function that the compiler sees.
 
 use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Ident};
 
@@ -39,14 +39,8 @@ fn run(entry: Entry, options: &Options, function: &Function) -> TokenStream {
     let Function { attributes, visibility, signature: inner, body } = function;
     let name = &inner.ident;
     let output = &inner.output;
-    let krate = match &options.krate {
-        Some(path) => quote! { #path },
-        None => quote! { ::bourn },
-    };
-    let test = match entry {
-        Entry::Main => None,
-        Entry::Test => Some(quote! { #[::core::prelude::v1::test] }),
-    };
+    let krate = options.krate.as_ref().map_or_else(|| quote! { ::bourn }, ToTokens::to_token_stream);
+    let test = (entry == Entry::Test).then(|| quote! { #[::core::prelude::v1::test] });
     let builder = options.builder.clone().unwrap_or_else(|| Ident::new(DEFAULT_BUILDER, Span::call_site()));
     let workers = options.worker_threads.as_ref().map(|number| quote! { .worker_threads(#number) });
     let backend = options.backend.as_ref().map(|variant| quote! { .backend(#krate::Backend::#variant) });

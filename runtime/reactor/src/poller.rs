@@ -111,7 +111,7 @@ impl Poller {
     /// Whether the backend reports changes by itself. If not, it stops watching
     /// what it has reported until [`rearm`](Poller::rearm).
     pub fn is_edge_triggered(&self) -> bool {
-        self.registry.is_edge_triggered()
+        !matches!(self.backend, Backend::Poll | Backend::Select)
     }
 
     /// Watches `descriptor` for everything and reports it as `key`. What is

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bourn_executor::{BlockingPool, Executor, ExecutorOptions, PoolOptions, Stall, UnhandledPanic};
-use bourn_reactor::{Backend, RuntimeId};
+use bourn_reactor::{Backend, Reactor, RuntimeId};
 
 use crate::blocking::DEFAULT_GRACE;
 use crate::park::ReactorPark;
@@ -125,13 +125,10 @@ impl Builder {
     /// threads (`EAGAIN`).
     #[track_caller]
     pub fn build(&self) -> io::Result<Runtime> {
-        let backend = match self.backend {
-            Some(backend) => backend,
-            None => Backend::from_env()?,
-        };
+        let backend = self.backend.map_or_else(Backend::from_env, Ok)?;
         let id = RuntimeId::new();
         let pool = BlockingPool::new(self.pool.clone());
-        let make_park = || Ok(Arc::new(ReactorPark::new(backend, id, pool.clone())?));
+        let make_park = || Ok(Arc::new(ReactorPark { reactor: Reactor::new(backend, id)?, blocking: pool.clone() }));
         let executor = Executor::new(self.executor.clone(), make_park)?;
         Runtime::start(executor, pool, self.blocking_grace)
     }

@@ -120,18 +120,12 @@ impl Handle {
 
     /// What the runtime has done so far; from any thread, at any time.
     pub fn metrics(&self) -> Metrics {
-        let executor = self.executor.metrics();
-        Metrics {
-            workers: executor.workers,
-            helpers: executor.helpers,
-            reactors: self.executor.parks().map(|park| park.reactor.metrics()).collect(),
-            blocking: self.blocking.metrics(),
-            injected: executor.injected,
-            live_tasks: executor.live_tasks,
-            stalls: executor.stalls,
-            rescues: executor.rescues,
-            refused_rescues: executor.refused_rescues,
-        }
+        let bourn_executor::Metrics {
+            workers, helpers, injected, live_tasks, stalls, rescues, refused_rescues, ..
+        } = self.executor.metrics();
+        let reactors = self.executor.parks().map(|park| park.reactor.metrics()).collect();
+        let blocking = self.blocking.metrics();
+        Metrics { workers, helpers, reactors, blocking, injected, live_tasks, stalls, rescues, refused_rescues }
     }
 
     /// Starts something on each worker: see

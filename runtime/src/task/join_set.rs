@@ -313,14 +313,11 @@ impl Wake for Note {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let waker = {
-            let mut notes = self.ended.notes();
-            notes.ids.push_back(self.id);
-            notes.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        let mut notes = self.ended.notes();
+        notes.ids.push_back(self.id);
+        let waker = notes.waker.take();
+        drop(notes);
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 

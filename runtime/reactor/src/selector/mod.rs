@@ -110,17 +110,6 @@ impl Registry {
         }
     }
 
-    /// Whether readiness is reported when it changes (and
-    /// [`rearm`](Self::rearm) is not needed), not as long as it lasts.
-    pub(crate) fn is_edge_triggered(&self) -> bool {
-        match self {
-            Registry::Level(_) => false,
-            #[cfg(loom)]
-            Registry::Model(backend) => backend.is_edge_triggered(),
-            _ => true,
-        }
-    }
-
     /// Ends the wait that is under way, or else the next one.
     pub(crate) fn notify(&self) -> io::Result<()> {
         each!(Registry, self, backend => backend.notify())

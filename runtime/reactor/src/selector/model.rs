@@ -90,10 +90,6 @@ impl Registry {
         });
     }
 
-    pub(super) fn is_edge_triggered(&self) -> bool {
-        !self.0.is_level
-    }
-
     pub(super) fn notify(&self) -> io::Result<()> {
         self.0.change(|state| state.rung = true);
         Ok(())
