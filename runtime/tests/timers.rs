@@ -2,9 +2,12 @@
 
 mod harness;
 
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::process::Command;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bourn::time::{MissedTickBehavior, Sleep, interval, interval_at, sleep, sleep_until, timeout, timeout_at};
@@ -205,4 +208,50 @@ async fn many_sleeps_all_end() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// Neither the thread that drops it keeps any, nor one that goes on elsewhere.
+#[test]
+fn a_runtime_that_is_gone_leaves_no_descriptor() {
+    const ALONE: &str = "BOURN_TEST_ALONE";
+    const NAME: &str = "a_runtime_that_is_gone_leaves_no_descriptor";
+    if std::env::var_os(ALONE).is_none() {
+        let arguments = ["--exact", NAME, "--test-threads=1", "--nocapture"];
+        let alone = Command::new(std::env::current_exe().unwrap()).args(arguments).env(ALONE, "1").output().unwrap();
+        assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+        assert!(String::from_utf8_lossy(&alone.stdout).contains("1 passed"), "it was not found");
+        return;
+    }
+    async fn use_timers() {
+        timeout(Duration::from_secs(3_600), bourn::task::yield_now()).await.unwrap();
+    }
+    harness::watched(NAME, || {
+        let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        for backend in bourn::Backend::ALL {
+            let before = count();
+            let runtime = bourn::Builder::new_current_thread().backend(*backend).build().unwrap();
+            runtime.block_on(use_timers());
+            let handle = runtime.handle().clone();
+            let (used, was_used) = mpsc::channel();
+            let (end, ended) = mpsc::channel::<()>();
+            let elsewhere = thread::spawn(move || {
+                handle.block_on(use_timers());
+                drop(handle);
+                used.send(()).unwrap();
+                ended.recv().unwrap();
+            });
+            was_used.recv().unwrap();
+            // Entered, and left before the timer is taken back.
+            let entered = runtime.enter();
+            let mut left = Box::pin(sleep(Duration::from_secs(3_600)));
+            assert!(left.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(entered);
+            drop(left);
+            assert!(count() > before, "{backend}");
+            drop(runtime);
+            assert_eq!(count(), before, "{backend}");
+            end.send(()).unwrap();
+            elsewhere.join().unwrap();
+        }
+    });
 }

@@ -18,13 +18,10 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sys;
 use crate::table::{Table, Token};
 use crate::timer::pace::Pace;
-use crate::timer::wheel::{Key, Wheel};
+use crate::timer::wheel::{Key, NEVER, Wheel};
 
 /// How long a turn rests that the kernel had no memory for.
 const SHORTAGE: Duration = Duration::from_millis(1);
-
-/// No timer is set.
-const NEVER: u64 = u64::MAX;
 
 /// How many places of the table a list of sources looks at under one lock.
 const LISTED: usize = 256;
@@ -85,7 +82,7 @@ pub struct Reactor {
     /// Asked under the lock of `timers`, by turns alone.
     pace: Mutex<Pace>,
     /// No timer is to fire before this (nanoseconds since the clock's epoch): the earliest
-    /// deadline, or what `pace` makes of it. Stored under the lock of `timers`; read
+    /// deadline, that of a timer taken back included, or what `pace` makes of it. Stored under the lock of `timers`; read
     /// without it by turns.
     earliest: AtomicU64,
     runtime: RuntimeId,
@@ -140,7 +137,7 @@ impl Reactor {
     }
 
     /// Lets the sockets and timers of this thread register here, until the
-    /// returned value is dropped.
+    /// returned value is dropped, or until the reactor is: that is kept by others.
     ///
     /// # Panics
     /// In a forked child of the process that made the reactor.
@@ -297,7 +294,8 @@ impl Reactor {
 
     /// Whether sources or timers are registered here.
     pub fn occupied(&self) -> bool {
-        self.earliest.load(Ordering::Relaxed) != NEVER || !self.table.lock().is_empty()
+        let metrics = self.metrics();
+        metrics.timers + metrics.sources > 0
     }
 
     /// What the reactor has done so far.
@@ -441,12 +439,9 @@ impl Reactor {
             // Another thread of the parent may have held the lock.
             return;
         }
-        let mut timers = self.timers.lock();
-        let waker = timers.remove(key);
-        if timers.is_empty() {
-            self.note_earliest(None);
-        }
-        drop(timers);
+        // It may leave `earliest` too early: one turn ends in vain, if at all, and the next
+        // timer, mostly a later one, has nobody to hasten.
+        let waker = self.timers.lock().remove(key);
         drop(waker);
     }
 }

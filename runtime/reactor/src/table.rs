@@ -76,10 +76,6 @@ impl Table {
         self.entries.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The sources in these places; none if there are no such places.
     pub(crate) fn sources(&self, places: Range<usize>) -> Option<Vec<Arc<Registered>>> {
         let entries = |place| self.entries.get(place).map(|entry| Arc::clone(&entry.source));

@@ -4,7 +4,7 @@ mod harness;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,11 @@ harness::on_every_backend! {
     ten_thousand_sleeps_all_end,
     a_sleep_works_under_any_executor,
     the_slack_of_the_thread_is_given_back,
+    timers_taken_back_end_one_wait_at_most,
+    a_timer_after_one_taken_back_is_in_time,
+    a_thread_keeps_no_reactor_that_it_has_left,
+    no_thread_keeps_a_reactor_that_it_has_not_entered,
+    a_reactor_that_is_gone_serves_nobody,
 }
 
 fn poll(sleep: &mut Sleep, waker: &Waker) -> Poll<()> {
@@ -353,4 +358,96 @@ fn the_slack_of_the_thread_is_given_back(backend: Backend) {
         assert_eq!(slack(), 1);
     }
     assert_eq!(slack(), before);
+}
+
+fn timers_taken_back_end_one_wait_at_most(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    let sleeps: Vec<_> = (1..50).map(|count| asleep(millis(count), Waker::noop())).collect();
+    assert!(reactor.occupied());
+    drop(sleeps);
+    assert!(!reactor.occupied());
+    let deadline = Instant::now() + millis(60);
+    let mut in_vain = 0;
+    loop {
+        assert_eq!(reactor.turn(Wait::Until(deadline)).unwrap(), Turned::Done);
+        if Instant::now() >= deadline {
+            break;
+        }
+        in_vain += 1;
+    }
+    assert!(in_vain <= 1, "{in_vain}");
+}
+
+fn a_timer_after_one_taken_back_is_in_time(backend: Backend) {
+    let reactor = harness::reactor(backend);
+    let _entered = reactor.enter();
+    for (taken_back, kept) in [(3_600_000, 2), (1, 5)] {
+        drop(asleep(millis(taken_back), Waker::noop()));
+        let mut sleep = Sleep::after(millis(kept));
+        finish(&reactor, &mut sleep);
+        assert!(Instant::now() >= sleep.deadline());
+    }
+}
+
+/// Lets the thread have a spare reference to the reactor that it has entered.
+fn use_timers() {
+    drop(asleep(Duration::from_secs(3_600), Waker::noop()));
+}
+
+fn a_thread_keeps_no_reactor_that_it_has_left(backend: Backend) {
+    let (outer, inner) = (harness::reactor(backend), harness::reactor(backend));
+    for _ in 0..2 {
+        let in_outer = outer.enter();
+        use_timers();
+        let in_inner = inner.enter();
+        use_timers();
+        drop(in_inner);
+        assert_eq!(Arc::strong_count(&inner), 1);
+        use_timers();
+        // In the order of their making.
+        let again = inner.enter();
+        use_timers();
+        drop(in_outer);
+        assert_eq!(Arc::strong_count(&outer), 1);
+        use_timers();
+        drop(again);
+        assert_eq!((Arc::strong_count(&outer), Arc::strong_count(&inner)), (1, 1));
+    }
+}
+
+fn no_thread_keeps_a_reactor_that_it_has_not_entered(backend: Backend) {
+    let (here, there) = (harness::reactor(backend), harness::reactor(backend));
+    let timers = {
+        let _entered = here.enter();
+        [(); 3].map(|()| asleep(Duration::from_secs(3_600), Waker::noop()))
+    };
+    assert_eq!(Arc::strong_count(&here), 4);
+    let [first, second, third] = timers;
+    drop(first);
+    assert_eq!(Arc::strong_count(&here), 3);
+    {
+        let _entered = there.enter();
+        drop(second);
+        assert_eq!(Arc::strong_count(&here), 2);
+        // Not by way of what the thread has put by, either.
+        use_timers();
+        assert_eq!((here.metrics().timers, there.metrics().timers), (1, 0));
+    }
+    thread::spawn(move || drop(third)).join().unwrap();
+    assert_eq!((Arc::strong_count(&here), Arc::strong_count(&there)), (1, 1));
+    assert!(!here.occupied() && !there.occupied());
+}
+
+/// Time goes on at the background reactor.
+fn a_reactor_that_is_gone_serves_nobody(backend: Backend) {
+    alone(backend, "a_reactor_that_is_gone_serves_nobody", || {
+        let reactor = harness::reactor(backend);
+        let _entered = reactor.enter();
+        assert_eq!(Arc::strong_count(&reactor), 1, "whoever enters it keeps it");
+        drop(reactor);
+        let start = Instant::now();
+        block_on(Sleep::after(millis(5)));
+        assert!(start.elapsed() >= millis(5));
+    });
 }

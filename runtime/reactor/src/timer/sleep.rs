@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -44,15 +45,28 @@ enum State {
     Over,
 }
 
-/// An entry in a wheel; taken away on drop.
+/// An entry in a wheel.
 struct Timer {
     reactor: Arc<Reactor>,
     key: Key,
 }
 
-impl Drop for Timer {
-    fn drop(&mut self) {
+impl Timer {
+    fn set(reactor: Arc<Reactor>, deadline: Instant, waker: Waker) -> Result<Timer, Waker> {
+        let key = reactor.set_timer(deadline, waker)?;
+        Ok(Timer { reactor, key })
+    }
+
+    fn take_back(self) {
         self.reactor.cancel_timer(self.key);
+        context::give_back(self.reactor);
+    }
+
+    /// Whether a task on this thread can wait for it.
+    fn is_near(&self) -> bool {
+        // Another runtime's reactor may never turn again.
+        let is_near = |here: &Arc<Reactor>| here.is_of_same_runtime(&self.reactor) && !self.reactor.is_closed();
+        context::with_current(is_near).unwrap_or(false)
     }
 }
 
@@ -85,12 +99,16 @@ impl Sleep {
     /// more than storing it.
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        let moved = match &self.state {
-            State::Set(timer) => timer.reactor.move_timer(timer.key, deadline),
-            State::Fresh | State::Idle | State::Over => false,
-        };
-        if !moved {
-            self.state = State::Idle;
+        if !matches!(&self.state, State::Set(timer) if timer.reactor.move_timer(timer.key, deadline)) {
+            self.set_state(State::Idle);
+        }
+    }
+
+    /// Takes the timer back, if one is set.
+    #[inline]
+    fn set_state(&mut self, state: State) {
+        if let State::Set(timer) = mem::replace(&mut self.state, state) {
+            timer.take_back();
         }
     }
 
@@ -98,14 +116,12 @@ impl Sleep {
     /// thread is shutting down, at the background one: time goes on.
     fn insert(&mut self, cx: &Context<'_>) -> Timer {
         let waker = cx.waker().clone();
-        let here = context::with_current(|current| self.insert_at(current, waker));
-        let set = here.and_then(|set| match set {
-            Ok(timer) => Ok(timer),
-            Err(waker) => {
-                let reactor = background::reactor()?;
-                let set = self.insert_at(reactor, waker);
-                set.map_err(|_waker| reactor.closed_error())
-            }
+        let set = context::current().and_then(|here| {
+            Timer::set(here, self.deadline, waker).or_else(|waker| {
+                let background = background::reactor()?;
+                let set = Timer::set(Arc::clone(background), self.deadline, waker);
+                set.map_err(|_waker| background.closed_error())
+            })
         });
         set.unwrap_or_else(|error| {
             panic!(
@@ -114,32 +130,24 @@ impl Sleep {
             )
         })
     }
-
-    fn insert_at(&self, reactor: &Arc<Reactor>, waker: Waker) -> Result<Timer, Waker> {
-        let key = reactor.set_timer(self.deadline, waker)?;
-        Ok(Timer { reactor: Arc::clone(reactor), key })
-    }
-
-    /// Whether the timer will still wake this task, from where it is.
-    fn waits(timer: &Timer, cx: &Context<'_>) -> bool {
-        // Another runtime's reactor may never turn again.
-        let is_near =
-            context::with_current(|current| current.is_of_same_runtime(&timer.reactor) && !timer.reactor.is_closed());
-        is_near.unwrap_or(false) && timer.reactor.watch_timer(timer.key, cx.waker())
-    }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let is_near = matches!(&self.state, State::Set(timer) if timer.is_near());
         match &self.state {
             State::Over => return Poll::Ready(()),
-            State::Set(timer) if Self::waits(timer, cx) => return Poll::Pending,
+            State::Set(timer) if is_near && timer.reactor.watch_timer(timer.key, cx.waker()) => return Poll::Pending,
             State::Set(_) | State::Idle => {
+                // What has fired need not be taken back.
+                if is_near && let State::Set(timer) = mem::replace(&mut self.state, State::Idle) {
+                    context::give_back(timer.reactor);
+                }
                 if clock::now() >= self.deadline {
                     ready!(budget::poll_left(cx));
-                    self.state = State::Over;
+                    self.set_state(State::Over);
                     budget::spend();
                     return Poll::Ready(());
                 }
@@ -147,8 +155,14 @@ impl Future for Sleep {
             State::Fresh => {}
         }
         let timer = self.insert(cx);
-        self.state = State::Set(timer);
+        self.set_state(State::Set(timer));
         Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.set_state(State::Over);
     }
 }
 

@@ -116,8 +116,8 @@ impl<T> Wheel<T> {
 
     /// Takes a timer back. `None` if it has fired or was removed.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        self.get_mut(&key)?;
-        self.unlink(key.index);
+        let Entry { slot, previous, next, .. } = *self.entry_mut(&key)?;
+        self.unlink(slot, previous, next);
         Some(self.entries.remove(key.index).value)
     }
 
@@ -129,12 +129,12 @@ impl<T> Wheel<T> {
     pub(crate) fn reset(&mut self, key: &Key, deadline: u64) -> bool {
         let Some(entry) = self.entry_mut(key) else { return false };
         entry.deadline = deadline;
-        let slot = entry.slot;
+        let Entry { slot, previous, next, .. } = *entry;
         // `earliest` is what the sleeper waits for. A deadline not before it is found in time where the entry hangs now.
         if slot != NIL && deadline != NEVER && self.slots[slot].earliest <= deadline {
             return true;
         }
-        self.unlink(key.index);
+        self.unlink(slot, previous, next);
         self.link(key.index);
         true
     }
@@ -195,11 +195,6 @@ impl<T> Wheel<T> {
         self.entries.len()
     }
 
-    /// Whether there are no timers at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Moves the values of all timers, due or not, to the end of `out`, in no particular order. All keys become
     /// stale.
     pub(crate) fn drain(&mut self, out: &mut Vec<T>) {
@@ -243,9 +238,8 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Takes an entry out of its slot, if it hangs in one.
-    fn unlink(&mut self, index: usize) {
-        let Entry { slot, previous, next, .. } = self.entries[index];
+    /// Takes an entry out of its slot, if it hangs in one, from between its neighbours.
+    fn unlink(&mut self, slot: usize, previous: usize, next: usize) {
         if slot == NIL {
             return;
         }
