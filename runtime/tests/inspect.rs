@@ -128,9 +128,10 @@ async fn other_sockets_are_shown() {
 
 async fn descriptors_are_counted() {
     let count = || std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
-    let seen = (0..100).any(|_| count() == stats().unwrap().descriptors && stats().unwrap().limit > count());
     // Other tests of this process open some meanwhile.
-    assert!(seen, "{:?}, not {}", stats(), count());
+    while count() != stats().unwrap().descriptors || stats().unwrap().limit <= count() {
+        task::yield_now().await;
+    }
 }
 
 /// The only worker is stuck; the table can be read all the same.
