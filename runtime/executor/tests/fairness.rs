@@ -110,16 +110,30 @@ fn calls_that_come_and_go_look_at_events_too() {
     let _watchdog = watchdog();
     let park = Arc::new(CountingPark::default());
     let runtime = Executor::current_thread(park.clone());
-    for _ in 0..100 {
-        runtime.block_on(async {
-            for _ in 0..5 {
-                yield_now().await;
-            }
-        });
-    }
+    let yields = |calls, count| {
+        let before = park.glances.load(SeqCst);
+        for _ in 0..calls {
+            runtime.block_on(async {
+                for _ in 0..count {
+                    yield_now().await;
+                }
+            });
+        }
+        park.glances.load(SeqCst) - before
+    };
     // Two steps for each yield, and one for the end.
-    let glances = park.glances.load(SeqCst);
+    let glances = yields(100, 5);
     assert!((15..=25).contains(&glances), "{glances} looks at the events");
+    // After long polls, calls that are too short for a sample find back to that.
+    runtime.block_on(async {
+        for _ in 0..40 {
+            std::thread::sleep(Duration::from_millis(5));
+            yield_now().await;
+        }
+    });
+    yields(10, 1);
+    let glances = yields(400, 1);
+    assert!((15..=30).contains(&glances), "{glances} looks at the events");
 }
 
 #[test]

@@ -197,9 +197,8 @@ impl Registered {
     }
 
     /// Sees to it that a wait from `current` may wait at the source's home: registers
-    /// there or moves there if need be; returns the home before, to be dropped outside
-    /// the borrow of the current one. `direction` is the one that is about to be
-    /// waited for.
+    /// there or moves there if need be; returns the home before. `direction` is the one
+    /// that is about to be waited for.
     pub(crate) fn settle(
         self: &Arc<Self>,
         fd: BorrowedFd<'_>,

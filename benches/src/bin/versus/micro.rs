@@ -14,6 +14,30 @@ type Medians = BTreeMap<String, BTreeMap<String, f64>>;
 /// Of the runtimes; other names are shown in a table of their own.
 const RUNTIMES: [&str; 3] = ["bourn", "tokio", "smol"];
 
+/// What the ratio to tokio is to be at most.
+const TARGETS: [(&str, f64); 11] = [
+    ("block_on(ready), one thread", 0.5),
+    ("block_on(spawn), two workers", 0.02),
+    ("ping-pong, one thread", 0.92),
+    ("ping-pong, two workers", 0.8),
+    ("spawn+join x1000, one thread", 0.28),
+    ("spawn+join x1000, two workers", 0.35),
+    ("spawn+join x1000 from outside, two workers", 0.35),
+    ("timeout that never fires, one thread", 0.13),
+    ("timeout that never fires, among 10000, one thread", 0.25),
+    ("yield_now of 1000 tasks, one thread", 0.45),
+    ("yield_now of 1000 tasks, two workers", 0.6),
+];
+
+/// The target of a question, if it has one, and whether a ratio meets it.
+fn target(question: &str, over_tokio: Option<f64>) -> String {
+    let target = TARGETS.iter().find(|(name, _)| *name == question);
+    let Some((&(_, target), ratio)) = target.zip(over_tokio) else { return String::new() };
+    // As it is shown.
+    let is_met = (ratio * 1000.0).round() <= target * 1000.0;
+    format!("{target}, {}", if is_met { "met" } else { "**missed**" })
+}
+
 fn criterion() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR");
     target.map_or_else(|| crate::peer::root().join("target"), PathBuf::from).join("criterion")
@@ -74,17 +98,23 @@ pub fn tables() -> Outcome<String> {
     let oldest = SystemTime::now() - Duration::from_hours(1);
     collect(&folder, oldest, &mut medians)
         .map_err(|error| format!("{}: {error}; cargo bench comes first", folder.display()))?;
-    let mut runtimes =
-        String::from("| question | bourn | tokio | smol | bourn/tokio | bourn/smol |\n|---|---|---|---|---|---|\n");
+    let mut runtimes = String::from(
+        "| question | bourn | tokio | smol | bourn/tokio | bourn/smol | target |\n|---|---|---|---|---|---|---|\n",
+    );
     let mut others = String::from("| question | who | time |\n|---|---|---|\n");
     for (question, asked) in &medians {
         if let Some(bourn) = asked.get(RUNTIMES[0]) {
             let of = |runtime: &str| asked.get(runtime).map_or("-".to_owned(), |median| time(*median));
             let over =
-                |runtime: &str| asked.get(runtime).map_or("-".to_owned(), |median| format!("{:.2}", bourn / median));
+                |runtime: &str| asked.get(runtime).map_or("-".to_owned(), |median| format!("{:.3}", bourn / median));
             let [bourn, tokio, smol] = RUNTIMES.map(of);
             let (tokio_over, smol_over) = (over(RUNTIMES[1]), over(RUNTIMES[2]));
-            runtimes += &format!("| {question} | {bourn} | {tokio} | {smol} | {tokio_over} | {smol_over} |\n");
+            let target = target(
+                question,
+                asked.get(RUNTIMES[1]).zip(asked.get(RUNTIMES[0])).map(|(tokio, bourn)| bourn / tokio),
+            );
+            runtimes +=
+                &format!("| {question} | {bourn} | {tokio} | {smol} | {tokio_over} | {smol_over} | {target} |\n");
         } else {
             for (who, median) in asked {
                 others += &format!("| {question} | {who} | {} |\n", time(*median));
@@ -97,6 +127,14 @@ pub fn tables() -> Outcome<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_is_met_as_it_is_shown() {
+        assert_eq!(target("ping-pong, one thread", Some(0.9204)), "0.92, met");
+        assert_eq!(target("ping-pong, one thread", Some(0.9206)), "0.92, **missed**");
+        assert_eq!(target("ping-pong, one thread", None), "");
+        assert_eq!(target("echo of 64 bytes, one thread", Some(2.0)), "");
+    }
 
     #[test]
     fn criterions_files_are_read() {

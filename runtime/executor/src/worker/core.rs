@@ -1,9 +1,9 @@
 //! What a thread that runs tasks owns, and how it comes to own it.
 
 use std::marker::PhantomData;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::{mem, ptr};
 
 use super::counters::Counters;
 use super::shared::Shared;
@@ -108,13 +108,15 @@ impl<'a, P: Park> Lease<'a, P> {
 
 impl<P: Park> Drop for Lease<'_, P> {
     fn drop(&mut self) {
-        for _ in 0..self.context.spares.take() {
-            // SAFETY: `keep` forgot as many, all of this runtime; and the lease's own is not among them.
-            unsafe { Arc::decrement_strong_count(Arc::as_ptr(self.shared)) };
-        }
+        let spares = self.context.spares.take();
         self.context.set_core(None);
         if self.core.taken.swap(FREE, Release) == WANTED {
             self.shared.call_strangers();
+        }
+        // Last, for nobody has to wait for it.
+        for _ in 0..spares {
+            // SAFETY: `keep` forgot as many references to this runtime. The lease's own is not among them.
+            drop(unsafe { ptr::read(self.shared) });
         }
     }
 }
@@ -127,8 +129,8 @@ const MOST_SPARES: usize = 1024;
 impl<P: Park> Shared<P> {
     pub(crate) fn for_task(self: &Arc<Self>) -> Arc<Self> {
         if context::change_spares(self.address(), |spares| spares.checked_sub(1)) {
-            // SAFETY: `keep` forgot a reference to this runtime, and whoever gives the core up counts those down.
-            return unsafe { Arc::from_raw(Arc::as_ptr(self)) };
+            // SAFETY: this is the reference to this runtime that `keep` forgot; it is not counted as kept any more.
+            return unsafe { ptr::read(self) };
         }
         Arc::clone(self)
     }

@@ -452,9 +452,11 @@ impl<P: Park> Drop for Driver<'_, P> {
         self.stop_searching();
         self.seat.signal.set_driving(false, self.seat.is_alone());
         let core = self.core();
-        // They go on with the next one who takes the core, or a thread that comes and goes would never look around.
-        core.counters.steps.set(self.steps.into());
-        core.counters.skip.set(self.skip.into());
+        // They go on with the next one who takes the core, or a thread that comes and goes would never look around. One that
+        // is never there for a whole sample is not to skip steps for ever.
+        let pace = (2 * (STEPS_PER_LOOK - self.skip)).min(STEPS_PER_LOOK);
+        core.counters.steps.set(self.steps.min(STEPS_PER_LOOK).into());
+        core.counters.skip.set((STEPS_PER_LOOK - pace).into());
         let mut moved = false;
         while let Some(task) = core.lifo.take().or_else(|| core.ring.pop()) {
             self.shared.injector.push(task);

@@ -96,7 +96,8 @@ impl<P: Park> Executor<P> {
         executor.unwrap_or_else(|_| unreachable!("the park is there already"))
     }
 
-    /// Starts the threads: the workers, and what notices blocked ones. Each of them, and each that is started later, runs inside `around` of `host`.
+    /// Starts the threads: the workers, and what notices blocked ones. Each of them, and each that is started later, runs
+    /// inside `around` of `host`.
     ///
     /// # Errors
     ///
