@@ -33,8 +33,9 @@
 //! poll, as it does for nearly every wait, is noted in a thread-local ([`context::lend`](crate::context::lend)): no atomic
 //! operation. (So is a wake of itself, until the step that ends the poll sets `SCHEDULED`.) Such a waker may go to another
 //! thread and be dropped there at once; so whoever sets `RUNNING` adds as many references as may be lent in one poll, in the
-//! same step, and the step that clears it takes them off and adds those that were lent. A wake by value gives the waker's reference to the queue where only the calling thread takes tasks out
-//! of that: the scheduler, which lives in the cell, is not needed after it.
+//! same step, and the step that clears it takes them off and adds those that were lent. A wake by value gives the waker's
+//! reference to the queue where only the calling thread takes tasks out of that: the scheduler, which lives in the cell, is
+//! not needed after it.
 //!
 //! An unfinished task is always in a queue, running, or in the live table, which refuses newcomers once it is closed:
 //! that is how shutdown finds every one of them.

@@ -1,9 +1,9 @@
 //! The word that decides who may touch what in a task, and the only code that changes it.
 //!
-//! Each transition is one function that returns what its caller now has to do. All that change the word are read-modify-write
-//! operations, and with `AcqRel`, but for new references: each releases what its caller did before to whoever comes next in the word's history, and
-//! acquires what was done before it. A wake that finds the task already scheduled therefore still writes the word:
-//! the poll that follows must see what the waker's thread did before waking.
+//! Each transition is one function that returns what its caller now has to do. All that change the word are
+//! read-modify-write operations, and with `AcqRel`, but for new references: each releases what its caller did before to
+//! whoever comes next in the word's history, and acquires what was done before it. A wake that finds the task already
+//! scheduled therefore still writes the word: the poll that follows must see what the waker's thread did before waking.
 //! (`release` may find by a load alone that the caller's references are all there are. The load sees what everybody did
 //! who gave one up, for no plain store comes between.)
 
