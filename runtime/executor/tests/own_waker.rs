@@ -4,7 +4,7 @@ mod support;
 
 use std::future::poll_fn;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
@@ -46,5 +46,29 @@ fn is_not_freed_by_those_that_another_thread_drops_in_the_poll() {
     run(|waker| {
         let wakers = vec![waker.clone(); MANY];
         thread::spawn(|| drop(wakers)).join().unwrap();
+    });
+}
+
+/// What a task does to its own waker is noted aside; what it does to another's is not.
+#[test]
+fn is_not_that_of_the_task_that_another_wakes() {
+    let _watchdog = watchdog();
+    let runtime = Executor::current_thread(Arc::new(ThreadPark::new()));
+    let handle = runtime.handle();
+    let slot = Arc::new(Mutex::new(None::<Waker>));
+    let woken = handle.spawn(poll_fn({
+        let slot = Arc::clone(&slot);
+        move |cx| {
+            let was_there = slot.lock().unwrap().replace(cx.waker().clone()).is_some();
+            if was_there { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }));
+    let waking = handle.spawn(async move {
+        let waker = slot.lock().unwrap().clone();
+        waker.expect("the other task came first").wake_by_ref();
+    });
+    runtime.block_on(async {
+        waking.await.unwrap();
+        woken.await.unwrap();
     });
 }
