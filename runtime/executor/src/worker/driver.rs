@@ -311,11 +311,9 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// A task that another thread has, or that an event of another group wakes.
     pub(super) fn search(&mut self) -> Option<Task> {
+        self.searching = self.searching || self.shared.idle.start_search();
         if !self.searching {
-            if !self.shared.idle.start_search() {
-                return None;
-            }
-            self.searching = true;
+            return None;
         }
         let core = self.core();
         let cores = &self.shared.cores;
