@@ -125,10 +125,6 @@ fn loom_ring_that_is_never_empty_is_not_seen_so() {
         for _ in 0..2 {
             assert!(push(&ring, task()).is_ok());
         }
-        let looker = thread::spawn({
-            let ring = Arc::clone(&ring);
-            move || assert!(!ring.is_empty(), "tasks were overlooked")
-        });
         let owner = thread::spawn({
             let ring = Arc::clone(&ring);
             move || {
@@ -137,6 +133,10 @@ fn loom_ring_that_is_never_empty_is_not_seen_so() {
                     assert!(push(&ring, first).is_ok());
                 }
             }
+        });
+        let looker = thread::spawn({
+            let ring = Arc::clone(&ring);
+            move || assert!(!ring.is_empty(), "tasks were overlooked")
         });
         looker.join().unwrap();
         owner.join().unwrap();
