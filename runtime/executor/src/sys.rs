@@ -1,5 +1,7 @@
 //! The system calls of this crate.
 
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The time since some moment, to within 10 milliseconds; a quarter of the price of an `Instant`.
@@ -13,8 +15,7 @@ pub(crate) fn coarse_now() -> Duration {
 /// The kernel's number of this thread.
 pub(crate) fn thread_number() -> u64 {
     // SAFETY: gettid(2) takes nothing, changes nothing and does not fail.
-    let number = unsafe { libc::gettid() };
-    u64::try_from(number).unwrap_or(0)
+    u64::try_from(unsafe { libc::gettid() }).unwrap_or(0)
 }
 
 /// Lets this thread run on one processor alone: of those that it may use, the one with this number, counted round.
@@ -38,4 +39,20 @@ pub(crate) fn pin_thread(number: usize) {
     unsafe { libc::CPU_SET(cpu, &mut one) };
     // SAFETY: the kernel reads as many bytes as it is told there are. A refusal leaves the thread where it was.
     let _refused = unsafe { libc::sched_setaffinity(0, size_of_val(&one), &raw const one) };
+}
+
+/// How many `fork(2)`s lie between this process and the one that asked first: whoever finds another number than at its birth
+/// is a forked child's copy. Each spawn from outside asks, and getpid(2), which would tell, is a system call.
+#[inline]
+pub(crate) fn forks() -> u32 {
+    static FORKS: AtomicU32 = AtomicU32::new(0);
+    static IS_COUNTED: Once = Once::new();
+
+    extern "C" fn count() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    // SAFETY: `count` is async-signal-safe (one atomic add), which is what pthread_atfork(3) asks of a child's handler.
+    IS_COUNTED.call_once(|| _ = unsafe { libc::pthread_atfork(None, None, Some(count)) });
+    FORKS.load(Ordering::Relaxed)
 }

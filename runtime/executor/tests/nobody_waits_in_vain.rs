@@ -45,6 +45,38 @@ fn a_push_is_heard_while_the_future_of_block_on_is_polled() {
     }));
 }
 
+/// A single task wakes nobody; a second one that yields behind it does.
+#[test]
+fn a_yield_behind_another_task_wakes_an_idle_worker() {
+    let _watchdog = watchdog();
+    let runtime = workers_with(unwatched(1));
+    let handle = runtime.handle();
+    while handle.metrics().workers[0].parks == 0 {
+        thread::yield_now();
+    }
+    let (ran, has_run) = mpsc::channel();
+    let has_yielded = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&has_yielded);
+    runtime.block_on(async {
+        let first = handle.spawn(async move {
+            while seen.load(SeqCst) == 0 {
+                yield_now().await;
+            }
+            // Blocks one of the two threads, which may have both tasks.
+            has_run.recv_timeout(LONG).expect("the worker was not woken");
+        });
+        // The first task lies in the ring of this thread, alone.
+        yield_now().await;
+        let second = handle.spawn(async move {
+            has_yielded.store(1, SeqCst);
+            yield_now().await;
+            ran.send(()).unwrap();
+        });
+        second.await.unwrap();
+        first.await.unwrap();
+    });
+}
+
 /// Calls what was posted at the end of a wait, as a reactor calls wakers.
 #[derive(Default)]
 struct Calls {

@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-use std::{fmt, mem, process};
+use std::{fmt, mem};
 
 use slab::Slab;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, is_over, lock, now, start_thread, thread_local, wait_until, wait_while};
 use crate::task::{JoinHandle, Options, Schedule, Task, TaskInfo, TaskState};
-use crate::{context, misuse, unwind};
+use crate::{context, misuse, sys, unwind};
 
 thread_local! {
     /// The pool that the thread belongs to, by its address, or 0; and the key of its post.
@@ -102,8 +102,8 @@ struct Shared {
     /// Rung for each thread that ends.
     left: Condvar,
     options: PoolOptions,
-    /// The process that has the threads.
-    process: u32,
+    /// See [`sys::forks`].
+    forks: u32,
 }
 
 #[derive(Default)]
@@ -134,9 +134,7 @@ struct Post {
 impl BlockingPool {
     /// Makes a pool. No thread is started.
     pub fn new(options: PoolOptions) -> Self {
-        Self {
-            shared: Arc::new(Shared { crew: Mutex::default(), left: Condvar::new(), options, process: process::id() }),
-        }
+        Self { shared: Arc::new(Shared { crew: Mutex::default(), left: Condvar::new(), options, forks: sys::forks() }) }
     }
 
     /// Lets `host` be asked from now on. The pool does not keep it, but each thread that starts while it is there does.
@@ -246,7 +244,7 @@ impl BlockingPool {
     }
 
     fn is_forked(&self) -> bool {
-        process::id() != self.shared.process
+        self.shared.forks != sys::forks()
     }
 }
 

@@ -116,6 +116,35 @@ fn loom_ring_gives_each_task_once() {
     });
 }
 
+/// Who looks at a ring whose owner puts tasks back behind others finds it empty at no time: yields rely on it. Killed by:
+/// executor-ring-len-relaxed.
+#[test]
+fn loom_ring_that_is_never_empty_is_not_seen_so() {
+    loom::model(|| {
+        let (ring, taken) = (Arc::new(Ring::new(false)), Taken::new());
+        for _ in 0..2 {
+            assert!(push(&ring, task()).is_ok());
+        }
+        let owner = thread::spawn({
+            let ring = Arc::clone(&ring);
+            move || {
+                for _ in 0..2 {
+                    let first = ring.pop().unwrap();
+                    assert!(push(&ring, first).is_ok());
+                }
+            }
+        });
+        let looker = thread::spawn({
+            let ring = Arc::clone(&ring);
+            move || assert!(!ring.is_empty(), "tasks were overlooked")
+        });
+        looker.join().unwrap();
+        owner.join().unwrap();
+        taken.note_all(&ring);
+        taken.end(2);
+    });
+}
+
 /// The owner of a slot, displacing and taking, against the thief that comes when it is stuck. Killed by:
 /// executor-lifo-take.
 #[test]

@@ -82,8 +82,7 @@ impl Live {
     }
 
     pub(crate) fn len(&self) -> usize {
-        let len = |part: &Part| lock(&part.table).entries.len();
-        self.parts.iter().map(len).sum()
+        self.parts.iter().map(|part| lock(&part.table).entries.len()).sum()
     }
 
     pub(crate) fn describe(&self) -> Vec<TaskInfo> {
@@ -104,8 +103,7 @@ impl Live {
     fn collect<T>(&self, pick: impl Fn(&Entry) -> Option<T>) -> Vec<T> {
         let mut picked = Vec::new();
         for part in &self.parts {
-            let table = lock(&part.table);
-            picked.extend(table.entries.iter().filter_map(|(_, entry)| pick(entry)));
+            picked.extend(lock(&part.table).entries.iter().filter_map(|(_, entry)| pick(entry)));
         }
         picked
     }

@@ -147,10 +147,10 @@ impl<'a, P: Park> Driver<'a, P> {
         if self.shared.options.private || task.is_local() {
             return self.context.push(task);
         }
-        let core = self.core();
-        let is_alone = core.ring.is_empty() && core.lifo.is_empty();
+        let (is_first, has_slot) = (self.core().ring.is_empty(), !self.core().lifo.is_empty());
         self.shared.push_back(&self.lease.owned(), task);
-        if !is_alone {
+        // Behind others no fence is needed; see the head of `idle`.
+        if has_slot || (!is_first && self.shared.idle.is_anyone()) {
             self.shared.notify();
         }
     }
@@ -311,11 +311,9 @@ impl<'a, P: Park> Driver<'a, P> {
 
     /// A task that another thread has, or that an event of another group wakes.
     pub(super) fn search(&mut self) -> Option<Task> {
+        self.searching = self.searching || self.shared.idle.start_search();
         if !self.searching {
-            if !self.shared.idle.start_search() {
-                return None;
-            }
-            self.searching = true;
+            return None;
         }
         let core = self.core();
         let cores = &self.shared.cores;

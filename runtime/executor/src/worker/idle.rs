@@ -16,6 +16,10 @@
 //! in the set, or it would be taken, so its own fence is yet to come; if it gets stuck before, whoever helps it fences and
 //! looks at the queues as well.
 //!
+//! A task that yields goes to the end of its worker's ring, and if others lie there, its worker looks at the set without a
+//! fence. It misses only one that is about to rest, whose second look then finds the others: each pop of the owner releases
+//! to it the tail that lies beyond. Or they were stolen meanwhile: then the task is alone there, and runs next.
+//!
 //! A searching worker either rests, by the above, or finds a task and stops searching. The last one to stop has hidden
 //! all other tasks from their pushes; so it fences too, looks at every queue, and wakes a successor if one is not empty.
 //!
@@ -91,6 +95,12 @@ impl Idle {
             }
         }
         None
+    }
+
+    /// Whether somebody is in the set, as far as is seen without a fence.
+    #[inline]
+    pub(super) fn is_anyone(&self) -> bool {
+        self.words.iter().any(|word| word.load(Relaxed) != 0)
     }
 
     /// Asks to search; `false`: enough do.

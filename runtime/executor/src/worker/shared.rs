@@ -5,7 +5,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
-use std::{iter, mem, process};
+use std::{iter, mem};
 
 use super::core::{Core, Owned};
 use super::idle::Idle;
@@ -22,7 +22,7 @@ use crate::signal::WORK;
 use crate::sync::{AtomicUsize, Condvar, Mutex, fence, is_over, lock, now, wait_until, wait_while};
 use crate::task::{Live, Schedule, Task, TaskInfo};
 use crate::unhandled::Unhandled;
-use crate::{misuse, unwind};
+use crate::{misuse, sys, unwind};
 
 pub(crate) struct Shared<P: Park> {
     /// One for each group of workers.
@@ -50,8 +50,8 @@ pub(crate) struct Shared<P: Park> {
     pub(super) spares: Spares,
     /// Where the runtime was made.
     pub(super) location: &'static Location<'static>,
-    /// The process that has its threads.
-    process: u32,
+    /// See [`sys::forks`].
+    forks: u32,
     /// Not 0 once the runtime is closed.
     closed: AtomicUsize,
     /// Not 0 once the parks are being closed.
@@ -108,7 +108,7 @@ impl<P: Park> Shared<P> {
             sentinel,
             spares: Spares::new(workers + options.callers..count, &options),
             location,
-            process: process::id(),
+            forks: sys::forks(),
             closed: AtomicUsize::new(0),
             parks_closed: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
@@ -274,7 +274,7 @@ impl<P: Park> Shared<P> {
     }
 
     pub(crate) fn is_forked(&self) -> bool {
-        process::id() != self.process
+        self.forks != sys::forks()
     }
 
     pub(super) fn enroll_thread(&self, is_runner: bool) {
