@@ -195,7 +195,11 @@ fn a_blocking_call_in_a_forked_child() {
             );
             let answer = bourn::net::offload::run(|| 7);
             assert_eq!(futures_lite::future::block_on(answer).unwrap(), 7);
-            drop(runtime);
+            // The one that is made here is this process's own.
+            let own = Runtime::new().unwrap();
+            assert_eq!(own.block_on(own.spawn(async { 7 })).unwrap(), 7);
+            assert_eq!(own.block_on(own.spawn_blocking(|| 7)).unwrap(), 7);
+            drop((own, runtime));
         }));
         // SAFETY: ends the process.
         unsafe { libc::_exit(libc::c_int::from(outcome.is_err())) };

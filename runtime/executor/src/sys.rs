@@ -1,7 +1,6 @@
 //! The system calls of this crate.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The time since some moment, to within 10 milliseconds; a quarter of the price of an `Instant`.
@@ -41,18 +40,23 @@ pub(crate) fn pin_thread(number: usize) {
     let _refused = unsafe { libc::sched_setaffinity(0, size_of_val(&one), &raw const one) };
 }
 
-/// How many `fork(2)`s lie between this process and the one that asked first: whoever finds another number than at its birth
-/// is a forked child's copy. Each spawn from outside asks, and getpid(2), which would tell, is a system call.
+/// How many `fork(2)`s lie between this process and the one that asked first, or more: whoever finds another number than at its
+/// birth is a forked child's copy. Each spawn from outside asks, and getpid(2), which would tell, is a system call. `_Fork(3)`,
+/// vfork(2) and a bare clone(2) call no handlers, and are not noticed.
 #[inline]
 pub(crate) fn forks() -> u32 {
     static FORKS: AtomicU32 = AtomicU32::new(0);
-    static IS_COUNTED: Once = Once::new();
+    static IS_COUNTED: AtomicBool = AtomicBool::new(false);
 
     extern "C" fn count() {
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
 
+    // Not a `Once`, in which a child that is forked meanwhile would wait for ever. Where two threads come here together, a fork
+    // counts twice, which is another number as well; where there is no memory for the handler, the next one tries again.
     // SAFETY: `count` is async-signal-safe (one atomic add), which is what pthread_atfork(3) asks of a child's handler.
-    IS_COUNTED.call_once(|| _ = unsafe { libc::pthread_atfork(None, None, Some(count)) });
+    if !IS_COUNTED.load(Ordering::Relaxed) && unsafe { libc::pthread_atfork(None, None, Some(count)) } == 0 {
+        IS_COUNTED.store(true, Ordering::Relaxed);
+    }
     FORKS.load(Ordering::Relaxed)
 }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -250,16 +249,17 @@ pub(crate) fn set_timer_slack(nanoseconds: u64) {
 #[inline]
 pub(crate) fn forks() -> u32 {
     static FORKS: AtomicU32 = AtomicU32::new(0);
-    static WATCH: Once = Once::new();
+    static IS_COUNTED: AtomicBool = AtomicBool::new(false);
 
     extern "C" fn count() {
         FORKS.fetch_add(1, Ordering::Relaxed);
     }
 
-    WATCH.call_once(|| {
-        // SAFETY: `count` is async-signal-safe (one atomic add), which is what
-        // pthread_atfork(3) asks of a child handler.
-        unsafe { libc::pthread_atfork(None, None, Some(count)) };
-    });
+    // Not a `Once`, in which a child that is forked meanwhile would wait for ever. Where two threads come here
+    // together, a fork counts twice, which is another number as well.
+    // SAFETY: `count` is async-signal-safe (one atomic add), which is what pthread_atfork(3) asks of a child handler.
+    if !IS_COUNTED.load(Ordering::Relaxed) && unsafe { libc::pthread_atfork(None, None, Some(count)) } == 0 {
+        IS_COUNTED.store(true, Ordering::Relaxed);
+    }
     FORKS.load(Ordering::Relaxed)
 }

@@ -147,11 +147,11 @@ impl<'a, P: Park> Driver<'a, P> {
         if self.shared.options.private || task.is_local() {
             return self.context.push(task);
         }
-        let (is_first, has_slot) = (self.core().ring.is_empty(), !self.core().lifo.is_empty());
-        self.shared.push_back(&self.lease.owned(), task);
+        let (shared, is_first, has_slot) = (self.shared, self.core().ring.is_empty(), !self.core().lifo.is_empty());
+        shared.push_back(&self.lease.owned(), task);
         // Behind others no fence is needed; see the head of `idle`.
-        if has_slot || (!is_first && self.shared.idle.is_anyone()) {
-            self.shared.notify();
+        if has_slot || (!is_first && shared.idle.is_anyone(|index| shared.is_fit(index))) {
+            shared.notify();
         }
     }
 

@@ -16,9 +16,12 @@
 //! in the set, or it would be taken, so its own fence is yet to come; if it gets stuck before, whoever helps it fences and
 //! looks at the queues as well.
 //!
-//! A task that yields goes to the end of its worker's ring, and if others lie there, its worker looks at the set without a
-//! fence. It misses only one that is about to rest, whose second look then finds the others: each pop of the owner releases
-//! to it the tail that lies beyond. Or they were stolen meanwhile: then the task is alone there, and runs next.
+//! A task that yields goes to the end of its worker's ring. If others lie there, a worker that rests must hear of them, and the
+//! yield's worker looks at the set, on x86-64 and AArch64 without a fence: the end of a poll is a compare-and-swap
+//! (`State::pend`), after which that worker loads nothing before the others, which it had queued before, are seen by all. So a
+//! worker that is not in the set yet finds them in its second look; or their start has moved on, and with that it sees the
+//! task that yields ([`Ring::len`](crate::queue)). Or all others were stolen meanwhile: then the task is alone, and left to this
+//! thread, as any single task is. The LIFO slot is not among what the second look sees, and a yield beside a task in it fences.
 //!
 //! A searching worker either rests, by the above, or finds a task and stops searching. The last one to stop has hidden
 //! all other tasks from their pushes; so it fences too, looks at every queue, and wakes a successor if one is not empty.
@@ -26,7 +29,7 @@
 //! Whoever is woken searches from the moment that it is taken out of the set, so a storm of pushes wakes one at a time.
 //! Searching is limited to half the workers: more would only disturb each other and the owners of the rings.
 
-use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 
 use crate::sync::{AtomicUsize, fence};
 
@@ -77,30 +80,40 @@ impl Idle {
         if self.searching.load(Relaxed).cast_signed() > 0 {
             return None;
         }
-        self.pick_where(&|index| fit(index) && preferred(index)).or_else(|| self.pick_where(&fit))
+        self.pick_where(|index| fit(index) && preferred(index)).or_else(|| self.pick_where(fit))
     }
 
     /// As [`pick`](Self::pick), but only a core that is `fit`, and also beside those who search.
-    pub(super) fn pick_where(&self, fit: &impl Fn(usize) -> bool) -> Option<usize> {
+    pub(super) fn pick_where(&self, fit: impl Fn(usize) -> bool) -> Option<usize> {
+        let index = self.find(|index| fit(index) && !self.withdraw(index))?;
+        self.searching.fetch_add(1, Relaxed);
+        Some(index)
+    }
+
+    /// Whether somebody who is `fit` is in the set, for a thread that has put a task behind others and ended a poll since it
+    /// queued those.
+    #[inline]
+    pub(super) fn is_anyone(&self, fit: impl Fn(usize) -> bool) -> bool {
+        // Here the compare-and-swap that ends a poll keeps earlier pushes before this look; see the head of this module.
+        if cfg!(loom) || !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+            fence(SeqCst);
+        }
+        self.find(fit).is_some()
+    }
+
+    /// The first one in the set that is `wanted`.
+    fn find(&self, wanted: impl Fn(usize) -> bool) -> Option<usize> {
         for (number, word) in self.words.iter().enumerate() {
             let mut bits = word.load(Relaxed);
             while bits != 0 {
-                let (bit, index) = (bits & bits.wrapping_neg(), bits.trailing_zeros() as usize);
-                bits &= !bit;
-                let index = number * BITS + index;
-                if fit(index) && word.fetch_and(!bit, AcqRel) & bit != 0 {
-                    self.searching.fetch_add(1, Relaxed);
+                let index = number * BITS + bits.trailing_zeros() as usize;
+                if wanted(index) {
                     return Some(index);
                 }
+                bits &= bits - 1;
             }
         }
         None
-    }
-
-    /// Whether somebody is in the set, as far as is seen without a fence.
-    #[inline]
-    pub(super) fn is_anyone(&self) -> bool {
-        self.words.iter().any(|word| word.load(Relaxed) != 0)
     }
 
     /// Asks to search; `false`: enough do.
@@ -120,7 +133,8 @@ impl Idle {
     /// Stops searching. `true`: the caller was the last one, and must look at every queue and wake another if there is
     /// work.
     pub(super) fn stop_search(&self) -> bool {
-        let last = self.searching.fetch_sub(1, Relaxed).cast_signed() <= 1;
+        // Release: whoever stops after this one sees what it has stolen.
+        let last = self.searching.fetch_sub(1, Release).cast_signed() <= 1;
         if last {
             // Pairs with the fence in `pick`; see the head of this module.
             fence(SeqCst);

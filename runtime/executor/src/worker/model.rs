@@ -70,6 +70,31 @@ fn loom_idle_loses_no_push() {
     });
 }
 
+/// A yield behind another task against a worker that is about to rest: one of them sees the other. (That on some processors the
+/// end of a poll does what the fence does here is beyond what a model can show.) Killed by: executor-yield-looks-without-fence.
+#[test]
+fn loom_yield_behind_another_loses_no_worker() {
+    loom::model(|| {
+        let shared = Arc::new((Idle::new(2, 2), AtomicBool::new(false)));
+        let rester = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.0.publish(1, false);
+                !shared.1.load(Relaxed)
+            }
+        });
+        let yielder = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.1.store(true, Relaxed);
+                shared.0.is_anyone(|index| index == 1)
+            }
+        });
+        let (rests, is_seen) = (rester.join().unwrap(), yielder.join().unwrap());
+        assert!(is_seen || !rests, "it rests, and nobody knows");
+    });
+}
+
 /// A push that is hidden by a searcher that finds something else: one of the two sees to it. Killed by:
 /// executor-idle-stop-fence.
 #[test]

@@ -155,10 +155,14 @@ impl<P: Park> Shared<P> {
     pub(super) fn notify(&self) {
         let is_napping = |index: usize| self.cores[index].sleeper.is_napping();
         // Each word is read after the fence in `pick`, which pairs with the one in `help`.
-        let is_fit = |index| !self.is_guest(index) || !self.workers_get_on(self.cores[index].group());
-        if let Some(index) = self.idle.pick(is_napping, is_fit) {
+        if let Some(index) = self.idle.pick(is_napping, |index| self.is_fit(index)) {
             self.unpark(index);
         }
+    }
+
+    /// Whether a push may wake the core's thread: not a guest, while a worker of its group gets on.
+    pub(super) fn is_fit(&self, index: usize) -> bool {
+        !self.is_guest(index) || !self.workers_get_on(self.cores[index].group())
     }
 
     /// Whether a worker of this group is there, and not stuck. As long as one is, guests leave tasks and park to it.
@@ -181,7 +185,7 @@ impl<P: Park> Shared<P> {
 
     /// Wakes a thread that rests and is `fit`, if there is one.
     pub(super) fn wake_where(&self, fit: impl Fn(usize) -> bool) {
-        if let Some(index) = self.idle.pick_where(&fit) {
+        if let Some(index) = self.idle.pick_where(fit) {
             self.unpark(index);
         }
     }
