@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use bourn_bench::peers::{Bourn, Peer, Smol, Tokio};
-use criterion::Criterion;
 use criterion::measurement::WallTime;
+use criterion::{BenchmarkId, Criterion};
 
 /// Far enough away that it never comes.
 pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often each runtime is asked, in turns with the others: the machine's speed changes within seconds, and what is compared
+/// are the answers of one round.
+const ROUNDS: u32 = 5;
 
 pub trait Question: Copy {
     /// How long it takes to do it so many times.
@@ -19,8 +23,9 @@ pub trait Question: Copy {
 pub fn ask(questions: impl FnOnce(&mut Criterion)) {
     let mut criterion = Criterion::default()
         .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_millis(1_500))
+        .nresamples(1_000)
+        .warm_up_time(Duration::from_millis(500) / ROUNDS)
+        .measurement_time(Duration::from_millis(1_500) / ROUNDS)
         .configure_from_args();
     questions(&mut criterion);
     criterion.final_summary();
@@ -39,12 +44,15 @@ pub fn two_workers(criterion: &mut Criterion, name: &str, question: impl Questio
 
 fn all(criterion: &mut Criterion, name: &str, question: impl Question, bourn: Bourn, tokio: Tokio, smol: Smol) {
     let mut group = criterion.benchmark_group(name);
-    one(&mut group, question, bourn);
-    one(&mut group, question, tokio);
-    one(&mut group, question, smol);
+    for round in 1..=ROUNDS {
+        one(&mut group, round, question, bourn);
+        one(&mut group, round, question, tokio);
+        one(&mut group, round, question, smol);
+    }
     group.finish();
 }
 
-fn one<P: Peer>(group: &mut criterion::BenchmarkGroup<'_, WallTime>, question: impl Question, peer: P) {
-    group.bench_function(P::NAME, |bencher| bencher.iter_custom(|times| question.measure(peer, times)));
+fn one<P: Peer>(group: &mut criterion::BenchmarkGroup<'_, WallTime>, round: u32, question: impl Question, peer: P) {
+    let id = BenchmarkId::new(P::NAME, round);
+    group.bench_function(id, |bencher| bencher.iter_custom(|times| question.measure(peer, times)));
 }

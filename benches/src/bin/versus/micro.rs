@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::Outcome;
+use crate::measure::median as middle;
 use crate::plot::grouped;
 
-/// Nanoseconds, by question and by who was asked.
-type Medians = BTreeMap<String, BTreeMap<String, f64>>;
+/// Nanoseconds, by question, by who was asked, and by the round.
+type Medians = BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>;
 
 /// Of the runtimes; other names are shown in a table of their own.
 const RUNTIMES: [&str; 3] = ["bourn", "tokio", "smol"];
@@ -70,11 +71,12 @@ fn collect(folder: &Path, oldest: SystemTime, medians: &mut Medians) -> Outcome<
                 continue;
             }
             let (about, estimates) = (fs::read_to_string(&about)?, fs::read_to_string(estimates)?);
-            let asked = text(&about, "function_id").or_else(|| text(&about, "value_str"));
-            let (Some(group), Some(asked), Some(median)) = (text(&about, "group_id"), asked, median(&estimates)) else {
+            let (function, value) = (text(&about, "function_id"), text(&about, "value_str").unwrap_or_default());
+            let (asked, round) = function.map_or((value.clone(), String::new()), |function| (function, value));
+            let (Some(group), Some(median)) = (text(&about, "group_id"), median(&estimates)) else {
                 return Err(format!("{} is not as criterion writes it", path.display()).into());
             };
-            medians.entry(group).or_default().insert(asked, median);
+            medians.entry(group).or_default().entry(asked).or_default().insert(round, median);
         } else if path.is_dir() {
             collect(&path, oldest, medians)?;
         }
@@ -103,21 +105,21 @@ pub fn tables() -> Outcome<String> {
     );
     let mut others = String::from("| question | who | time |\n|---|---|---|\n");
     for (question, asked) in &medians {
+        let typical = |who: &str| asked.get(who).map_or("-".to_owned(), |rounds| time(middle(rounds.values().copied().collect())));
         if let Some(bourn) = asked.get(RUNTIMES[0]) {
-            let of = |runtime: &str| asked.get(runtime).map_or("-".to_owned(), |median| time(*median));
-            let over =
-                |runtime: &str| asked.get(runtime).map_or("-".to_owned(), |median| format!("{:.3}", bourn / median));
-            let [bourn, tokio, smol] = RUNTIMES.map(of);
-            let (tokio_over, smol_over) = (over(RUNTIMES[1]), over(RUNTIMES[2]));
-            let target = target(
-                question,
-                asked.get(RUNTIMES[1]).zip(asked.get(RUNTIMES[0])).map(|(tokio, bourn)| bourn / tokio),
-            );
-            runtimes +=
-                &format!("| {question} | {bourn} | {tokio} | {smol} | {tokio_over} | {smol_over} | {target} |\n");
+            // Of the same round each.
+            let over = |runtime: &str| {
+                let rounds = asked.get(runtime)?;
+                Some(middle(bourn.iter().filter_map(|(round, median)| Some(median / rounds.get(round)?)).collect()))
+            };
+            let shown = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let [bourn, tokio, smol] = RUNTIMES.map(typical);
+            let (over_tokio, over_smol) = (over(RUNTIMES[1]), over(RUNTIMES[2]));
+            let (target, over_tokio, over_smol) = (target(question, over_tokio), shown(over_tokio), shown(over_smol));
+            runtimes += &format!("| {question} | {bourn} | {tokio} | {smol} | {over_tokio} | {over_smol} | {target} |\n");
         } else {
-            for (who, median) in asked {
-                others += &format!("| {question} | {who} | {} |\n", time(*median));
+            for who in asked.keys() {
+                others += &format!("| {question} | {who} | {} |\n", typical(who));
             }
         }
     }
