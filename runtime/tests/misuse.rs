@@ -176,7 +176,8 @@ fn a_blocking_call_in_a_forked_child() {
     }
     let _entered = runtime.enter();
     // SAFETY: the child takes no lock that another thread of the parent could have
-    // held (the idle thread waits without its own), and ends with `_exit`.
+    // held (the idle thread waits without its own; the runtime that it makes is new),
+    // and ends with `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child >= 0);
     if child == 0 {

@@ -23,7 +23,7 @@ pub trait Question: Copy {
 pub fn ask(questions: impl FnOnce(&mut Criterion)) {
     let mut criterion = Criterion::default()
         .sample_size(20)
-        .nresamples(1_000)
+        .nresamples(1_001)
         .warm_up_time(Duration::from_millis(500) / ROUNDS)
         .measurement_time(Duration::from_millis(1_500) / ROUNDS)
         .configure_from_args();

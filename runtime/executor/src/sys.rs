@@ -55,8 +55,8 @@ pub(crate) fn forks() -> u32 {
     // Not a `Once`, in which a child that is forked meanwhile would wait for ever. Where two threads come here together, a fork
     // counts twice, which is another number as well; where there is no memory for the handler, the next one tries again.
     // SAFETY: `count` is async-signal-safe (one atomic add), which is what pthread_atfork(3) asks of a child's handler.
-    if !IS_COUNTED.load(Ordering::Relaxed) && unsafe { libc::pthread_atfork(None, None, Some(count)) } == 0 {
-        IS_COUNTED.store(true, Ordering::Relaxed);
+    if !IS_COUNTED.load(Ordering::Acquire) && unsafe { libc::pthread_atfork(None, None, Some(count)) } == 0 {
+        IS_COUNTED.store(true, Ordering::Release);
     }
     FORKS.load(Ordering::Relaxed)
 }

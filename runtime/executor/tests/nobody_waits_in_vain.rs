@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bourn_executor::{Executor, ExecutorOptions, Handle, Park, ThreadPark, Turn, UnhandledPanic, Wait, yield_now};
+use bourn_executor::{Executor, ExecutorOptions, Park, ThreadPark, Turn, UnhandledPanic, Wait, yield_now};
 use support::{CountingPark, Door, Drops, watchdog, with, workers_with};
 
 const LONG: Duration = Duration::from_secs(5);
@@ -82,19 +82,14 @@ fn a_yield_beside_a_task_in_the_slot_wakes_an_idle_worker() {
     let _watchdog = watchdog();
     let runtime = workers_with(unwatched(2));
     let handle = runtime.handle();
-    let rests = |handle: &Handle<_>| handle.metrics().workers.iter().map(|worker| worker.parks).collect::<Vec<_>>();
-    while rests(&handle).contains(&0) {
+    while handle.metrics().workers.iter().any(|worker| worker.parks == 0) {
         thread::yield_now();
     }
     let inner = handle.clone();
     let outer = handle.spawn(async move {
-        let (before, (ran, has_run)) = (rests(&inner), mpsc::channel());
-        let blocker =
-            inner.spawn(async move { has_run.recv_timeout(LONG).expect("the worker was not woken, or did not run it") });
-        // The spawn has woken the other worker, which finds nothing and rests again.
-        while rests(&inner) == before {
-            thread::yield_now();
-        }
+        let (ran, has_run) = mpsc::channel();
+        // It lies in the slot, and has woken nobody: the other worker rests.
+        let blocker = inner.spawn(async move { has_run.recv_timeout(LONG).expect("the worker was not woken") });
         yield_now().await;
         ran.send(()).unwrap();
         blocker.await.unwrap();

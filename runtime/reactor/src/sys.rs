@@ -242,7 +242,8 @@ pub(crate) fn set_timer_slack(nanoseconds: u64) {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds) };
 }
 
-/// How many `fork(2)`s lie between this process and the one that asked first.
+/// How many `fork(2)`s lie between this process and the one that asked first, or more. `_Fork(3)`, vfork(2) and a
+/// bare clone(2) call no handlers, and are not counted.
 ///
 /// A reactor remembers the count of its birth: where it differs, the reactor is
 /// a forked child's copy, whose kernel objects are still the parent's.
@@ -258,8 +259,8 @@ pub(crate) fn forks() -> u32 {
     // Not a `Once`, in which a child that is forked meanwhile would wait for ever. Where two threads come here
     // together, a fork counts twice, which is another number as well.
     // SAFETY: `count` is async-signal-safe (one atomic add), which is what pthread_atfork(3) asks of a child handler.
-    if !IS_COUNTED.load(Ordering::Relaxed) && unsafe { libc::pthread_atfork(None, None, Some(count)) } == 0 {
-        IS_COUNTED.store(true, Ordering::Relaxed);
+    if !IS_COUNTED.load(Ordering::Acquire) && unsafe { libc::pthread_atfork(None, None, Some(count)) } == 0 {
+        IS_COUNTED.store(true, Ordering::Release);
     }
     FORKS.load(Ordering::Relaxed)
 }

@@ -105,18 +105,22 @@ pub fn tables() -> Outcome<String> {
     );
     let mut others = String::from("| question | who | time |\n|---|---|---|\n");
     for (question, asked) in &medians {
-        let typical = |who: &str| asked.get(who).map_or("-".to_owned(), |rounds| time(middle(rounds.values().copied().collect())));
+        let typical = |who: &str| {
+            asked.get(who).map_or("-".to_owned(), |rounds| time(middle(rounds.values().copied().collect())))
+        };
         if let Some(bourn) = asked.get(RUNTIMES[0]) {
             // Of the same round each.
             let over = |runtime: &str| {
                 let rounds = asked.get(runtime)?;
-                Some(middle(bourn.iter().filter_map(|(round, median)| Some(median / rounds.get(round)?)).collect()))
+                let ratio = |(round, median): (&String, &f64)| Some(median / rounds.get(round)?);
+                Some(middle(bourn.iter().filter_map(ratio).collect())).filter(|ratio| !ratio.is_nan())
             };
             let shown = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
             let [bourn, tokio, smol] = RUNTIMES.map(typical);
             let (over_tokio, over_smol) = (over(RUNTIMES[1]), over(RUNTIMES[2]));
             let (target, over_tokio, over_smol) = (target(question, over_tokio), shown(over_tokio), shown(over_smol));
-            runtimes += &format!("| {question} | {bourn} | {tokio} | {smol} | {over_tokio} | {over_smol} | {target} |\n");
+            runtimes +=
+                &format!("| {question} | {bourn} | {tokio} | {smol} | {over_tokio} | {over_smol} | {target} |\n");
         } else {
             for who in asked.keys() {
                 others += &format!("| {question} | {who} | {} |\n", typical(who));

@@ -70,7 +70,8 @@ impl Ring {
             return Err(task);
         }
         self.place(tail).store(task.into_raw().as_ptr(), Relaxed);
-        // Release: pairs with the Acquire of `tail` in `claim`, which then sees the place and the task.
+        // Release: pairs with the Acquire of `tail` in `claim`, which then sees the place and the task; `Idle::is_anyone`
+        // relies on it, too.
         self.tail.0.store(tail.wrapping_add(1), Release);
         Ok(())
     }

@@ -91,7 +91,8 @@ impl State {
     }
 
     /// The poll returned `Pending`, and the task may have `woken` itself. Adds the references that came about meanwhile: of
-    /// wakers, and, if the task has just entered the live table, of that.
+    /// wakers, and, if the task has just entered the live table, of that. `worker::idle` relies on its being one
+    /// read-modify-write that acquires.
     #[inline]
     pub(super) fn pend(&self, added: usize, woken: bool) -> Pend {
         self.update(|word| {

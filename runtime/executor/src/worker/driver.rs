@@ -149,7 +149,7 @@ impl<'a, P: Park> Driver<'a, P> {
         }
         let (shared, is_first, has_slot) = (self.shared, self.core().ring.is_empty(), !self.core().lifo.is_empty());
         shared.push_back(&self.lease.owned(), task);
-        // Behind others no fence is needed; see the head of `idle`.
+        // Behind others a look at who rests is enough; see the head of `idle`.
         if has_slot || (!is_first && shared.idle.is_anyone(|index| shared.is_fit(index))) {
             shared.notify();
         }

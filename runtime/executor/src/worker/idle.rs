@@ -17,9 +17,9 @@
 //! looks at the queues as well.
 //!
 //! A task that yields goes to the end of its worker's ring. If others lie there, a worker that rests must hear of them, and the
-//! yield's worker looks at the set, on x86-64 and AArch64 without a fence: the end of a poll is a compare-and-swap
-//! (`State::pend`), after which that worker loads nothing before the others, which it had queued before, are seen by all. So a
-//! worker that is not in the set yet finds them in its second look; or their start has moved on, and with that it sees the
+//! yield's worker looks at the set, on x86-64 and AArch64 without a fence: it had queued the others with a Release (the
+//! ring's `tail`), and the end of a poll since then is a compare-and-swap that acquires (`State::pend`), which these processors
+//! keep in this order, and before what is loaded later. So a worker that is not in the set yet finds them in its second look; or their start has moved on, and with that it sees the
 //! task that yields ([`Ring::len`](crate::queue)). Or all others were stolen meanwhile: then the task is alone, and left to this
 //! thread, as any single task is. The LIFO slot is not among what the second look sees, and a yield beside a task in it fences.
 //!
@@ -94,7 +94,7 @@ impl Idle {
     /// queued those.
     #[inline]
     pub(super) fn is_anyone(&self, fit: impl Fn(usize) -> bool) -> bool {
-        // Here the compare-and-swap that ends a poll keeps earlier pushes before this look; see the head of this module.
+        // There the end of a poll keeps earlier pushes before this look; see the head of this module.
         if cfg!(loom) || !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
             fence(SeqCst);
         }

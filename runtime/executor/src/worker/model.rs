@@ -118,6 +118,28 @@ fn loom_last_searcher_hands_on() {
     });
 }
 
+/// Two stop searching, of whom one has stolen more than it runs: the last one sees it. Killed by: executor-stop-search-relaxed.
+#[test]
+fn loom_last_searcher_sees_what_was_stolen() {
+    loom::model(|| {
+        let shared = Arc::new((Idle::new(2, 4), AtomicBool::new(false)));
+        assert!(shared.0.start_search() && shared.0.start_search());
+        let thief = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.1.store(true, Relaxed);
+                shared.0.stop_search()
+            }
+        });
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.0.stop_search() && shared.1.load(Relaxed)
+        });
+        let (by_thief, by_other) = (thief.join().unwrap(), other.join().unwrap());
+        assert!(by_thief || by_other, "nobody looks at what was stolen");
+    });
+}
+
 /// Two of a group rest, one in the park and one beside it; each is unparked once. Killed by:
 /// executor-sleeper-overwrites, executor-sleeper-without-post.
 #[test]
