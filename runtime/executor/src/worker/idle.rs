@@ -16,12 +16,13 @@
 //! in the set, or it would be taken, so its own fence is yet to come; if it gets stuck before, whoever helps it fences and
 //! looks at the queues as well.
 //!
-//! A task that yields goes to the end of its worker's ring. If others lie there, a worker that rests must hear of them, and the
-//! yield's worker looks at the set, on x86-64 and AArch64 without a fence: it had queued the others with a Release (the
-//! ring's `tail`), and the end of a poll since then is a compare-and-swap that acquires (`State::pend`), which these processors
-//! keep in this order, and before what is loaded later. So a worker that is not in the set yet finds them in its second look; or their start has moved on, and with that it sees the
-//! task that yields ([`Ring::len`](crate::queue)). Or all others were stolen meanwhile: then the task is alone, and left to this
-//! thread, as any single task is. The LIFO slot is not among what the second look sees, and a yield beside a task in it fences.
+//! A task that yields goes to the end of its worker's ring. If others lie there, a worker that rests must hear of them,
+//! and the yield's worker looks at the set, on x86-64 and AArch64 without a fence: it had queued the others with a
+//! Release (the ring's `tail`), and the end of a poll since then is a compare-and-swap that acquires (`State::pend`),
+//! which these processors keep in this order, and before what is loaded later. So a worker that is not in the set yet
+//! finds them in its second look; or their start has moved on, and with that it sees the task that yields (`Ring::len`).
+//! Or all others were stolen meanwhile: then the task is alone, and left to this thread, as any single task is. The LIFO
+//! slot is not among what the second look sees, and a yield beside a task in it fences.
 //!
 //! A searching worker either rests, by the above, or finds a task and stops searching. The last one to stop has hidden
 //! all other tasks from their pushes; so it fences too, looks at every queue, and wakes a successor if one is not empty.
